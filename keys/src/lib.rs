@@ -1,0 +1,1 @@
+//! The key boundary of geoseal: the only code that can read key bytes.

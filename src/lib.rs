@@ -1,0 +1,8 @@
+//! geoseal: an S3-compatible object store for data that must stay in its geography, is encrypted under its owner's own
+//! key, and is provably gone when the owner has left.
+//!
+//! The modules stand in the order in which one request walks through them; ARCHITECTURE.md has the map.
+
+#![forbid(unsafe_code)]
+
+pub mod model;

@@ -1,0 +1,39 @@
+//! Every bound of the house in one place, with assertions between them.
+
+/// Plaintext bytes of one chunk of a sealed segment.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Largest object whose sealed segment rides in the index commit instead of the blob store, in plaintext bytes.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Largest object whose sealed segment trails its own object row, so that one engine read serves the GET.
+pub const TRAILING_BYTES_MAX: usize = 4 * 1024;
+/// Largest single PUT or part, in bytes. Source: S3 quotas.
+pub const SEGMENT_BYTES_MAX: u64 = 5 << 30;
+/// Smallest part but the last, in bytes. Source: S3 quotas.
+pub const PART_BYTES_MIN: u64 = 5 << 20;
+/// Most parts of one upload. Source: S3 quotas.
+pub const PARTS_MAX: u16 = 10_000;
+/// Largest object, in bytes. Source: S3 quotas.
+pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
+/// User metadata, names and values together, in bytes. Source: S3 quotas.
+pub const METADATA_BYTES_MAX: usize = 2048;
+/// Entries of one listing page. Source: S3 API.
+pub const LIST_MAX: usize = 1000;
+/// Objects of one DeleteObjects. Source: S3 API.
+pub const DELETE_MAX: usize = 1000;
+/// Largest XML body, in bytes.
+pub const XML_BYTES_MAX: usize = 1 << 20;
+/// Entries of one listing leaf before it splits.
+pub const LEAF_ENTRIES_MAX: usize = 1000;
+/// Deltas of one listing leaf before it is rewritten.
+pub const LEAF_DELTAS_MAX: usize = 128;
+/// Most commits that share one fsync.
+pub const GROUP_COMMITS_MAX: usize = 512;
+/// Seconds between termination and destruction: 90 days.
+pub const TERMINATION_KEEP_S: i64 = 7_776_000;
+/// Seconds after which an upload that was never completed is aborted.
+pub const UPLOAD_KEEP_S: i64 = 86_400;
+/// Longest interval between two sweeps, in seconds.
+pub const SWEEP_INTERVAL_S_MAX: u64 = 86_400;
+
+const _: () = assert!(TRAILING_BYTES_MAX <= INLINE_BYTES_MAX && INLINE_BYTES_MAX <= CHUNK_BYTES);
+const _: () = assert!(SEGMENT_BYTES_MAX / CHUNK_BYTES as u64 <= 1 << 32);

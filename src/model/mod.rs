@@ -1,0 +1,10 @@
+//! Words: the nouns every other room uses. No I/O, nothing of ours below it.
+//!
+//! Called by all rooms. Promises that a value of these types is well formed (parsed once, at the door). Must not
+//! know sockets, engines, keys or S3.
+
+pub mod atlas;
+pub mod ids;
+pub mod limits;
+pub mod names;
+pub mod time;
