@@ -5,4 +5,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod gate;
 pub mod model;
+pub mod store;

@@ -7,4 +7,5 @@ pub mod atlas;
 pub mod ids;
 pub mod limits;
 pub mod names;
+pub mod object;
 pub mod time;

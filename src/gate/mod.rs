@@ -1,0 +1,216 @@
+//! MAY YOU? Decides, changes nothing: who asks, is the tenant awake, is it the right region. The answer is a value,
+//! [`Admitted`], that the store demands; there is no other way to make one.
+//!
+//! Called by `s3`. Promises that an `Admitted<A>` was checked against the login, the tenant's state and the bucket's
+//! owner at the time it was made. Must not know how tenants and logins are stored: it asks its [`Register`].
+
+use crate::model::atlas::Geo;
+use crate::model::ids::TenantId;
+use crate::model::names::{AccessId, BucketName};
+use crate::model::object::BucketRef;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What a login may do with its tenant's data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Reads and writes.
+    Service,
+    /// Reads only.
+    ReadOnly,
+}
+
+/// A login whose signature was or will be checked with its secret.
+#[derive(Clone)]
+pub struct Login {
+    /// The public half.
+    pub access_id: AccessId,
+    /// Whose login.
+    pub tenant: TenantId,
+    /// The tenant's geo.
+    pub geo: &'static Geo,
+    /// What it may do.
+    pub role: Role,
+    /// The secret half: 43 characters of base64url.
+    pub secret: Zeroizing<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({}, {:?})", self.tenant, self.role)
+    }
+}
+
+/// What the gate wants to do on behalf of a caller, in the terms of the tenant's state table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// Look at objects, buckets, uploads.
+    Read,
+    /// Add or replace objects, buckets, parts.
+    Write,
+    /// Remove objects, buckets, uploads.
+    Delete,
+}
+
+/// Why a tenant's state refuses. Source: docs/retention.md, "State and operation".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asleep {
+    /// Being set up: try again.
+    Provisioning,
+    /// Disabled by an administrator.
+    Disabled,
+    /// Terminated: administrators may export.
+    Terminated,
+    /// Being purged, or purged: gone for good.
+    Purged,
+}
+
+/// Why the gate says no.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No such login, or revoked. Outside it looks like a wrong signature.
+    #[error("unknown login")]
+    UnknownLogin,
+    /// The login's role does not cover the act.
+    #[error("the login's role does not allow this")]
+    Role,
+    /// The tenant's state does not allow the act.
+    #[error("the tenant's state does not allow this")]
+    Asleep(Asleep),
+    /// The caller's tenant has no such bucket; whether another has is nobody's business.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// The bucket lies in a region that this process does not serve.
+    #[error("the bucket lies in another region")]
+    Elsewhere(&'static crate::model::atlas::Region),
+    /// The register or the key service cannot answer now.
+    #[error("temporarily unavailable")]
+    Unavailable,
+}
+
+/// The questions that the gate asks about tenants, logins and buckets. Answered by `app` over the directory.
+#[async_trait::async_trait]
+pub trait Register: Send + Sync + 'static {
+    /// The login with its secret; `None` when there is none or it was revoked.
+    async fn login(&self, id: &AccessId) -> Result<Option<Arc<Login>>, Refusal>;
+    /// Whether the tenant's state allows the need now.
+    async fn awake(&self, tenant: TenantId, need: Need) -> Result<(), Refusal>;
+    /// The tenant's bucket of this name.
+    async fn bucket(&self, tenant: TenantId, name: &BucketName) -> Result<Option<Arc<BucketRef>>, Refusal>;
+    /// Whether this process serves the region.
+    fn serves(&self, region: &'static crate::model::atlas::Region) -> bool;
+}
+
+/// The acts that a caller can be admitted to. Each is a type, so that the store's signatures say what they need.
+pub mod act {
+    use super::Need;
+
+    /// An act and what it needs.
+    pub trait Act: Send + Sync + 'static {
+        /// In the terms of the state table.
+        const NEED: Need;
+    }
+
+    /// Read objects, listings, uploads.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Read;
+    /// Add or replace objects and parts.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Write;
+    /// Remove objects and uploads.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Delete;
+
+    impl Act for Read {
+        const NEED: Need = Need::Read;
+    }
+    impl Act for Write {
+        const NEED: Need = Need::Write;
+    }
+    impl Act for Delete {
+        const NEED: Need = Need::Delete;
+    }
+}
+
+/// Proof that a login may do `A` for its tenant, bucket acts aside.
+pub struct AdmittedTenant<A> {
+    login: Arc<Login>,
+    act: PhantomData<fn() -> A>,
+}
+
+impl<A> AdmittedTenant<A> {
+    /// Who was admitted.
+    pub fn login(&self) -> &Arc<Login> {
+        &self.login
+    }
+}
+
+/// Proof that a login may do `A` in one bucket of its own tenant, in a region served here.
+pub struct Admitted<A> {
+    login: Arc<Login>,
+    bucket: Arc<BucketRef>,
+    act: PhantomData<fn() -> A>,
+}
+
+impl<A> Admitted<A> {
+    /// Who was admitted.
+    pub fn login(&self) -> &Arc<Login> {
+        &self.login
+    }
+
+    /// To which bucket.
+    pub fn bucket(&self) -> &Arc<BucketRef> {
+        &self.bucket
+    }
+}
+
+/// The gate itself: cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    register: Arc<dyn Register>,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate")
+    }
+}
+
+impl Gate {
+    /// A gate that asks `register`.
+    pub fn new(register: Arc<dyn Register>) -> Self {
+        Self { register }
+    }
+
+    /// The login with its secret, for the signature check.
+    pub async fn login(&self, id: &AccessId) -> Result<Arc<Login>, Refusal> {
+        self.register.login(id).await?.ok_or(Refusal::UnknownLogin)
+    }
+
+    /// Admits a caller to an act on the tenant (list, create buckets). The signature was checked already.
+    pub async fn admit_tenant<A: act::Act>(&self, id: &AccessId) -> Result<AdmittedTenant<A>, Refusal> {
+        let login = self.login(id).await?;
+        self.may(&login, A::NEED).await?;
+        Ok(AdmittedTenant { login, act: PhantomData })
+    }
+
+    /// Admits a caller to an act in one of its tenant's buckets. The signature was checked already.
+    pub async fn admit<A: act::Act>(&self, id: &AccessId, name: &BucketName) -> Result<Admitted<A>, Refusal> {
+        let login = self.login(id).await?;
+        self.may(&login, A::NEED).await?;
+        let bucket = self.register.bucket(login.tenant, name).await?.ok_or(Refusal::NoSuchBucket)?;
+        if !self.register.serves(bucket.region) {
+            return Err(Refusal::Elsewhere(bucket.region));
+        }
+        Ok(Admitted { login, bucket, act: PhantomData })
+    }
+
+    async fn may(&self, login: &Login, need: Need) -> Result<(), Refusal> {
+        if login.role == Role::ReadOnly && need != Need::Read {
+            return Err(Refusal::Role);
+        }
+        self.register.awake(login.tenant, need).await
+    }
+}
