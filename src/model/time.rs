@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, no leap seconds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Millis(pub i64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct Millis(#[n(0)] pub i64);
 
 impl Millis {
     /// Whole seconds since the epoch, rounded down.
