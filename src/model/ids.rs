@@ -111,3 +111,7 @@ id!(
     /// One data subject of one tenant.
     SubjectId
 );
+id!(
+    /// One long piece of work that an administrator started.
+    OperationId
+);

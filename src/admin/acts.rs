@@ -1,0 +1,192 @@
+//! What an administrator can ask of this server: the one question that `admin` puts to the house, answered in `app`
+//! over the directory, the key service, the index and the log.
+//!
+//! Arguments arrive parsed and checked against the atlas. An act that changes anything takes an [`Order`]; in
+//! [`Mode::Plan`] it must change nothing and answer [`Outcome::Planned`] with what the run would do.
+
+use super::error::ActError;
+use super::wire;
+use crate::model::atlas::{Geo, Region};
+use crate::model::ids::{OperationId, TenantId};
+use crate::model::names::{AccessId, TenantName};
+use async_trait::async_trait;
+use std::str::FromStr;
+
+/// Who asks: an opaque id for the audit log, never a name or a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor(pub String);
+
+/// Whether to act or to say what would be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Change nothing; answer with the plan.
+    Plan,
+    /// Act.
+    Run,
+}
+
+/// How an act is asked for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Who asks.
+    pub by: Actor,
+    /// To act or to plan.
+    pub mode: Mode,
+    /// The revision that the caller has seen (`If-Match`): refuse with [`ActError::RevisionChanged`] on any other.
+    pub expect: Option<u64>,
+}
+
+/// What came of an order.
+#[derive(Clone, Debug)]
+pub enum Outcome<T> {
+    /// Nothing was changed; this is what a run would do. `plan_id` is filled in by the caller.
+    Planned(wire::Plan),
+    /// It was done.
+    Done(T),
+}
+
+/// A tenant as an administrator names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantRef {
+    /// By its id: 32 hexadecimal digits. The only way to a purged tenant whose name is gone.
+    Id(TenantId),
+    /// By its name.
+    Name(TenantName),
+}
+
+impl FromStr for TenantRef {
+    type Err = ActError;
+
+    fn from_str(text: &str) -> Result<Self, ActError> {
+        match text.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) => TenantName::parse(text).map(Self::Name).map_err(|_| ActError::NoSuchTenant),
+        }
+    }
+}
+
+/// A tenant to be; geo and region agree.
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    /// Not the shape of an id.
+    pub name: TenantName,
+    /// Its geo.
+    pub geo: &'static Geo,
+    /// A region of that geo.
+    pub home: &'static Region,
+    /// SHA-256 of the consent text.
+    pub consent: Option<[u8; 32]>,
+    /// Whom to reach; at most 200 bytes.
+    pub contact: Option<String>,
+}
+
+/// One method for each act. Every one may answer [`ActError::Unavailable`] and [`ActError::Broken`] besides what it says.
+#[async_trait]
+pub trait Acts: Send + Sync + 'static {
+    /// The regions this server serves.
+    fn served(&self) -> Vec<&'static Region>;
+
+    /// What keeps this server from serving, in words without names; empty when it is ready.
+    async fn waiting_for(&self) -> Vec<String>;
+
+    /// The metrics page, in the OpenMetrics text format.
+    fn metrics(&self) -> String;
+
+    /// Creates a tenant: keys wrapped and probed before it is ACTIVE. NameTaken, RegionNotServed, ConsentRequired.
+    async fn create_tenant(&self, order: &Order, new: NewTenant) -> Result<Outcome<wire::Tenant>, ActError>;
+
+    /// One tenant in any state. NoSuchTenant.
+    async fn tenant(&self, tenant: &TenantRef) -> Result<wire::Tenant, ActError>;
+
+    /// At most `limit` tenants in order of their ids, of all served geos.
+    async fn tenants(&self, after: Option<TenantId>, limit: usize) -> Result<Vec<wire::Tenant>, ActError>;
+
+    /// ACTIVE → DISABLED; on a disabled tenant changes nothing. WrongState.
+    async fn disable(&self, order: &Order, t: &TenantRef, reason: &str) -> Result<Outcome<wire::Tenant>, ActError>;
+
+    /// DISABLED → ACTIVE; on an active tenant changes nothing. WrongState, ConsentRequired.
+    async fn enable(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError>;
+
+    /// → TERMINATED, due in 90 days; on a terminated tenant changes nothing. `confirm` must be the tenant's name:
+    /// ConfirmMismatch. WrongState.
+    async fn terminate(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        reason: &str,
+        confirm: &str,
+    ) -> Result<Outcome<wire::Tenant>, ActError>;
+
+    /// TERMINATED → DISABLED while destruction has not begun. WrongState.
+    async fn reinstate(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        consent: [u8; 32],
+    ) -> Result<Outcome<wire::Tenant>, ActError>;
+
+    /// Makes a login; the answer holds its secret, which is never shown again. WrongState.
+    async fn create_credential(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        role: wire::CredentialRole,
+    ) -> Result<Outcome<wire::NewCredential>, ActError>;
+
+    /// The logins of a tenant, revoked ones too, oldest first.
+    async fn credentials(&self, t: &TenantRef) -> Result<Vec<wire::Credential>, ActError>;
+
+    /// Revokes a login at once; on a revoked one changes nothing. NoSuchCredential.
+    async fn revoke_credential(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        login: &AccessId,
+    ) -> Result<Outcome<wire::Credential>, ActError>;
+
+    /// Key versions, of one geo or tenant or of all.
+    async fn key_status(
+        &self,
+        geo: Option<&'static Geo>,
+        tenant: Option<&TenantRef>,
+    ) -> Result<wire::KeyStatus, ActError>;
+
+    /// Starts (or takes up again) the rotation of a geo's master key. GeoNotServed.
+    async fn rotate_master(&self, order: &Order, geo: &'static Geo) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// Starts (or takes up again) the rotation of a tenant's data key. WrongState.
+    async fn rotate_tenant(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// A long piece of work. NoSuchOperation.
+    async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError>;
+
+    /// Starts a sweep, or answers with the one under way.
+    async fn sweep_run(&self, order: &Order) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// The sweeper's last, next and late.
+    async fn sweep_status(&self) -> Result<wire::SweepStatus, ActError>;
+
+    /// The newest `limit` entries of one geo's log or of all, oldest first; with `after`, the `limit` entries that
+    /// follow this index instead.
+    async fn audit_tail(
+        &self,
+        geo: Option<&'static Geo>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<wire::AuditEntry>, ActError>;
+
+    /// Walks the chain of one geo's log or of all.
+    async fn audit_verify(&self, geo: Option<&'static Geo>) -> Result<Vec<wire::AuditVerdict>, ActError>;
+
+    /// The key that signs this geo's certificates. GeoNotServed.
+    async fn log_key(&self, geo: &'static Geo) -> Result<wire::LogKey, ActError>;
+
+    /// The certificate of a purged tenant, as it was signed. NoCertificate.
+    async fn certificate(&self, tenant: &TenantRef) -> Result<serde_json::Value, ActError>;
+
+    /// The compliance clock.
+    async fn clock(&self) -> Result<wire::Clock, ActError>;
+
+    /// Moves a simulated clock. ClockIsReal.
+    async fn clock_advance(&self, order: &Order, seconds: u64) -> Result<Outcome<wire::Clock>, ActError>;
+}

@@ -1,0 +1,227 @@
+//! Why an act was refused, and the one match that turns it into an HTTP status, a code and a remedy.
+//!
+//! Neither message holds a name, an id of another tenant, a path or key bytes. `Broken` is what the caller may know of
+//! a fault of ours: the cause goes to the log of the room that found it.
+
+use super::wire::{Problem, TenantState};
+use crate::model::atlas::GEOS;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// A refusal. Grouped by who must act: the caller, the tenant's administrator, the operator, us.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActError {
+    /// No credentials, or none that this server knows.
+    #[error("this route needs an administrator's bearer token")]
+    Unauthenticated,
+    /// A known caller whose role does not reach.
+    #[error("the token's role does not allow this")]
+    Forbidden,
+    /// The body is not the JSON that this route takes. The text says where, not what.
+    #[error("the body is not what this route takes: {0}")]
+    BadBody(String),
+    /// A query parameter that this route does not take, or a value that it cannot be.
+    #[error("the query is not what this route takes: {0}")]
+    BadQuery(String),
+    /// A header that this route cannot use.
+    #[error("the header {0} is not what this route takes")]
+    BadHeader(&'static str),
+    /// A field with a value that cannot be.
+    #[error("{field}: {rule}")]
+    BadField {
+        /// Which field.
+        field: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// Longer than the bound of an admin body.
+    #[error("the body is too long")]
+    TooLarge,
+    /// No such path.
+    #[error("there is nothing at this path")]
+    NoSuchRoute,
+    /// The path exists, the method does not.
+    #[error("this path does not take this method")]
+    MethodNotAllowed,
+    /// Not one of the atlas.
+    #[error("the atlas has no such geo")]
+    UnknownGeo,
+    /// Not one of the atlas.
+    #[error("the atlas has no such region")]
+    UnknownRegion,
+    /// Both exist, apart.
+    #[error("the region is not in this geo")]
+    RegionNotInGeo,
+    /// The geo has several regions and none was named.
+    #[error("this geo has several regions: name the tenant's home")]
+    HomeRequired,
+    /// The geo has one region.
+    #[error("this geo has one region: no copy inside the geo is possible")]
+    NoInGeoReplica,
+    /// Known, but not served here.
+    #[error("this server does not serve this geo")]
+    GeoNotServed,
+    /// Known, but not served here.
+    #[error("this server does not serve this region")]
+    RegionNotServed,
+    /// Not built in this release.
+    #[error("this release does not do this yet")]
+    NotBuilt,
+    /// `confirm` is not the tenant's name.
+    #[error("the confirmation is not the tenant's name")]
+    ConfirmMismatch,
+    /// The act needs a recorded consent.
+    #[error("this needs a consent")]
+    ConsentRequired,
+    /// Another tenant of the geo has the name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// No such tenant, or none that this caller may see.
+    #[error("there is no such tenant")]
+    NoSuchTenant,
+    /// No such login of this tenant.
+    #[error("there is no such credential")]
+    NoSuchCredential,
+    /// No such piece of work, or it ended long ago.
+    #[error("there is no such operation")]
+    NoSuchOperation,
+    /// The tenant is not purged.
+    #[error("there is no certificate: the tenant is not purged")]
+    NoCertificate,
+    /// The state does not allow the act.
+    #[error("the tenant's state does not allow this")]
+    WrongState(TenantState),
+    /// Destruction began.
+    #[error("the tenant is being destroyed")]
+    TenantPurging,
+    /// Destroyed.
+    #[error("the tenant is destroyed; its certificate remains")]
+    TenantPurged,
+    /// A hold stands in the way.
+    #[error("a hold stands in the way")]
+    Held(Vec<String>),
+    /// The record was changed by someone else.
+    #[error("the record was changed since it was read")]
+    RevisionChanged,
+    /// Another piece of work on the same keys.
+    #[error("another operation on this is under way")]
+    Busy,
+    /// This clock cannot be moved.
+    #[error("this server's clock is real")]
+    ClockIsReal,
+    /// The same Idempotency-Key with another request.
+    #[error("the Idempotency-Key was used for another request")]
+    IdempotencyReused,
+    /// The same Idempotency-Key while the first request is still under way.
+    #[error("the first request under this Idempotency-Key is still under way")]
+    IdempotencyInFlight,
+    /// The key service or an engine is out of reach; nothing was left behind.
+    #[error("the {0} is out of reach")]
+    Unavailable(&'static str),
+    /// A fault of ours; the log has the cause.
+    #[error("the server failed; its log says why")]
+    Broken,
+}
+
+/// What a caller sees of an [`ActError`]: status, code, remedy.
+struct Face(StatusCode, &'static str, Option<&'static str>);
+
+impl ActError {
+    fn face(&self) -> Face {
+        use StatusCode as S;
+        match self {
+            Self::Unauthenticated => Face(S::UNAUTHORIZED, "Unauthenticated", Some("send `Authorization: Bearer …`")),
+            Self::Forbidden => Face(S::FORBIDDEN, "AccessDenied", Some("use an administrator's token")),
+            Self::BadBody(_) => Face(S::BAD_REQUEST, "BadBody", Some("see /admin/v1/openapi.json")),
+            Self::BadQuery(_) => Face(S::BAD_REQUEST, "BadQuery", Some("see /admin/v1/openapi.json")),
+            Self::BadHeader(_) => Face(S::BAD_REQUEST, "BadHeader", None),
+            Self::BadField { .. } => Face(S::UNPROCESSABLE_ENTITY, "BadField", None),
+            Self::TooLarge => Face(S::PAYLOAD_TOO_LARGE, "TooLarge", None),
+            Self::NoSuchRoute => Face(S::NOT_FOUND, "NoSuchRoute", Some("see /admin/v1/openapi.json")),
+            Self::MethodNotAllowed => Face(S::METHOD_NOT_ALLOWED, "MethodNotAllowed", None),
+            Self::UnknownGeo => Face(S::UNPROCESSABLE_ENTITY, "UnknownGeo", Some("use one of the valid ids")),
+            Self::UnknownRegion => Face(S::UNPROCESSABLE_ENTITY, "UnknownRegion", Some("use one of the valid ids")),
+            Self::RegionNotInGeo => Face(S::UNPROCESSABLE_ENTITY, "RegionNotInGeo", Some("see `geoseal region list`")),
+            Self::HomeRequired => Face(S::UNPROCESSABLE_ENTITY, "HomeRequired", Some("name the home region")),
+            Self::NoInGeoReplica => Face(S::UNPROCESSABLE_ENTITY, "NoInGeoReplica", Some("use replication `none`")),
+            Self::GeoNotServed => Face(S::UNPROCESSABLE_ENTITY, "GeoNotServed", Some("ask a server of that geo")),
+            Self::RegionNotServed => {
+                Face(S::UNPROCESSABLE_ENTITY, "RegionNotServed", Some("ask a server of that region"))
+            }
+            Self::NotBuilt => Face(S::NOT_IMPLEMENTED, "NotImplemented", None),
+            Self::ConfirmMismatch => {
+                Face(S::UNPROCESSABLE_ENTITY, "ConfirmMismatch", Some("repeat the tenant's name exactly"))
+            }
+            Self::ConsentRequired => Face(S::FORBIDDEN, "ConsentRequired", Some("give the consent's SHA-256")),
+            Self::NameTaken => Face(S::CONFLICT, "NameTaken", Some("choose another name")),
+            Self::NoSuchTenant => Face(S::NOT_FOUND, "NoSuchTenant", Some("see `geoseal tenant list`")),
+            Self::NoSuchCredential => Face(S::NOT_FOUND, "NoSuchCredential", Some("see `geoseal credential list`")),
+            Self::NoSuchOperation => Face(S::NOT_FOUND, "NoSuchOperation", None),
+            Self::NoCertificate => Face(S::NOT_FOUND, "NoCertificate", Some("it is made when the purge has ended")),
+            Self::WrongState(_) => Face(S::CONFLICT, "WrongState", Some("see `geoseal tenant show`")),
+            Self::TenantPurging => Face(S::GONE, "TenantPurging", None),
+            Self::TenantPurged => Face(S::GONE, "TenantPurged", Some("`geoseal certificate get` still works")),
+            Self::Held(_) => Face(S::CONFLICT, "PurgeHeld", Some("release the holds first")),
+            Self::RevisionChanged => {
+                Face(S::PRECONDITION_FAILED, "RevisionChanged", Some("read it again, then decide"))
+            }
+            Self::Busy => Face(S::CONFLICT, "Busy", Some("wait for the other operation to end")),
+            Self::ClockIsReal => {
+                Face(S::CONFLICT, "ClockIsReal", Some("only `geoseal dev --simulated-clock` has one that moves"))
+            }
+            Self::IdempotencyReused => {
+                Face(S::UNPROCESSABLE_ENTITY, "IdempotencyReused", Some("take a fresh Idempotency-Key"))
+            }
+            Self::IdempotencyInFlight => Face(S::CONFLICT, "IdempotencyInFlight", Some("ask again in a moment")),
+            Self::Unavailable(_) => Face(S::SERVICE_UNAVAILABLE, "Unavailable", Some("try again; nothing was changed")),
+            Self::Broken => Face(S::INTERNAL_SERVER_ERROR, "InternalError", None),
+        }
+    }
+
+    /// The body that the caller gets.
+    pub fn problem(&self) -> Problem {
+        let Face(status, code, remedy) = self.face();
+        let valid = match self {
+            Self::UnknownGeo => GEOS.iter().map(|g| g.id.to_owned()).collect(),
+            Self::UnknownRegion | Self::RegionNotInGeo | Self::HomeRequired => {
+                GEOS.iter().flat_map(|g| g.regions).map(|r| r.id.to_owned()).collect()
+            }
+            _ => Vec::new(),
+        };
+        let detail = match self {
+            Self::WrongState(state) => format!("{self}: it is {}", state.as_str()),
+            _ => self.to_string(),
+        };
+        Problem {
+            kind: "about:blank".into(),
+            title: status.canonical_reason().unwrap_or_default().into(),
+            status: status.as_u16(),
+            code: code.into(),
+            detail,
+            remedy: remedy.map(Into::into),
+            valid,
+            holds: if let Self::Held(holds) = self { holds.clone() } else { Vec::new() },
+        }
+    }
+}
+
+impl IntoResponse for ActError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let status = StatusCode::from_u16(problem.status).expect("it came from a StatusCode");
+        let body = serde_json::to_vec(&problem).expect("a problem is plain JSON");
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self {
+            Self::Unauthenticated => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Unavailable(_) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

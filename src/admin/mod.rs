@@ -1,0 +1,10 @@
+//! The face for operators, auditors and the console: JSON over HTTPS under `/admin/v1`, each route naming its role.
+//!
+//! Called by `app`, which hands in something that [`Acts`](acts::Acts). Promises that no route answers without
+//! credentials but `/healthz` and `/readyz`, that an unknown field or query parameter is refused, that a POST repeated
+//! under one `Idempotency-Key` acts once, and that every refusal is an RFC 9457 body with a `code`. Must not know how
+//! tenants, keys or the log are stored.
+
+pub mod acts;
+pub mod error;
+pub mod wire;
