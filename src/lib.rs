@@ -7,5 +7,6 @@
 
 pub mod admin;
 pub mod gate;
+pub mod index;
 pub mod model;
 pub mod store;

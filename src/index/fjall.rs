@@ -1,0 +1,285 @@
+//! The embedded engine: fjall, a log-structured tree in pure Rust, one database directory, one process.
+//!
+//! Called through `Engine`. Rows are spread over a few keyspaces by the first byte of their row key, so that large
+//! values (inline segments, leaf bases) neither travel through every compaction nor push small rows out of the block
+//! cache. Not one keyspace per bucket: each has a memtable and files of its own, and an idle one pins the shared
+//! journal (fjall #288), so thousands of buckets would cost gigabytes.
+//!
+//! What to know about fjall 3.1 and what is done about it here:
+//!
+//! * `Keyspace::range` reads at the newest sequence number and so may see half a batch; scans go through a `Snapshot`.
+//! * A failed write or fsync poisons the database. Such a commit answers `EngineError::Write`, and every later one too.
+//! * Damage in the middle of a journal silently drops the batches behind it (#311): the anchor notices, one floor up.
+//! * Sealed bytes do not compress, so nothing tries to: neither blocks nor the journal.
+
+use super::engine::{Batch, Direction, Engine, EngineError, KeyRange};
+use ::fjall::config::CompressionPolicy;
+use ::fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Snapshot,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rows in a directory. A handle: clones share one open database, which closes with the last of them.
+#[derive(Clone)]
+pub struct FjallEngine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// In the order of `SHELVES`.
+    keyspaces: [Keyspace; SHELVES.len()],
+    database: Database,
+    /// Held while a batch's preconditions are checked and the batch is written.
+    committing: Mutex<()>,
+}
+
+/// What an installation may choose.
+#[derive(Clone, Copy, Debug)]
+pub struct FjallOptions {
+    /// Bytes of the block cache.
+    pub cache_bytes: u64,
+    /// Bytes of rows that each keyspace gathers in memory before they become a file.
+    pub memtable_bytes: u64,
+}
+
+impl Default for FjallOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, memtable_bytes: 32 << 20 }
+    }
+}
+
+impl FjallEngine {
+    /// Opens the directory, or creates it. Fails while another process has it open.
+    pub fn open(directory: &Path, options: FjallOptions) -> Result<Self, EngineError> {
+        Inner::open(directory, options)
+            .map(|inner| Self { inner: Arc::new(inner) })
+            .map_err(|e| EngineError::Open(Box::new(e)))
+    }
+
+    /// Bytes on disk, journal included.
+    pub fn disk_bytes(&self) -> u64 {
+        self.inner.database.disk_space().unwrap_or(0)
+    }
+}
+
+impl Inner {
+    fn open(directory: &Path, options: FjallOptions) -> ::fjall::Result<Self> {
+        let database = Database::builder(directory)
+            .cache_size(options.cache_bytes)
+            .journal_compression(CompressionType::None)
+            .open()?;
+        let mut keyspaces = Vec::with_capacity(SHELVES.len());
+        for shelf in &SHELVES {
+            keyspaces.push(database.keyspace(shelf.name, || shelf.options(options))?);
+        }
+        let keyspaces = keyspaces.try_into().ok().expect("one keyspace was opened for each shelf");
+        Ok(Self { keyspaces, database, committing: Mutex::new(()) })
+    }
+
+    fn keyspace(&self, row_key: &[u8]) -> &Keyspace {
+        let first = row_key.first().copied();
+        let shelf = SHELVES.iter().position(|shelf| shelf.first_byte == first).unwrap_or(OTHERS);
+        &self.keyspaces[shelf]
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        let _alone = self.committing.lock();
+        for condition in &batch.preconditions {
+            let found = self.keyspace(&condition.row_key).get(&condition.row_key).map_err(read)?;
+            if found.as_deref() != condition.expected.as_deref() {
+                return Err(EngineError::Precondition);
+            }
+        }
+        let mut writes = self.database.batch().durability(Some(PersistMode::SyncAll));
+        for (row_key, value) in batch.writes {
+            let keyspace = self.keyspace(&row_key);
+            match value {
+                Some(value) => writes.insert(keyspace, row_key, value),
+                None => writes.remove(keyspace, row_key),
+            }
+        }
+        writes.commit().map_err(|e| EngineError::Write(Box::new(e)))
+    }
+
+    fn compact(&self) -> ::fjall::Result<()> {
+        for keyspace in &self.keyspaces {
+            keyspace.rotate_memtable_and_wait()?;
+            keyspace.major_compact()?;
+        }
+        Ok(())
+    }
+
+    /// Walks a range that may touch several keyspaces, calling `take` until it has had enough.
+    fn walk(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        mut take: impl FnMut(::fjall::Guard) -> ::fjall::Result<Walk>,
+    ) -> ::fjall::Result<()> {
+        let snapshot: Snapshot = self.database.snapshot();
+        let mut pieces = pieces(range);
+        if direction == Direction::Descending {
+            pieces.reverse();
+        }
+        for (shelf, piece) in pieces {
+            let bounds = (Bound::Included(piece.start), piece.end.map_or(Bound::Unbounded, Bound::Excluded));
+            let mut rows = snapshot.range(&self.keyspaces[shelf], bounds);
+            loop {
+                let next = if direction == Direction::Ascending { rows.next() } else { rows.next_back() };
+                match next.map(&mut take).transpose()? {
+                    None => break,
+                    Some(Walk::On) => {}
+                    Some(Walk::Enough) => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Walk {
+    On,
+    Enough,
+}
+
+#[async_trait]
+impl Engine for FjallEngine {
+    async fn get(&self, row_key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        Ok(self.inner.keyspace(row_key).get(row_key).map_err(read)?.map(Bytes::from))
+    }
+
+    async fn scan(
+        &self,
+        range: KeyRange,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<(Bytes, Bytes)>, EngineError> {
+        let mut rows = Vec::new();
+        if limit > 0 {
+            self.inner
+                .walk(&range, direction, |row| {
+                    let (row_key, value) = row.into_inner()?;
+                    rows.push((row_key.into(), value.into()));
+                    Ok(if rows.len() == limit { Walk::Enough } else { Walk::On })
+                })
+                .map_err(read)?;
+        }
+        Ok(rows)
+    }
+
+    async fn scan_keys(&self, range: KeyRange, limit: usize) -> Result<Vec<Bytes>, EngineError> {
+        let mut row_keys = Vec::new();
+        if limit > 0 {
+            self.inner
+                .walk(&range, Direction::Ascending, |row| {
+                    row_keys.push(row.key()?.into());
+                    Ok(if row_keys.len() == limit { Walk::Enough } else { Walk::On })
+                })
+                .map_err(read)?;
+        }
+        Ok(row_keys)
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        // The region's writer has a thread of its own; whoever calls from the runtime must not hold it up with an fsync.
+        match tokio::runtime::Handle::try_current() {
+            Err(_) => self.inner.commit(batch),
+            Ok(runtime) => {
+                let inner = self.inner.clone();
+                let done = runtime.spawn_blocking(move || inner.commit(batch)).await;
+                done.unwrap_or_else(|e| Err(EngineError::Write(Box::new(e))))
+            }
+        }
+    }
+
+    async fn compact(&self) -> Result<(), EngineError> {
+        let inner = self.inner.clone();
+        let (done, answer) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name("index-compact".into())
+            .spawn(move || done.send(inner.compact().map_err(read)))
+            .map_err(|e| EngineError::Read(Box::new(e)))?;
+        answer.await.unwrap_or_else(|e| Err(EngineError::Read(Box::new(e))))
+    }
+}
+
+fn read(e: ::fjall::Error) -> EngineError {
+    EngineError::Read(Box::new(e))
+}
+
+/// Cuts a range where the keyspace changes, in ascending order.
+fn pieces(range: &KeyRange) -> Vec<(usize, KeyRange)> {
+    let mut pieces = Vec::new();
+    let mut start = range.start.clone();
+    let mut push = |shelf, start: &[u8], end: Option<Vec<u8>>| {
+        let end = match (end, &range.end) {
+            (Some(a), Some(b)) => Some(a.min(b.clone())),
+            (a, b) => a.or_else(|| b.clone()),
+        };
+        let piece = KeyRange { start: start.to_vec(), end };
+        if !piece.is_empty() {
+            pieces.push((shelf, piece));
+        }
+    };
+    for (shelf, first) in SHELVES.iter().enumerate().filter_map(|(i, shelf)| Some((i, shelf.first_byte?))) {
+        if start.as_slice() < &[first][..] {
+            push(OTHERS, &start, Some(vec![first]));
+            start = vec![first];
+        }
+        if start.first() == Some(&first) {
+            push(shelf, &start, Some(vec![first + 1]));
+            start = vec![first + 1];
+        }
+    }
+    push(OTHERS, &start, None);
+    pieces
+}
+
+/// One keyspace: which rows stand on it and how large they are.
+struct Shelf {
+    name: &'static str,
+    /// The first byte of its rows' keys; none: all that have no shelf of their own.
+    first_byte: Option<u8>,
+    /// Values of this size and above live beside the tree, not in it.
+    separate_bytes: Option<u32>,
+}
+
+/// By first byte, ascending (`pieces` relies on it); the last takes what the others do not.
+const SHELVES: [Shelf; 4] = [
+    Shelf { name: "inline", first_byte: Some(b'd'), separate_bytes: Some(1024) },
+    Shelf { name: "leaves", first_byte: Some(b'l'), separate_bytes: Some(4096) },
+    Shelf { name: "objects", first_byte: Some(b'o'), separate_bytes: Some(1024) },
+    Shelf { name: "others", first_byte: None, separate_bytes: None },
+];
+const OTHERS: usize = SHELVES.len() - 1;
+
+impl Shelf {
+    fn options(&self, options: FjallOptions) -> KeyspaceCreateOptions {
+        let separation = self
+            .separate_bytes
+            .map(|bytes| KvSeparationOptions::default().compression(CompressionType::None).separation_threshold(bytes));
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(options.memtable_bytes)
+            .data_block_compression_policy(CompressionPolicy::disabled())
+            .with_kv_separation(separation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_where_the_keyspace_changes() {
+        let names = |range| pieces(&range).into_iter().map(|(i, _)| SHELVES[i].name).collect::<Vec<_>>();
+        assert_eq!(names(KeyRange::all()), ["others", "inline", "others", "leaves", "others", "objects", "others"]);
+        assert_eq!(names(KeyRange::prefix(b"o1")), ["objects"]);
+        assert_eq!(names(KeyRange { start: b"dz".to_vec(), end: Some(b"l".to_vec()) }), ["inline", "others"]);
+        assert_eq!(names(KeyRange { start: b"x".to_vec(), end: Some(b"x".to_vec()) }), [""; 0]);
+    }
+}
