@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod blob;
 pub mod gate;
 pub mod index;
 pub mod model;
