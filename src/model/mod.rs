@@ -4,6 +4,7 @@
 //! know sockets, engines, keys or S3.
 
 pub mod atlas;
+pub mod clock;
 pub mod ids;
 pub mod limits;
 pub mod names;
