@@ -1,0 +1,155 @@
+//! Holds `src/` to the import table of ARCHITECTURE.md: which room may name which. The page is the rule, this reads it.
+//!
+//! A room is a file or folder directly under `src/`. It names another by `crate::room`, in a `use` or in a path; the
+//! crate root's `main.rs` says `geoseal::room` and the keys crate is `geoseal_keys`. Comments do not count.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Room → what it may name; `None` stands for "all".
+type Table = BTreeMap<String, Option<BTreeSet<String>>>;
+
+#[test]
+fn every_import_is_in_the_table_of_the_architecture_page() {
+    let table = table();
+    let mut wrong = vec![];
+    for file in sources() {
+        let room = room_of(&file);
+        let Some(allowed) = table.get(&room) else {
+            wrong.push(format!("{}: the room `{room}` is not in the table", file.display()));
+            continue;
+        };
+        for (line, named) in named_rooms(&fs::read_to_string(&file).expect("a source file can be read")) {
+            if named != room && allowed.as_ref().is_some_and(|rooms| !rooms.contains(&named)) {
+                wrong.push(format!("{}:{line}: {room} → {named}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that ARCHITECTURE.md does not allow:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_arrows_of_the_table_point_one_way() {
+    let table = table();
+    // Take away rooms that name nothing that is left, again and again: what cannot be taken away goes in a circle.
+    let mut left: BTreeMap<_, _> = table.into_iter().filter_map(|(room, may)| Some((room, may?))).collect();
+    while let Some(leaf) =
+        left.iter().find(|(_, may)| !may.iter().any(|r| left.contains_key(r))).map(|(r, _)| r.clone())
+    {
+        left.remove(&leaf);
+    }
+    assert!(left.is_empty(), "these rooms name each other in a circle: {:?}", left.keys());
+}
+
+#[test]
+fn the_reader_sees_every_way_of_naming_a_room() {
+    let source = "use crate::{model::ids, seal::{Dek, model}, r#index};\n// crate::comment\nlet x = crate::blob::y(); \
+                  // crate::tail\nuse geoseal_keys::Dek;\ngeoseal::app::run();\nuse crate::gate;\n//! [`crate::doc`]\n\
+                  use crate::{\n    audit::Entry,\n    edge,\n};\n$crate::tenant!()";
+    let mut named: Vec<String> = named_rooms(source).into_iter().map(|(_, r)| r).collect();
+    named.sort();
+    assert_eq!(named, ["app", "audit", "blob", "edge", "gate", "index", "keys", "model", "seal", "tenant"]);
+}
+
+/// The rows under "| room | may name |" in ARCHITECTURE.md. Each cell lists names in backticks, or says `all`; a remark
+/// may stand beside them.
+fn table() -> Table {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md is at the top");
+    let rows = page.lines().skip_while(|l| !l.starts_with("| room | may name |")).skip(2);
+    let mut table = Table::new();
+    for row in rows.take_while(|l| l.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+        let may = backticked(cells[1]);
+        let may = (!may.contains("all")).then_some(may);
+        for room in backticked(cells[0]) {
+            assert!(table.insert(room, may.clone()).is_none(), "a room stands in the table twice: {row}");
+        }
+    }
+    assert!(!table.is_empty(), "ARCHITECTURE.md has its import table");
+    table
+}
+
+fn backticked(cell: &str) -> BTreeSet<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All `.rs` files under `src/`.
+fn sources() -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![root().join("src")], vec![]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("src/ can be read") {
+            let path = entry.expect("src/ can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+/// `src/index/rows.rs` and `src/index.rs` are both of the room `index`.
+fn room_of(file: &Path) -> String {
+    let inside = file.strip_prefix(root().join("src")).expect("under src/");
+    let first = inside.iter().next().and_then(|p| p.to_str()).expect("a UTF-8 name");
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The rooms a source text names, each with its line.
+fn named_rooms(source: &str) -> Vec<(usize, String)> {
+    let code: Vec<&str> = source.lines().map(|l| l.split("//").next().expect("split has a first part")).collect();
+    let code = code.join("\n");
+    let mut named = vec![];
+    for (prefix, whole) in [("crate::", None), ("geoseal::", None), ("geoseal_keys", Some("keys"))] {
+        for (at, _) in code.match_indices(prefix) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+                continue;
+            }
+            let line = code[..at].matches('\n').count() + 1;
+            match whole {
+                Some(room) => named.push((line, room.to_owned())),
+                None => named.extend(first_segments(&code[at + prefix.len()..]).into_iter().map(|room| (line, room))),
+            }
+        }
+    }
+    named
+}
+
+/// The first path segment of what follows `crate::`: one, or with `{…}` one for each item at the outermost depth.
+fn first_segments(rest: &str) -> Vec<String> {
+    let Some(group) = rest.strip_prefix('{') else {
+        return identifier(rest).into_iter().collect();
+    };
+    let (mut depth, mut start, mut items) = (0, 0, vec![]);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                items.push(&group[start..at]);
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                items.push(&group[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items.into_iter().filter_map(identifier).collect()
+}
+
+fn identifier(text: &str) -> Option<String> {
+    let text = text.trim_start().trim_start_matches("r#");
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    (end > 0).then(|| text[..end].to_owned())
+}

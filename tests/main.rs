@@ -1,0 +1,4 @@
+//! All tests that need the running product, in one binary: they share the tools and one server where they can, and each
+//! server binds port 0, so that any number of runs fit beside each other on one machine.
+
+mod clients;

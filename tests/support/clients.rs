@@ -1,0 +1,98 @@
+//! The stock clients, run against a server with nothing but its `dev.env` in their environment: no flag, no
+//! configuration file, nothing that weakens TLS.
+
+use std::{
+    ffi::OsStr,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use crate::{server::Server, tools::tools};
+
+/// What a program did.
+pub struct Ran(Output);
+
+impl Ran {
+    /// Runs it to its end.
+    pub fn of(command: &mut Command) -> Self {
+        Self(command.output().unwrap_or_else(|e| panic!("{:?} does not start: {e}", command.get_program())))
+    }
+
+    /// Its stdout, after a success; panics with its stderr after anything else.
+    pub fn ok(&self) -> String {
+        assert!(self.0.status.success(), "{}\n{}{}", self.0.status, self.stderr(), self.stdout());
+        self.stdout()
+    }
+
+    /// Its stderr, after a failure; panics after a success.
+    pub fn refused(&self) -> String {
+        assert!(!self.0.status.success(), "succeeded, and should not have:\n{}", self.stdout());
+        self.stderr()
+    }
+
+    /// Its stdout as JSON, after a success.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.ok()).unwrap_or_else(|e| panic!("not JSON: {e}\n{}", self.stdout()))
+    }
+
+    /// Its exit code, if it ended by itself.
+    pub fn code(&self) -> Option<i32> {
+        self.0.status.code()
+    }
+
+    /// Its stdout as it is.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
+    }
+
+    /// Its stderr as it is.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+}
+
+/// `aws ARGUMENTS`
+pub fn aws<A: AsRef<OsStr>>(server: &Server, arguments: &[A]) -> Ran {
+    Ran::of(with_env(server, tools().aws()).args(arguments))
+}
+
+/// A Python script given as text; its arguments are in `sys.argv[1:]`.
+pub fn python<A: AsRef<OsStr>>(server: &Server, script: &str, arguments: &[A]) -> Ran {
+    Ran::of(python_command(server, script, arguments).stdin(Stdio::null()))
+}
+
+/// The same, not started yet: for scripts that run beside a test.
+pub fn python_command<A: AsRef<OsStr>>(server: &Server, script: &str, arguments: &[A]) -> Command {
+    let mut command = with_env(server, tools().python());
+    command.arg("-c").arg(script).args(arguments);
+    command
+}
+
+/// `rclone ARGUMENTS`, with a remote `geoseal:` that takes everything from the environment.
+pub fn rclone<A: AsRef<OsStr>>(server: &Server, arguments: &[A]) -> Ran {
+    let mut command = with_env(server, tools().rclone());
+    command
+        .env("RCLONE_CONFIG", "/dev/null")
+        .env("RCLONE_CONFIG_GEOSEAL_TYPE", "s3")
+        .env("RCLONE_CONFIG_GEOSEAL_PROVIDER", "Other")
+        .env("RCLONE_CONFIG_GEOSEAL_ENV_AUTH", "true")
+        .env("RCLONE_CONFIG_GEOSEAL_ENDPOINT", server.variable("AWS_ENDPOINT_URL"))
+        .env("RCLONE_CONFIG_GEOSEAL_REGION", server.variable("AWS_REGION"))
+        .env("RCLONE_CA_CERT", server.variable("AWS_CA_BUNDLE"));
+    Ran::of(command.args(arguments))
+}
+
+/// A program that sees `dev.env`, a PATH, an empty home, and nothing else of this process's environment.
+fn with_env(server: &Server, program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", server.home())
+        .env("LANG", "C.UTF-8")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(server.env())
+        .current_dir(server.home())
+        .stdin(Stdio::null());
+    command
+}

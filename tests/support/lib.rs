@@ -1,0 +1,17 @@
+//! What the tests and the load bench share; never part of the product.
+//!
+//! - [`tools`]: the foreign programs (Python, the AWS command line, rclone, nginx), found or installed once per run
+//! - [`server`]: the shipped binary with `dev` in a directory of its own: started, killed, restarted, stopped
+//! - [`clients`]: those foreign programs, run against such a server with nothing but its `dev.env`
+//! - [`wire`] and [`signer`]: a bare HTTPS client that sends exactly the bytes it is given, and SigV4 for it
+//! - [`fixtures`] and [`records`]: real e-mail records, and a generator of any number of that shape
+//!
+//! Knows the product by its command line, its files and its wire only: it does not depend on the geoseal library.
+
+pub mod clients;
+pub mod fixtures;
+pub mod records;
+pub mod server;
+pub mod signer;
+pub mod tools;
+pub mod wire;

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Finds, and where needed installs, the programs that the tests drive: Python with boto3, cryptography and moto, the AWS
+# command line, rclone, nginx, openssl, and the e-mail messages of CPython's own test suite.
+#
+# Prints NAME=path lines on stdout and nothing else there; says what it installs on stderr. Safe to run again and again,
+# also from several test binaries at once; says what is missing, and how to get it, when it cannot install it itself.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+tools=${CARGO_TARGET_DIR:-$root/target}/tools
+mkdir -p "$tools"
+exec 9>"$tools/lock"
+flock 9
+
+say() { echo "tools: $*" >&2; }
+give_up() { say "$*"; exit 1; }
+
+# A list made earlier is still good while every path in it exists and this script has not changed.
+if [ -s "$tools/env" ] && [ "$tools/env" -nt "$0" ]; then
+  good=yes
+  while IFS='=' read -r _ path; do [ -e "$path" ] || good=no; done <"$tools/env"
+  if [ $good = yes ]; then cat "$tools/env"; exit 0; fi
+fi
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+apt_install() { # PACKAGE... : through apt-get, as root or by sudo without a password
+  command -v apt-get >/dev/null || give_up "$* is missing and there is no apt-get here; please install it"
+  [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || give_up "$* is missing; please run: sudo apt-get install $*"
+  say "installing $*"
+  as_root apt-get -qq update >&2 </dev/null || say "apt-get update failed; trying with the old lists"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >&2 </dev/null ||
+    give_up "apt-get could not install $*"
+}
+program() { # PROGRAM PACKAGE : the path of PROGRAM; daemons live in sbin, which is not on everybody's PATH
+  local path=$PATH:/usr/sbin:/usr/local/sbin
+  PATH=$path command -v "$1" >/dev/null || apt_install "$2"
+  PATH=$path command -v "$1"
+}
+
+# --- Python and its packages: the stock interpreter when it has them all, else a virtual environment of our own
+imports='import boto3, cryptography, moto, flask; import sys; print(sys.executable)'
+python=$(program python3 python3)
+if ! found=$("$python" -c "$imports" 2>/dev/null) || ! command -v aws >/dev/null; then
+  venv=$tools/venv
+  if ! found=$("$venv/bin/python3" -c "$imports" 2>/dev/null) || ! [ -x "$venv/bin/aws" ]; then
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+    say "making a Python environment with boto3, awscli, cryptography and moto in $venv"
+    rm -rf "$venv"
+    "$python" -m venv "$venv" >&2
+    "$venv/bin/python3" -m pip --quiet --disable-pip-version-check install boto3 awscli cryptography 'moto[server]' >&2 ||
+      give_up "pip could not install boto3, awscli, cryptography and moto"
+    found=$("$venv/bin/python3" -c "$imports")
+  fi
+fi
+python=$found
+if [ -x "$(dirname "$python")/aws" ]; then aws=$(dirname "$python")/aws; else aws=$(command -v aws); fi
+
+# --- the messages of CPython's test_email (PSF-2.0)
+messages() { "$1" -c 'import os, test.test_email as t; print(os.path.join(os.path.dirname(t.__file__), "data"))' 2>/dev/null; }
+if ! emails=$(messages "$python") && ! emails=$(messages /usr/bin/python3); then
+  apt_install libpython3-testsuite python3
+  emails=$(messages /usr/bin/python3) || give_up "libpython3-testsuite is installed but has no test.test_email"
+fi
+[ -f "$emails/msg_01.txt" ] || give_up "$emails has no msg_01.txt"
+
+rclone=$(program rclone rclone)
+nginx=$(program nginx nginx-light)
+openssl=$(program openssl openssl)
+
+cat >"$tools/env.new" <<END
+PYTHON=$python
+AWS=$aws
+RCLONE=$rclone
+NGINX=$nginx
+OPENSSL=$openssl
+EMAILS=$emails
+END
+mv "$tools/env.new" "$tools/env"
+cat "$tools/env"
