@@ -1,1 +1,29 @@
 //! The key boundary of geoseal: the only code that can read key bytes.
+//!
+//! What comes in: opaque ids, contexts, plaintext to seal, sealed bytes to open. What goes out: sealed bytes, wrapped
+//! records, and handles that seal and open. What never goes out: a key, a salt or nonce of the caller's choosing, or
+//! the reason why something did not open (but for the audit log).
+//!
+//! Bytes are laid out in docs/object-format.md; keys and their formulas in docs/key-hierarchy.md.
+
+mod context;
+mod derive;
+mod error;
+mod material;
+mod record;
+mod row;
+mod segment;
+mod tenant_keys;
+#[cfg(test)]
+mod tests;
+mod wipe;
+
+pub use context::{BucketContext, Id, NO_ID, ObjectContext};
+pub use error::{KeyError, KeyringError, KeystoreError, OpenClass, OpenError, ProviderError, Refusal, SealError};
+pub use record::{DekRecord, KeyKind, KeyName, ProviderKind, RECORD_BYTES, Record, RootFields, Unverified};
+pub use row::{OpenedRow, ROW_HEADER_BYTES, ROW_OVERHEAD_BYTES, RowKey, row_version};
+pub use segment::{
+    CHUNK_BYTES, CHUNKS_MAX, ChunkSpan, HEADER_BYTES, Last, SEALED_CHUNK_BYTES, SEGMENT_BYTES_MAX, SegmentInfo,
+    SegmentKind, SegmentOpener, SegmentSealer, TAG_BYTES, chunk_count, plain_len, sealed_len,
+};
+pub use tenant_keys::{BucketKey, CredentialSecret, Dek, GeoKeys, SubjectKey, TenantKeys};

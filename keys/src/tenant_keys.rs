@@ -1,0 +1,486 @@
+//! What a lease gives: the unwrapped roots of one tenant as handles that wrap, unwrap, seal and open, but never show a
+//! byte of a key. The service makes them; the `seal` room uses them on every request.
+//!
+//! Promises:
+//! - Every call that unwraps or opens first does one atomic check of the lease, so a revocation bites at once, also in
+//!   the middle of a stream.
+//! - New data keys use the active version; records under older, decrypt-only versions still open.
+//! - A context of another tenant or geo is refused before any derivation.
+//!
+//! Who may hold them: handles are shared as `Arc<TenantKeys>` for as long as a request runs. They are not `Clone`, so
+//! there is one copy of a root in the process and it is cleared when the last request lets go.
+
+use crate::context::{BucketContext, Id, NO_ID, ObjectContext};
+use crate::derive::{self, Purpose};
+use crate::error::{KeyError, OpenClass, OpenError};
+use crate::material::{Secret, random_array};
+use crate::record::{self, DekRecord, KeyKind, KeyName, Parent, Record, Unverified};
+use crate::row::RowKey;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use zeroize::Zeroizing;
+
+/// The oldest revocation sequence that is still good for one tenant. The service raises it.
+pub(crate) struct Gate(AtomicU64);
+
+impl Gate {
+    pub(crate) fn new(min: u64) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(min)))
+    }
+
+    /// From here on every lease below `seq` is void.
+    pub(crate) fn raise(&self, seq: u64) {
+        self.0.fetch_max(seq, Ordering::AcqRel);
+    }
+}
+
+/// Permission to use a key, void once its gate was raised above it.
+#[derive(Clone)]
+pub(crate) struct Lease {
+    gate: Arc<Gate>,
+    seq: u64,
+}
+
+impl Lease {
+    pub(crate) fn new(gate: Arc<Gate>, seq: u64) -> Self {
+        Self { gate, seq }
+    }
+
+    /// A lease nobody revokes: for the service's own keys.
+    pub(crate) fn permanent() -> Self {
+        Self { gate: Gate::new(0), seq: u64::MAX }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        if self.seq < self.gate.0.load(Ordering::Acquire) {
+            return Err(OpenClass::Revoked.into());
+        }
+        Ok(())
+    }
+}
+
+/// The data key of one object version.
+pub struct Dek {
+    name: KeyName,
+    secret: Secret,
+    lease: Lease,
+}
+
+impl Dek {
+    pub(crate) fn new(name: KeyName, secret: Secret, lease: Lease) -> Self {
+        Self { name, secret, lease }
+    }
+
+    /// Its id, which the segment headers and the index row carry.
+    pub fn id(&self) -> Id {
+        self.name.id
+    }
+
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+/// The index key of one bucket: seals its rows, makes its name tokens.
+pub struct BucketKey {
+    name: KeyName,
+    rows: RowKey,
+}
+
+impl BucketKey {
+    fn new(name: KeyName, secret: Secret, context: BucketContext, lease: Lease) -> Self {
+        Self { name, rows: RowKey::new(secret, name.version, context, lease) }
+    }
+
+    /// The key's id and version.
+    pub fn name(&self) -> KeyName {
+        self.name
+    }
+
+    /// Seals and opens the bucket's rows.
+    pub fn row_key(&self) -> &RowKey {
+        &self.rows
+    }
+
+    /// The token that stands for an object's name in row keys.
+    pub fn token(&self, name: &[u8]) -> [u8; 16] {
+        self.rows.token(name)
+    }
+}
+
+/// The key of one data subject: wraps the data keys of that subject's objects. Destroying its record erases them.
+pub struct SubjectKey {
+    name: KeyName,
+    secret: Secret,
+    tenant: Id,
+    geo: Id,
+    lease: Lease,
+}
+
+impl SubjectKey {
+    /// The key's id and version.
+    pub fn name(&self) -> KeyName {
+        self.name
+    }
+
+    fn parent(&self) -> Parent<'_> {
+        Parent { name: self.name, secret: &self.secret }
+    }
+
+    /// A fresh data key for an object of this subject, and its record.
+    pub fn new_dek(&self, context: &ObjectContext) -> Result<(Dek, DekRecord), KeyError> {
+        self.lease.check()?;
+        own(context, &self.tenant, &self.geo)?;
+        Ok(fresh_dek(&self.parent(), context, &self.lease))
+    }
+
+    /// The data key in a record that this subject key wrapped.
+    pub fn open_dek(&self, record: &[u8], context: &ObjectContext) -> Result<Dek, KeyError> {
+        self.lease.check()?;
+        own(context, &self.tenant, &self.geo)?;
+        let (name, secret) = record::unwrap(&self.parent(), KeyKind::Dek, record, context)?;
+        Ok(Dek::new(name, secret, self.lease.clone()))
+    }
+}
+
+/// A login's secret: 32 random bytes, shown once as 43 characters of base64url.
+pub struct CredentialSecret(Secret);
+
+impl CredentialSecret {
+    /// A fresh one.
+    pub fn random() -> Self {
+        Self(Secret::random())
+    }
+
+    /// The 43 characters that the client is given, and that sign its requests. Cleared when the caller drops it.
+    pub fn reveal(&self) -> Zeroizing<String> {
+        Zeroizing::new(base64url(self.0.bytes()))
+    }
+}
+
+impl PartialEq for CredentialSecret {
+    /// In constant time.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.same(&other.0)
+    }
+}
+
+/// Base64 without padding, RFC 4648 section 5.
+fn base64url(bytes: &[u8; 32]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut out = String::with_capacity(43);
+    for group in bytes.chunks(3) {
+        let word = u32::from_be_bytes([0, group[0], *group.get(1).unwrap_or(&0), *group.get(2).unwrap_or(&0)]);
+        for place in 0..=group.len() {
+            out.push(char::from(ALPHABET[(word >> (18 - 6 * place)) as usize & 63]));
+        }
+    }
+    out
+}
+
+/// One unwrapped version of TRK.
+pub(crate) struct LiveTrk {
+    name: KeyName,
+    root: Secret,
+    wrap_dek: Secret,
+}
+
+/// One unwrapped version of SRK.
+pub(crate) struct LiveSrk {
+    name: KeyName,
+    wrap_sk: Secret,
+}
+
+/// One unwrapped version of TIK.
+pub(crate) struct LiveTik {
+    name: KeyName,
+    wrap_ik: Secret,
+    wrap_credential: Secret,
+    token: Secret,
+    log_pseudonym: Secret,
+    directory: RowKey,
+    subject_map: RowKey,
+}
+
+/// The keys of one tenant in one geo, unwrapped, under one lease.
+pub struct TenantKeys {
+    tenant: Id,
+    geo: Id,
+    lease: Lease,
+    /// The active version first, then older ones that still open.
+    trk: Vec<LiveTrk>,
+    srk: Vec<LiveSrk>,
+    tik: Vec<LiveTik>,
+}
+
+/// The unwrapped roots that a lease is made of, per kind, the active version first.
+pub(crate) struct Roots {
+    pub(crate) trk: Vec<(KeyName, Secret)>,
+    pub(crate) srk: Vec<(KeyName, Secret)>,
+    pub(crate) tik: Vec<(KeyName, Secret)>,
+}
+
+impl TenantKeys {
+    /// Derives the purpose keys of every root; each kind must have at least one version.
+    pub(crate) fn new(tenant: Id, geo: Id, roots: Roots, lease: Lease) -> Option<Self> {
+        if roots.trk.is_empty() || roots.srk.is_empty() || roots.tik.is_empty() {
+            return None;
+        }
+        let of = |root: &Secret, what| derive::purpose(root, what, &tenant, &geo);
+        let context = BucketContext { tenant, geo, bucket: NO_ID };
+        let trk =
+            roots.trk.into_iter().map(|(name, root)| LiveTrk { wrap_dek: of(&root, Purpose::WrapDek), name, root });
+        let srk = roots.srk.into_iter().map(|(name, root)| LiveSrk { name, wrap_sk: of(&root, Purpose::WrapSk) });
+        let tik = roots.tik.into_iter().map(|(name, root)| LiveTik {
+            name,
+            wrap_ik: of(&root, Purpose::WrapIk),
+            wrap_credential: of(&root, Purpose::WrapCredential),
+            token: of(&root, Purpose::Token),
+            log_pseudonym: of(&root, Purpose::LogPseudonym),
+            directory: RowKey::new(of(&root, Purpose::Directory), name.version, context, lease.clone()),
+            subject_map: RowKey::new(of(&root, Purpose::SubjectMap), name.version, context, lease.clone()),
+        });
+        let (trk, srk, tik) = (trk.collect(), srk.collect(), tik.collect());
+        Some(Self { tenant, geo, lease, trk, srk, tik })
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> Id {
+        self.tenant
+    }
+
+    /// The geo whose master key stands above these.
+    pub fn geo(&self) -> Id {
+        self.geo
+    }
+
+    /// The active version of the tenant root, for status pages and SSE headers.
+    pub fn active_trk(&self) -> KeyName {
+        self.trk[0].name
+    }
+
+    /// Whether the lease is still good; every other call checks this itself.
+    pub fn check(&self) -> Result<(), KeyError> {
+        Ok(self.lease.check()?)
+    }
+
+    /// A fresh data key for the object version of `context`, and its record under the active tenant root.
+    pub fn new_dek(&self, context: &ObjectContext) -> Result<(Dek, DekRecord), KeyError> {
+        self.lease.check()?;
+        own(context, &self.tenant, &self.geo)?;
+        Ok(fresh_dek(&self.dek_parent(&self.trk[0]), context, &self.lease))
+    }
+
+    /// The data key in `record`, under whichever live version of the tenant root it names.
+    pub fn open_dek(&self, record: &[u8], context: &ObjectContext) -> Result<Dek, KeyError> {
+        self.lease.check()?;
+        own(context, &self.tenant, &self.geo)?;
+        let trk = self.trk_of(record)?;
+        let (name, secret) = record::unwrap(&self.dek_parent(trk), KeyKind::Dek, record, context)?;
+        Ok(Dek::new(name, secret, self.lease.clone()))
+    }
+
+    /// The same data key under the active tenant root; `None` when it is already there.
+    pub fn rewrap_dek(&self, record: &[u8], context: &ObjectContext) -> Result<Option<DekRecord>, KeyError> {
+        let dek = self.open_dek(record, context)?;
+        if self.trk_of(record)?.name == self.trk[0].name {
+            return Ok(None);
+        }
+        Ok(Some(record::wrap(&self.dek_parent(&self.trk[0]), KeyKind::Dek, dek.name, &dek.secret, context)))
+    }
+
+    /// The first index key of a new bucket, and its record.
+    pub fn new_bucket_key(&self, bucket: Id) -> Result<(BucketKey, Record), KeyError> {
+        self.bucket_key_of_version(bucket, 1)
+    }
+
+    /// The index key that replaces `old` in the re-key of a bucket, and its record.
+    pub fn next_bucket_key(&self, bucket: Id, old: &BucketKey) -> Result<(BucketKey, Record), KeyError> {
+        self.bucket_key_of_version(bucket, old.name.version.checked_add(1).ok_or(KeyError::Exhausted)?)
+    }
+
+    fn bucket_key_of_version(&self, bucket: Id, version: u32) -> Result<(BucketKey, Record), KeyError> {
+        self.lease.check()?;
+        let (name, secret) = (KeyName { id: random_array(), version }, Secret::random());
+        let context = ObjectContext::of_child(self.tenant, self.geo, bucket);
+        let record = record::wrap(&self.ik_parent(&self.tik[0]), KeyKind::Ik, name, &secret, &context);
+        Ok((BucketKey::new(name, secret, context.bucket_context(), self.lease.clone()), record))
+    }
+
+    /// The index key in `record`.
+    pub fn open_bucket_key(&self, record: &[u8], bucket: Id) -> Result<BucketKey, KeyError> {
+        self.lease.check()?;
+        let context = ObjectContext::of_child(self.tenant, self.geo, bucket);
+        let (name, secret) = record::unwrap(&self.ik_parent(self.tik_of(record)?), KeyKind::Ik, record, &context)?;
+        Ok(BucketKey::new(name, secret, context.bucket_context(), self.lease.clone()))
+    }
+
+    /// The same index key under the active index root; `None` when it is already there.
+    pub fn rewrap_bucket_key(&self, record: &[u8], bucket: Id) -> Result<Option<Record>, KeyError> {
+        self.lease.check()?;
+        let context = ObjectContext::of_child(self.tenant, self.geo, bucket);
+        let tik = self.tik_of(record)?;
+        let (name, secret) = record::unwrap(&self.ik_parent(tik), KeyKind::Ik, record, &context)?;
+        if tik.name == self.tik[0].name {
+            return Ok(None);
+        }
+        Ok(Some(record::wrap(&self.ik_parent(&self.tik[0]), KeyKind::Ik, name, &secret, &context)))
+    }
+
+    /// Seals and opens the tenant's rows above its buckets, under the active index root.
+    pub fn directory(&self) -> &RowKey {
+        &self.tik[0].directory
+    }
+
+    /// As [`TenantKeys::directory`], for rows sealed under an older index root ([`crate::row_version`] tells).
+    pub fn directory_of_version(&self, version: u32) -> Option<&RowKey> {
+        self.tik.iter().find(|tik| tik.name.version == version).map(|tik| &tik.directory)
+    }
+
+    /// Seals the table from subject names to subject ids.
+    pub fn subject_map(&self) -> &RowKey {
+        &self.tik[0].subject_map
+    }
+
+    /// The token that stands for a bucket's name.
+    pub fn bucket_token(&self, name: &[u8]) -> [u8; 16] {
+        derive::token(&self.tik[0].token, name)
+    }
+
+    /// The token that stands for a data subject's name.
+    pub fn subject_token(&self, name: &[u8]) -> [u8; 16] {
+        self.tik[0].subject_map.token(name)
+    }
+
+    /// What stands for a name in logs: stable for this tenant, meaningless without its key, gone with it.
+    pub fn log_pseudonym(&self, name: &[u8]) -> [u8; 16] {
+        derive::token(&self.tik[0].log_pseudonym, name)
+    }
+
+    /// The record of a login's secret; `credential` is an opaque id it is bound to.
+    pub fn wrap_credential(&self, secret: &CredentialSecret, credential: Id) -> Result<Record, KeyError> {
+        self.lease.check()?;
+        let name = KeyName { id: credential, version: 1 };
+        let context = ObjectContext::of_child(self.tenant, self.geo, credential);
+        let tik = &self.tik[0];
+        let parent = Parent { name: tik.name, secret: &tik.wrap_credential };
+        Ok(record::wrap(&parent, KeyKind::Credential, name, &secret.0, &context))
+    }
+
+    /// A login's secret from its record.
+    pub fn open_credential(&self, record: &[u8], credential: Id) -> Result<CredentialSecret, KeyError> {
+        self.lease.check()?;
+        let context = ObjectContext::of_child(self.tenant, self.geo, credential);
+        let tik = self.tik_of(record)?;
+        let parent = Parent { name: tik.name, secret: &tik.wrap_credential };
+        let (name, secret) = record::unwrap(&parent, KeyKind::Credential, record, &context)?;
+        if name.id != credential {
+            return Err(OpenError::new(OpenClass::Context).into());
+        }
+        Ok(CredentialSecret(secret))
+    }
+
+    pub(crate) fn new_subject_key(&self, subject: Id) -> Result<(SubjectKey, Record), KeyError> {
+        self.lease.check()?;
+        let (name, secret) = (KeyName { id: random_array(), version: 1 }, Secret::random());
+        let context = ObjectContext::of_child(self.tenant, self.geo, subject);
+        let record = record::wrap(&self.sk_parent(&self.srk[0]), KeyKind::Sk, name, &secret, &context);
+        Ok((self.subject_key(name, secret), record))
+    }
+
+    pub(crate) fn open_subject_key(&self, record: &[u8], subject: Id) -> Result<SubjectKey, KeyError> {
+        self.lease.check()?;
+        let context = ObjectContext::of_child(self.tenant, self.geo, subject);
+        let parent = Unverified::parse(record)?.parent;
+        let srk = self.srk.iter().find(|srk| srk.name == parent).ok_or(OpenError::new(OpenClass::Parent))?;
+        let (name, secret) = record::unwrap(&self.sk_parent(srk), KeyKind::Sk, record, &context)?;
+        Ok(self.subject_key(name, secret))
+    }
+
+    fn subject_key(&self, name: KeyName, secret: Secret) -> SubjectKey {
+        SubjectKey { name, secret, tenant: self.tenant, geo: self.geo, lease: self.lease.clone() }
+    }
+
+    fn trk_of(&self, record: &[u8]) -> Result<&LiveTrk, OpenError> {
+        let parent = Unverified::parse(record)?.parent;
+        self.trk.iter().find(|trk| trk.name == parent).ok_or(OpenClass::Parent.into())
+    }
+
+    fn tik_of(&self, record: &[u8]) -> Result<&LiveTik, OpenError> {
+        let parent = Unverified::parse(record)?.parent;
+        self.tik.iter().find(|tik| tik.name == parent).ok_or(OpenClass::Parent.into())
+    }
+
+    fn dek_parent<'a>(&self, trk: &'a LiveTrk) -> Parent<'a> {
+        Parent { name: trk.name, secret: &trk.wrap_dek }
+    }
+
+    fn ik_parent<'a>(&self, tik: &'a LiveTik) -> Parent<'a> {
+        Parent { name: tik.name, secret: &tik.wrap_ik }
+    }
+
+    fn sk_parent<'a>(&self, srk: &'a LiveSrk) -> Parent<'a> {
+        Parent { name: srk.name, secret: &srk.wrap_sk }
+    }
+
+    /// The active tenant root as 64 hexadecimal digits: hands the tenant's data to whoever reads it. Only for an export
+    /// that the tenant asked for. Cleared when the caller drops it.
+    pub fn danger_reveal_tenant_key(&self) -> Result<Zeroizing<String>, KeyError> {
+        self.lease.check()?;
+        Ok(Zeroizing::new(hex::encode(self.trk[0].root.bytes())))
+    }
+
+    /// The purpose key above the subject keys as 64 hexadecimal digits: the second line of an export's key file.
+    pub fn danger_reveal_subject_wrap_key(&self) -> Result<Zeroizing<String>, KeyError> {
+        self.lease.check()?;
+        Ok(Zeroizing::new(hex::encode(self.srk[0].wrap_sk.bytes())))
+    }
+}
+
+/// The geo directory key: seals the rows that must be found before the tenant is known.
+pub struct GeoKeys {
+    name: KeyName,
+    rows: RowKey,
+    names: Secret,
+}
+
+impl GeoKeys {
+    pub(crate) fn new(geo: Id, name: KeyName, root: Secret) -> Self {
+        let names = derive::purpose(&root, Purpose::Token, &NO_ID, &geo);
+        let context = BucketContext { tenant: NO_ID, geo, bucket: NO_ID };
+        Self { name, names, rows: RowKey::new(root, name.version, context, Lease::permanent()) }
+    }
+
+    /// The key's id and version.
+    pub fn name(&self) -> KeyName {
+        self.name
+    }
+
+    /// Seals and opens the geo's directory rows.
+    pub fn directory(&self) -> &RowKey {
+        &self.rows
+    }
+
+    /// The token that stands for a tenant's or a login's name.
+    pub fn name_token(&self, name: &[u8]) -> [u8; 16] {
+        derive::token(&self.names, name)
+    }
+}
+
+fn fresh_dek(parent: &Parent<'_>, context: &ObjectContext, lease: &Lease) -> (Dek, DekRecord) {
+    let (name, secret) = (KeyName { id: random_array(), version: 1 }, Secret::random());
+    let record = record::wrap(parent, KeyKind::Dek, name, &secret, context);
+    (Dek::new(name, secret, lease.clone()), record)
+}
+
+/// A context of another tenant or geo is a caller's mistake that must never reach a derivation.
+fn own(context: &ObjectContext, tenant: &Id, geo: &Id) -> Result<(), KeyError> {
+    if context.tenant != *tenant || context.geo != *geo {
+        return Err(OpenError::new(OpenClass::Context).into());
+    }
+    Ok(())
+}
