@@ -6,5 +6,16 @@
 //! tenants, keys or the log are stored.
 
 pub mod acts;
+pub mod auth;
+mod call;
+mod door;
 pub mod error;
+pub mod http;
+mod openapi;
+pub mod operations;
+mod replay;
+mod routes;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! What a caller sends refuses unknown fields, so that a mistyped field can never be silently ignored. What the server
 //! answers does not, so that an older command line still reads a newer server.
 
+use crate::model::atlas;
 use crate::model::ids::TenantId;
 use crate::model::time::Millis;
 use schemars::JsonSchema;
@@ -213,6 +214,19 @@ pub struct Region {
     pub served: Option<bool>,
 }
 
+impl Regions {
+    /// The atlas in its own order.
+    pub fn of_atlas(geos: &[atlas::Geo], served: impl Fn(&atlas::Region) -> Option<bool>) -> Self {
+        let region = |r: &atlas::Region| Region { id: r.id.into(), location: r.location.into(), served: served(r) };
+        let geo = |g: &atlas::Geo| Geo {
+            id: g.id.into(),
+            label: (g.regions.len() == 1).then(|| "single-region".into()),
+            regions: g.regions.iter().map(region).collect(),
+        };
+        Self { geos: geos.iter().map(geo).collect() }
+    }
+}
+
 /// One tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tenant {
@@ -387,6 +401,9 @@ pub struct Operation {
     pub id: String,
     /// `rotate-master`, `rotate-tenant` or `sweep`.
     pub kind: String,
+    /// On what: a geo's id, a tenant's id, or empty.
+    #[serde(default)]
+    pub subject: String,
     /// Where it stands.
     pub state: OperationState,
     /// What it is at, such as `rewrapping` or `scanning`.
@@ -556,6 +573,13 @@ pub struct Clock {
     pub pending_s: u64,
     /// Whether this clock can be moved by hand.
     pub simulated: bool,
+}
+
+/// What `/healthz` says: that it was said is the news.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Alive {
+    /// True.
+    pub alive: bool,
 }
 
 /// What `/readyz` found.

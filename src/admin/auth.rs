@@ -1,0 +1,155 @@
+//! Who may call the admin API: bearer tokens, each with a role.
+//!
+//! Invariants:
+//! - a token is known here only by its SHA-256; all known digests are compared, each in constant time;
+//! - a token that is missing, short or of too few distinct characters never becomes a login: the server refuses to
+//!   start instead (no default secret).
+
+use super::acts::Actor;
+use super::error::ActError;
+use axum::http::{HeaderMap, header};
+use ring::digest::{SHA256, digest};
+use subtle::{Choice, ConstantTimeEq};
+
+/// What a route asks of its caller. Ordered: an administrator may do what an auditor may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Anybody: only "are you alive?" and "are you ready?".
+    Open,
+    /// Looks, changes nothing, sees no payload.
+    Auditor,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// As in the OpenAPI document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Shortest token, in bytes.
+pub const TOKEN_BYTES_MIN: usize = 32;
+/// Fewest distinct bytes of a token.
+const TOKEN_DISTINCT_MIN: usize = 10;
+
+/// The token cannot guard anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an admin token has at least 32 characters, ten of them different; `geoseal init` makes a good one")]
+pub struct WeakToken;
+
+struct Login {
+    digest: [u8; 32],
+    role: Role,
+    actor: Actor,
+}
+
+/// The tokens that this server knows.
+pub struct Logins(Vec<Login>);
+
+impl Logins {
+    /// The administrator's token, as read from its file; white space around it is not part of it.
+    pub fn new(admin_token: &[u8]) -> Result<Self, WeakToken> {
+        Self(Vec::new()).and(Role::Admin, admin_token)
+    }
+
+    /// One more token, for auditors.
+    pub fn with_auditor(self, token: &[u8]) -> Result<Self, WeakToken> {
+        self.and(Role::Auditor, token)
+    }
+
+    fn and(mut self, role: Role, token: &[u8]) -> Result<Self, WeakToken> {
+        let token = token.trim_ascii();
+        let distinct: std::collections::BTreeSet<_> = token.iter().collect();
+        let visible = token.iter().all(|b| b.is_ascii_graphic());
+        if token.len() < TOKEN_BYTES_MIN || distinct.len() < TOKEN_DISTINCT_MIN || !visible {
+            return Err(WeakToken);
+        }
+        let digest = sha256(token);
+        let actor = Actor(format!("{}-{}", role.as_str(), hex::encode(&digest[..4])));
+        self.0.push(Login { digest, role, actor });
+        Ok(self)
+    }
+
+    /// Who calls, if that is enough for `needed`. An open route asks nobody.
+    pub(super) fn admit(&self, headers: &HeaderMap, needed: Role) -> Result<Actor, ActError> {
+        if needed == Role::Open {
+            return Ok(Actor("anybody".into()));
+        }
+        let login = self.find(headers).ok_or(ActError::Unauthenticated)?;
+        if login.role < needed { Err(ActError::Forbidden) } else { Ok(login.actor.clone()) }
+    }
+
+    fn find(&self, headers: &HeaderMap) -> Option<&Login> {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let digest = sha256(token.trim().as_bytes());
+        let mut found = None;
+        for login in &self.0 {
+            let same: Choice = login.digest.ct_eq(&digest);
+            if same.into() {
+                found = Some(login);
+            }
+        }
+        found
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 is 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+    fn asks(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_default_empty_or_short_token_is_no_login() {
+        for weak in
+            [&b""[..], b"\n", b"admin", b"changeme", &[b'a'; 64], &GOOD[1..], b"0123456789abcdef 0123456789abcdef"]
+        {
+            assert_eq!(Logins::new(weak).err(), Some(WeakToken));
+        }
+        assert!(Logins::new(GOOD).is_ok());
+    }
+
+    #[test]
+    fn roles_reach_down_not_up() {
+        let auditor = b"fedcba9876543210fedcba9876543210";
+        let logins = Logins::new(GOOD).unwrap().with_auditor(auditor).unwrap();
+        let admin = asks("Bearer 0123456789abcdef0123456789abcdef");
+        let auditor = asks("bearer fedcba9876543210fedcba9876543210");
+        assert!(logins.admit(&admin, Role::Admin).is_ok() && logins.admit(&admin, Role::Auditor).is_ok());
+        assert!(logins.admit(&auditor, Role::Auditor).is_ok());
+        assert_eq!(logins.admit(&auditor, Role::Admin), Err(ActError::Forbidden));
+        for wrong in
+            ["Bearer ", "Bearer x", "Basic 0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef"]
+        {
+            assert_eq!(logins.admit(&asks(wrong), Role::Auditor), Err(ActError::Unauthenticated), "{wrong}");
+        }
+        assert_eq!(logins.admit(&HeaderMap::new(), Role::Auditor), Err(ActError::Unauthenticated));
+    }
+
+    #[test]
+    fn two_authorization_headers_are_none() {
+        let logins = Logins::new(GOOD).unwrap();
+        let mut headers = asks("Bearer 0123456789abcdef0123456789abcdef");
+        headers.append(header::AUTHORIZATION, "Bearer other".parse().unwrap());
+        assert_eq!(logins.admit(&headers, Role::Admin), Err(ActError::Unauthenticated));
+    }
+}

@@ -1,0 +1,162 @@
+//! One request after its caller was admitted, and the answer to it.
+
+use super::acts::{Acts, Order, TenantRef};
+use super::error::ActError;
+use super::wire::Plan;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ring::digest::{Context, SHA256};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+use super::replay::Remembered;
+
+/// What a route is run with.
+pub(super) struct Call {
+    pub(super) acts: Arc<dyn Acts>,
+    pub(super) order: Order,
+    pub(super) route: &'static str,
+    pub(super) params: BTreeMap<String, String>,
+    pub(super) query: BTreeMap<String, String>,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Call {
+    /// A placeholder of the path.
+    pub(super) fn param(&self, name: &str) -> &str {
+        self.params.get(name).map_or("", String::as_str)
+    }
+
+    /// The tenant that the path names.
+    pub(super) fn tenant(&self) -> Result<TenantRef, ActError> {
+        self.param("tenant").parse()
+    }
+
+    /// A query parameter as text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+
+    /// A query parameter.
+    pub(super) fn query<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, ActError> {
+        let bad = |_| ActError::BadQuery(format!("`{name}` cannot have this value"));
+        self.text(name).map(|text| text.parse().map_err(bad)).transpose()
+    }
+
+    /// The query parameter `limit`, 1 to `max`.
+    pub(super) fn limit(&self, default: usize, max: usize) -> Result<usize, ActError> {
+        match self.query("limit")? {
+            None => Ok(default),
+            Some(limit) if (1..=max).contains(&limit) => Ok(limit),
+            Some(_) => Err(ActError::BadQuery(format!("`limit` is 1 to {max}"))),
+        }
+    }
+
+    /// The body; no body at all is an empty object.
+    pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, ActError> {
+        let bytes: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        serde_json::from_slice(bytes).map_err(|e| ActError::BadBody(without_values(&e)))
+    }
+
+    /// The plan with its id: equal plans for equal requests have equal ids.
+    pub(super) fn with_plan_id(&self, mut plan: Plan) -> Plan {
+        let mut context = Context::new(&SHA256);
+        let mut field = |bytes: &[u8]| {
+            context.update(&(bytes.len() as u64).to_be_bytes());
+            context.update(bytes);
+        };
+        field(self.route.as_bytes());
+        for (name, value) in &self.params {
+            field(name.as_bytes());
+            field(value.as_bytes());
+        }
+        field(&self.body);
+        for step in &plan.steps {
+            field(step.as_bytes());
+        }
+        for (name, n) in &plan.counts {
+            field(name.as_bytes());
+            field(&n.to_be_bytes());
+        }
+        plan.plan_id = hex::encode(&context.finish().as_ref()[..8]);
+        plan
+    }
+}
+
+/// What serde says, without the caller's values: it quotes unknown fields and wrong strings between backquotes or
+/// quotes, and a mistyped body may hold anything.
+fn without_values(error: &serde_json::Error) -> String {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    match error.classify() {
+        serde_json::error::Category::Data => {
+            let text = error.to_string();
+            let kinds = [
+                "unknown field",
+                "missing field",
+                "duplicate field",
+                "unknown variant",
+                "invalid type",
+                "invalid value",
+            ];
+            let kind = kinds.into_iter().find(|k| text.starts_with(k)).unwrap_or("wrong data");
+            let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+            match missing {
+                Some(field) => format!("missing field `{field}`"),
+                None => format!("{kind} at {place}"),
+            }
+        }
+        serde_json::error::Category::Eof => "the JSON ends too early".into(),
+        _ => format!("not JSON at {place}"),
+    }
+}
+
+/// An answer before it is an HTTP response, so that it can be remembered.
+pub(super) struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Zeroizing<Vec<u8>>,
+}
+
+impl Answer {
+    pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Self {
+        let body = Zeroizing::new(serde_json::to_vec(body).expect("a wire type is plain JSON"));
+        let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Self { status, headers: HeaderMap::from_iter([json]), body }
+    }
+
+    pub(super) fn open_metrics(text: String) -> Self {
+        let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+        Self { status: StatusCode::OK, headers, body: Zeroizing::new(text.into_bytes()) }
+    }
+
+    pub(super) fn with_revision(mut self, revision: u64) -> Self {
+        let tag = HeaderValue::from_str(&format!("\"{revision}\"")).expect("digits between quotes");
+        self.headers.insert(header::ETAG, tag);
+        self
+    }
+
+    pub(super) fn with_location(mut self, path: &str) -> Self {
+        let path = HeaderValue::from_str(path).expect("a path of ours is ASCII");
+        self.headers.insert(header::LOCATION, path);
+        self
+    }
+
+    pub(super) fn remembered(self) -> Remembered {
+        Remembered { status: self.status, headers: self.headers, body: Arc::new(self.body) }
+    }
+}
+
+impl IntoResponse for Remembered {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body.to_vec()));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}

@@ -1,0 +1,365 @@
+//! The one table of routes. The router is built from it, the OpenAPI document is made of it, and a test walks it
+//! without credentials; so a route that is not here does not exist, and one that is here names its role.
+
+use super::acts::{Outcome, TenantRef};
+use super::auth::Role;
+use super::call::{Answer, Call};
+use super::door;
+use super::error::ActError;
+use super::wire;
+use crate::model::names::AccessId;
+use axum::http::{Method, StatusCode};
+use futures::future::BoxFuture;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+
+/// One route.
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    /// Who may call it.
+    pub(super) role: Role,
+    /// Its name in the OpenAPI document and in logs.
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) effect: Effect,
+    /// The query parameters it takes, besides `dryRun`.
+    pub(super) query: &'static [&'static str],
+    pub(super) takes: Option<MakeSchema>,
+    pub(super) gives: MakeSchema,
+    pub(super) run: fn(Call) -> BoxFuture<'static, Result<Answer, ActError>>,
+}
+
+/// Writes a type's schema down and answers with a reference to it.
+pub(super) type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
+
+/// What a route may change, and so which headers it honours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Effect {
+    /// Nothing.
+    Looks,
+    /// Something: takes `Idempotency-Key` and `dryRun`.
+    Acts,
+    /// A record with a revision: takes `If-Match` too.
+    ActsOnRecord,
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+type Run = fn(Call) -> BoxFuture<'static, Result<Answer, ActError>>;
+
+fn looks<Gives: JsonSchema>(
+    path: &'static str,
+    role: Role,
+    name: &'static str,
+    summary: &'static str,
+    query: &'static [&'static str],
+    run: Run,
+) -> Route {
+    let (method, effect) = (Method::GET, Effect::Looks);
+    Route { method, path, role, name, summary, effect, query, takes: None, gives: schema::<Gives>, run }
+}
+
+fn acts<Takes: JsonSchema, Gives: JsonSchema>(
+    path: &'static str,
+    effect: Effect,
+    name: &'static str,
+    summary: &'static str,
+    run: Run,
+) -> Route {
+    let (method, role, query) = (Method::POST, Role::Admin, &[][..]);
+    let (takes, gives): (Option<MakeSchema>, MakeSchema) = (Some(schema::<Takes>), schema::<Gives>);
+    Route { method, path, role, name, summary, effect, query, takes, gives, run }
+}
+
+/// Every route of the admin listener.
+pub(super) fn routes() -> Vec<Route> {
+    use Effect::{Acts, ActsOnRecord};
+    use Role::{Admin, Auditor, Open};
+    vec![
+        looks::<wire::Alive>("/healthz", Open, "health", "The process answers", &[], |_| {
+            Box::pin(async { Ok(Answer::json(StatusCode::OK, &wire::Alive { alive: true })) })
+        }),
+        looks::<wire::Readiness>("/readyz", Open, "readiness", "Traffic may come", &[], |c| {
+            Box::pin(async move {
+                let waiting_for = c.acts.waiting_for().await;
+                let ready = waiting_for.is_empty();
+                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                Ok(Answer::json(status, &wire::Readiness { ready, waiting_for }))
+            })
+        }),
+        looks::<String>("/metrics", Auditor, "metrics", "Figures, in the OpenMetrics text format", &[], |c| {
+            Box::pin(async move { Ok(Answer::open_metrics(c.acts.metrics())) })
+        }),
+        looks::<serde_json::Value>("/admin/v1/openapi.json", Auditor, "openapi", "This document", &[], |_| {
+            Box::pin(async { Ok(Answer::json(StatusCode::OK, super::openapi::document())) })
+        }),
+        looks::<wire::Regions>("/admin/v1/regions", Auditor, "regions", "Every geo and region", &[], |c| {
+            Box::pin(async move { ok(&door::regions(&c.acts.served())) })
+        }),
+        looks::<wire::Tenants>(
+            "/admin/v1/tenants",
+            Admin,
+            "listTenants",
+            "The tenants of the geos served here",
+            &["after", "limit"],
+            |c| {
+                Box::pin(async move {
+                    let (after, limit) = (c.query("after")?, c.limit(100, 500)?);
+                    let tenants = c.acts.tenants(after, limit).await?;
+                    let next = if tenants.len() == limit { tenants.last().map(|t| t.id) } else { None };
+                    ok(&wire::Tenants { tenants, next })
+                })
+            },
+        ),
+        acts::<wire::CreateTenant, wire::Tenant>(
+            "/admin/v1/tenants",
+            Acts,
+            "createTenant",
+            "Create a tenant: its keys are wrapped and probed before it is ACTIVE",
+            |c| {
+                Box::pin(async move {
+                    let new = door::new_tenant(c.body()?)?;
+                    tenant(&c, StatusCode::CREATED, c.acts.create_tenant(&c.order, new).await?)
+                })
+            },
+        ),
+        looks::<wire::Tenant>("/admin/v1/tenants/{tenant}", Admin, "tenant", "One tenant", &[], |c| {
+            Box::pin(async move { tenant(&c, StatusCode::OK, Outcome::Done(c.acts.tenant(&c.tenant()?).await?)) })
+        }),
+        acts::<wire::Disable, wire::Tenant>(
+            "/admin/v1/tenants/{tenant}/disable",
+            ActsOnRecord,
+            "disableTenant",
+            "ACTIVE to DISABLED: nothing is served, nothing is lost",
+            |c| {
+                Box::pin(async move {
+                    let body: wire::Disable = c.body()?;
+                    let reason = door::reason(&body.reason)?;
+                    tenant(&c, StatusCode::OK, c.acts.disable(&c.order, &c.tenant()?, reason).await?)
+                })
+            },
+        ),
+        acts::<wire::Enable, wire::Tenant>(
+            "/admin/v1/tenants/{tenant}/enable",
+            ActsOnRecord,
+            "enableTenant",
+            "DISABLED to ACTIVE",
+            |c| {
+                Box::pin(async move {
+                    let wire::Enable {} = c.body()?;
+                    tenant(&c, StatusCode::OK, c.acts.enable(&c.order, &c.tenant()?).await?)
+                })
+            },
+        ),
+        acts::<wire::Terminate, wire::Tenant>(
+            "/admin/v1/tenants/{tenant}/terminate",
+            ActsOnRecord,
+            "terminateTenant",
+            "To TERMINATED: kept for 90 days, then destroyed",
+            |c| {
+                Box::pin(async move {
+                    let body: wire::Terminate = c.body()?;
+                    let (reason, t) = (door::reason(&body.reason)?, c.tenant()?);
+                    tenant(&c, StatusCode::OK, c.acts.terminate(&c.order, &t, reason, &body.confirm).await?)
+                })
+            },
+        ),
+        acts::<wire::Reinstate, wire::Tenant>(
+            "/admin/v1/tenants/{tenant}/reinstate",
+            ActsOnRecord,
+            "reinstateTenant",
+            "TERMINATED to DISABLED, while destruction has not begun",
+            |c| {
+                Box::pin(async move {
+                    let body: wire::Reinstate = c.body()?;
+                    let consent = door::consent(body.consent.as_ref())?.ok_or(ActError::ConsentRequired)?;
+                    tenant(&c, StatusCode::OK, c.acts.reinstate(&c.order, &c.tenant()?, consent).await?)
+                })
+            },
+        ),
+        looks::<serde_json::Value>(
+            "/admin/v1/tenants/{tenant}/certificate",
+            Auditor,
+            "certificate",
+            "The certificate of a purged tenant",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.certificate(&c.tenant()?).await?) }),
+        ),
+        looks::<wire::Credentials>(
+            "/admin/v1/tenants/{tenant}/credentials",
+            Admin,
+            "listCredentials",
+            "A tenant's logins, without secrets",
+            &[],
+            |c| {
+                Box::pin(async move { ok(&wire::Credentials { credentials: c.acts.credentials(&c.tenant()?).await? }) })
+            },
+        ),
+        acts::<wire::CreateCredential, wire::NewCredential>(
+            "/admin/v1/tenants/{tenant}/credentials",
+            Acts,
+            "createCredential",
+            "Make a login; the answer shows its secret once",
+            |c| {
+                Box::pin(async move {
+                    let wire::CreateCredential { role } = c.body()?;
+                    let made = c.acts.create_credential(&c.order, &c.tenant()?, role).await?;
+                    outcome(&c, StatusCode::CREATED, made)
+                })
+            },
+        ),
+        acts::<wire::Nothing, wire::Credential>(
+            "/admin/v1/tenants/{tenant}/credentials/{login}/revoke",
+            Acts,
+            "revokeCredential",
+            "Revoke a login at once",
+            |c| {
+                Box::pin(async move {
+                    let wire::Nothing {} = c.body()?;
+                    let login = AccessId::parse(c.param("login")).map_err(|_| ActError::NoSuchCredential)?;
+                    outcome(&c, StatusCode::OK, c.acts.revoke_credential(&c.order, &c.tenant()?, &login).await?)
+                })
+            },
+        ),
+        looks::<wire::KeyStatus>(
+            "/admin/v1/keys",
+            Auditor,
+            "keyStatus",
+            "Versions and states of keys",
+            &["geo", "tenant"],
+            |c| {
+                Box::pin(async move {
+                    let tenant: Option<TenantRef> = c.query("tenant")?;
+                    ok(&c.acts.key_status(door::geo_asked(&c)?, tenant.as_ref()).await?)
+                })
+            },
+        ),
+        acts::<wire::Nothing, wire::Operation>(
+            "/admin/v1/keys/master/{geo}/rotate",
+            Acts,
+            "rotateMaster",
+            "Rotate a geo's master key: every tenant's roots are wrapped anew, no data is rewritten",
+            |c| {
+                Box::pin(async move {
+                    let wire::Nothing {} = c.body()?;
+                    operation(&c, c.acts.rotate_master(&c.order, door::geo(c.param("geo"))?).await?)
+                })
+            },
+        ),
+        acts::<wire::Nothing, wire::Operation>(
+            "/admin/v1/keys/tenant/{tenant}/rotate",
+            Acts,
+            "rotateTenant",
+            "Rotate a tenant's data key: every object's key is wrapped anew, no data is rewritten",
+            |c| {
+                Box::pin(async move {
+                    let wire::Nothing {} = c.body()?;
+                    operation(&c, c.acts.rotate_tenant(&c.order, &c.tenant()?).await?)
+                })
+            },
+        ),
+        looks::<wire::Operation>("/admin/v1/operations/{id}", Auditor, "operation", "A long piece of work", &[], |c| {
+            Box::pin(async move {
+                let id = c.param("id").parse().map_err(|_| ActError::NoSuchOperation)?;
+                ok(&c.acts.operation(&id).await?)
+            })
+        }),
+        looks::<wire::SweepStatus>(
+            "/admin/v1/sweep",
+            Auditor,
+            "sweepStatus",
+            "The sweeper's last and next",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.sweep_status().await?) }),
+        ),
+        acts::<wire::Nothing, wire::Operation>("/admin/v1/sweep/run", Acts, "runSweep", "Sweep now", |c| {
+            Box::pin(async move {
+                let wire::Nothing {} = c.body()?;
+                operation(&c, c.acts.sweep_run(&c.order).await?)
+            })
+        }),
+        looks::<wire::AuditPage>(
+            "/admin/v1/audit",
+            Auditor,
+            "auditTail",
+            "The newest entries of the audit log, or those after an index",
+            &["geo", "after", "limit"],
+            |c| {
+                Box::pin(async move {
+                    let (geo, after, limit) = (door::geo_asked(&c)?, c.query("after")?, c.limit(100, 1000)?);
+                    if after.is_some() && geo.is_none() {
+                        return Err(ActError::BadQuery("`after` needs `geo`: each geo counts its own entries".into()));
+                    }
+                    ok(&wire::AuditPage { entries: c.acts.audit_tail(geo, after, limit).await? })
+                })
+            },
+        ),
+        looks::<wire::AuditVerdicts>(
+            "/admin/v1/audit/verify",
+            Auditor,
+            "auditVerify",
+            "Walk the chain of the audit log",
+            &["geo"],
+            |c| {
+                Box::pin(
+                    async move { ok(&wire::AuditVerdicts { logs: c.acts.audit_verify(door::geo_asked(&c)?).await? }) },
+                )
+            },
+        ),
+        looks::<wire::LogKey>(
+            "/admin/v1/audit/log-key/{geo}",
+            Auditor,
+            "logKey",
+            "The key that signs a geo's certificates",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.log_key(door::geo(c.param("geo"))?).await?) }),
+        ),
+        looks::<wire::Clock>("/admin/v1/clock", Auditor, "clock", "The compliance clock", &[], |c| {
+            Box::pin(async move { ok(&c.acts.clock().await?) })
+        }),
+        acts::<wire::Advance, wire::Clock>(
+            "/admin/v1/clock/advance",
+            Acts,
+            "advanceClock",
+            "Move a simulated clock",
+            |c| {
+                Box::pin(async move {
+                    let seconds = door::advance(&c.body()?)?;
+                    outcome(&c, StatusCode::OK, c.acts.clock_advance(&c.order, seconds).await?)
+                })
+            },
+        ),
+    ]
+}
+
+fn ok(body: &impl Serialize) -> Result<Answer, ActError> {
+    Ok(Answer::json(StatusCode::OK, body))
+}
+
+fn outcome<T: Serialize>(call: &Call, status: StatusCode, outcome: Outcome<T>) -> Result<Answer, ActError> {
+    match outcome {
+        Outcome::Planned(plan) => ok(&call.with_plan_id(plan)),
+        Outcome::Done(body) => Ok(Answer::json(status, &body)),
+    }
+}
+
+fn tenant(call: &Call, status: StatusCode, of: Outcome<wire::Tenant>) -> Result<Answer, ActError> {
+    let revision = if let Outcome::Done(tenant) = &of { Some(tenant.revision) } else { None };
+    let answer = outcome(call, status, of)?;
+    Ok(match revision {
+        Some(revision) => answer.with_revision(revision),
+        None => answer,
+    })
+}
+
+fn operation(call: &Call, of: Outcome<wire::Operation>) -> Result<Answer, ActError> {
+    let id = if let Outcome::Done(operation) = &of { Some(operation.id.clone()) } else { None };
+    let answer = outcome(call, StatusCode::ACCEPTED, of)?;
+    Ok(match id {
+        Some(id) => answer.with_location(&format!("/admin/v1/operations/{id}")),
+        None => answer,
+    })
+}
