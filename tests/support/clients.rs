@@ -69,9 +69,13 @@ pub fn python_command<A: AsRef<OsStr>>(server: &Server, script: &str, arguments:
 }
 
 /// `rclone ARGUMENTS`, with a remote `geoseal:` that takes everything from the environment.
+///
+/// rclone wants its CA file under a name of its own, and Debian's 1.60 (AWS SDK 1) refuses to start at all when
+/// `AWS_CA_BUNDLE` is set.
 pub fn rclone<A: AsRef<OsStr>>(server: &Server, arguments: &[A]) -> Ran {
     let mut command = with_env(server, tools().rclone());
     command
+        .env_remove("AWS_CA_BUNDLE")
         .env("RCLONE_CONFIG", "/dev/null")
         .env("RCLONE_CONFIG_GEOSEAL_TYPE", "s3")
         .env("RCLONE_CONFIG_GEOSEAL_PROVIDER", "Other")
