@@ -18,8 +18,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Where an S3-compatible blob store is and how to speak to it. Holds no secret: that is in `credentials_file`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteStore {
     /// `https://HOST[:PORT]`. Plain `http` is accepted for a loopback address only.
     pub endpoint: String,
@@ -30,10 +29,8 @@ pub struct RemoteStore {
     /// A TOML file with `access_key_id`, `secret_access_key` and, where needed, `session_token`; not readable by others.
     pub credentials_file: PathBuf,
     /// PEM file of the authorities to trust instead of the system's.
-    #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// Put before every blob's name, so that several regions may share a bucket.
-    #[serde(default)]
     pub prefix: Option<String>,
 }
 
