@@ -11,5 +11,6 @@ pub mod edge;
 pub mod gate;
 pub mod index;
 pub mod model;
+pub mod seal;
 pub mod store;
 pub mod tenant;

@@ -4,13 +4,37 @@
 //! unsigned byte order, and that a row which was changed, moved or swapped is refused. The engine below sees row keys
 //! and sealed values only; this room must not know HTTP, S3's errors, tenants' states or where blobs lie.
 
+mod acts;
+pub mod anchor;
+mod books;
+mod bucket;
+mod consolidate;
+mod due;
 pub mod engine;
+mod error;
+mod fences;
 pub mod fjall;
+mod group;
+mod leaf;
+mod list;
 pub mod memory;
+mod region;
+pub mod row_keys;
+pub mod rows;
+mod uploads;
+mod writer;
 
 #[cfg(test)]
 mod contract;
 
+pub use acts::Condition;
+pub use anchor::{Anchor, AnchorFault, AnchorStore, AnchorStoreError};
+pub use bucket::OpenBucket;
+pub use due::Due;
 pub use engine::{Batch, Direction, Engine, EngineError, KeyRange};
+pub use error::{Damage, IndexError};
 pub use fjall::{FjallEngine, FjallOptions};
+pub use list::{ListEntry, ListPage, ListQuery};
 pub use memory::MemoryEngine;
+pub use region::{Found, FromUpload, IndexOptions, OpenFault, Put, PutObject, RegionIndex, Scanned, danger};
+pub use row_keys::{DueKey, RowKind};

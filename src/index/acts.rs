@@ -1,0 +1,155 @@
+//! What can be asked of the writer: one variant per act, each with the way back to who asked.
+//!
+//! Made by `RegionIndex`, which also seals what can be sealed beside other requests; taken by the writer's thread.
+
+use super::anchor::Value;
+use super::bucket::{OpenBucket, Stamp};
+use super::error::IndexError;
+use super::rows::v1::ObjectRow;
+use crate::model::ids::{BucketId, UploadId};
+use crate::model::time::Millis;
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// The way back to who asked.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, IndexError>>;
+
+/// A condition of a write, evaluated in its commit. ETags without quotes.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// Unconditional.
+    #[default]
+    None,
+    /// No object has the name.
+    IfAbsent,
+    /// The object has this ETag.
+    IfEtag(String),
+    /// An object has the name.
+    IfPresent,
+}
+
+impl Condition {
+    /// Whether a write may go on, given what is there.
+    pub(crate) fn check(&self, current: Option<&ObjectRow>) -> Result<(), IndexError> {
+        let holds = match (self, current) {
+            (Self::None, _) | (Self::IfAbsent, None) | (Self::IfPresent, Some(_)) => true,
+            (Self::IfEtag(etag), Some(row)) => *etag == row.etag,
+            (Self::IfEtag(_) | Self::IfPresent, None) => return Err(IndexError::NoSuchObject),
+            (Self::IfAbsent, Some(_)) => false,
+        };
+        if holds { Ok(()) } else { Err(IndexError::Condition) }
+    }
+}
+
+/// An object row, sealed for its place, with what the writer needs to know of it.
+pub(crate) struct SealedObject {
+    pub(crate) row_key: Bytes,
+    pub(crate) row: Arc<ObjectRow>,
+    pub(crate) sealed: Value,
+    /// The `d` row that goes with it.
+    pub(crate) inline: Option<(Bytes, Value)>,
+}
+
+/// An upload that becomes an object.
+pub(crate) struct TakenUpload {
+    pub(crate) upload: UploadId,
+    /// The part rows that the object is made of, as they were read: none may have been replaced since.
+    pub(crate) chosen: Vec<(Bytes, Stamp)>,
+}
+
+/// What a put took the place of.
+pub(crate) struct Replaced {
+    pub(crate) object: Option<ObjectRow>,
+    /// Of an upload that was completed: all its part rows, sealed.
+    pub(crate) parts: Vec<(Bytes, Bytes)>,
+}
+
+pub(crate) enum Act {
+    Put {
+        bucket: Arc<OpenBucket>,
+        object: SealedObject,
+        condition: Condition,
+        from_upload: Option<TakenUpload>,
+        reply: Reply<Replaced>,
+    },
+    Delete {
+        bucket: Arc<OpenBucket>,
+        row_key: Bytes,
+        name: String,
+        condition: Condition,
+        reply: Reply<Option<ObjectRow>>,
+    },
+    Replace {
+        bucket: Arc<OpenBucket>,
+        object: SealedObject,
+        old: Stamp,
+        reply: Reply<bool>,
+    },
+    CreateUpload {
+        bucket: BucketId,
+        row_key: Bytes,
+        sealed: Value,
+        reply: Reply<()>,
+    },
+    /// Answers the sealed row of the part that had the number.
+    PutPart {
+        bucket: BucketId,
+        upload: UploadId,
+        row_key: Bytes,
+        sealed: Value,
+        reply: Reply<Option<Bytes>>,
+    },
+    /// Answers the upload's part rows, sealed.
+    Abort {
+        bucket: BucketId,
+        upload: UploadId,
+        reply: Reply<Vec<(Bytes, Bytes)>>,
+    },
+    CloseBucket {
+        bucket: BucketId,
+        reply: Reply<()>,
+    },
+    /// Answers how many rows went; fewer than `limit`: none are left.
+    DropRows {
+        bucket: BucketId,
+        limit: usize,
+        reply: Reply<usize>,
+    },
+    /// Rows that stand for themselves: due rows.
+    Write {
+        rows: Vec<(Bytes, Option<Value>)>,
+        reply: Reply<()>,
+    },
+    Tick {
+        now: Millis,
+    },
+    Stop {
+        reply: Reply<()>,
+    },
+}
+
+impl Act {
+    /// Whether it must not share a commit with acts before it.
+    pub(crate) fn stands_alone(&self) -> bool {
+        matches!(self, Self::DropRows { .. } | Self::Stop { .. })
+    }
+
+    /// Tells who asked that it was not done.
+    pub(crate) fn refuse(self) {
+        let refusal = IndexError::Refusing;
+        match self {
+            Self::Put { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Delete { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Replace { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::PutPart { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Abort { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::DropRows { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::CreateUpload { reply, .. } | Self::CloseBucket { reply, .. } | Self::Write { reply, .. } => {
+                drop(reply.send(Err(refusal)));
+            }
+            Self::Stop { reply } => drop(reply.send(Err(refusal))),
+            Self::Tick { .. } => {}
+        }
+    }
+}

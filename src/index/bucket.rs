@@ -1,0 +1,81 @@
+//! An open bucket: whose it is, where, and the key that seals its rows.
+//!
+//! Built by the conductors once the gate has admitted the caller; shared as an `Arc` for as long as requests use it. All
+//! sealing and opening of this room's rows goes through it, so that kind, place and key are never mixed up.
+
+use super::error::IndexError;
+use super::row_keys::{self, ORDER_UNVERSIONED, RowKind};
+use super::rows;
+use crate::model::atlas::{Geo, Region};
+use crate::model::ids::{BucketId, TenantId};
+use crate::seal::BucketKey;
+use bytes::Bytes;
+use minicbor::{Decode, Encode};
+use std::fmt;
+
+/// A bucket that may be read and written, with its key.
+pub struct OpenBucket {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The border its bytes do not cross.
+    pub geo: &'static Geo,
+    /// Where its bytes lie.
+    pub region: &'static Region,
+    /// Which.
+    pub bucket: BucketId,
+    /// Seals its rows and makes its tokens.
+    pub key: BucketKey,
+}
+
+impl fmt::Debug for OpenBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenBucket({})", self.bucket)
+    }
+}
+
+impl OpenBucket {
+    /// The row key of an object that has one version.
+    pub(crate) fn object_row_key(&self, name: &str) -> Bytes {
+        row_keys::object(self.bucket, self.key.token(name.as_bytes()), ORDER_UNVERSIONED)
+    }
+
+    /// Seals a row for its place. `trailing` is sealed already.
+    pub(crate) fn seal<T: Encode<()>>(&self, kind: RowKind, row_key: &[u8], row: &T, trailing: &[u8]) -> Bytes {
+        self.key.row_key().seal(kind as u8, row_key, &rows::encode(row), trailing).into()
+    }
+
+    /// Opens the row that was found at `row_key`.
+    pub(crate) fn open<T>(&self, kind: RowKind, row_key: &[u8], value: &[u8]) -> Result<T, IndexError>
+    where
+        T: for<'a> Decode<'a, ()>,
+    {
+        let opened = self.key.row_key().open(kind as u8, row_key, value)?;
+        Ok(rows::decode(&opened.plain)?)
+    }
+
+    /// Opens a row and hands out what trails it, without a copy.
+    pub(crate) fn open_trailing<T>(
+        &self,
+        kind: RowKind,
+        row_key: &[u8],
+        value: &Bytes,
+    ) -> Result<(T, Bytes), IndexError>
+    where
+        T: for<'a> Decode<'a, ()>,
+    {
+        let opened = self.key.row_key().open(kind as u8, row_key, value)?;
+        let trailing = value.slice(value.len() - opened.trailing.len()..);
+        Ok((rows::decode(&opened.plain)?, trailing))
+    }
+}
+
+/// Which writing of a row this is: the fresh salt it was sealed with. Two writings never share one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp([u8; 24]);
+
+impl Stamp {
+    /// Of a sealed row; of something else, no row's.
+    pub(crate) fn of(value: &[u8]) -> Self {
+        Self(value.get(16..40).map_or([0; 24], |salt| salt.try_into().expect("24 bytes")))
+    }
+}

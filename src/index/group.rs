@@ -1,0 +1,338 @@
+//! One group of acts on their way into one commit: what each of them changes, laid over what the engine holds.
+//!
+//! Called by the writer's thread only. Each act either fails on its own, leaving no trace, or adds to the overlay; an
+//! act sees what the acts before it in the group did. Promises go out only once the group is durable. Nothing here
+//! changes what others see: that is published after the commit.
+
+use super::acts::{Act, Replaced, Reply, SealedObject};
+use super::anchor::Value;
+use super::books::{Book, Run};
+use super::bucket::{OpenBucket, Stamp};
+use super::engine::{Direction, KeyRange};
+use super::error::{Damage, IndexError};
+use super::leaf::Changes;
+use super::region::Shared;
+use super::row_keys::{self, BUCKET_KINDS, ORDER_UNVERSIONED, RowKind, seq_of};
+use super::rows::v1::{LeafEntry, ObjectRow, Place};
+use crate::model::ids::{BucketId, UploadId};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What was promised to one who asked, to be kept or broken once the commit's fate is known.
+type Promise = Box<dyn FnOnce(Result<(), IndexError>)>;
+
+pub(crate) struct Group<'a> {
+    pub(crate) shared: &'a Shared,
+    /// Row key → new value; none: deleted.
+    pub(crate) overlay: BTreeMap<Bytes, Option<Value>>,
+    /// Object rows of the overlay, opened.
+    objects: HashMap<Bytes, Option<Current>>,
+    /// Changed names, per bucket.
+    pub(crate) drafts: BTreeMap<BucketId, Draft>,
+    promises: Vec<Promise>,
+    bytes: usize,
+}
+
+/// Names of one bucket that change.
+pub(crate) struct Draft {
+    pub(crate) bucket: Arc<OpenBucket>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) leaves: BTreeMap<u64, (Run, Changes)>,
+}
+
+/// An object as it stands before the next act.
+#[derive(Clone)]
+struct Current {
+    row: Arc<ObjectRow>,
+    stamp: Stamp,
+}
+
+/// The leaf that an act is going to change: everything that may fail has been done.
+struct Prepared {
+    book: Arc<Book>,
+    leaf: u64,
+    run: Run,
+}
+
+impl<'a> Group<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            overlay: BTreeMap::new(),
+            objects: HashMap::new(),
+            drafts: BTreeMap::new(),
+            promises: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Bytes of values gathered so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is anything to commit or to answer.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.promises.is_empty()
+    }
+
+    /// Answers everybody who waits for this group.
+    pub(crate) fn settle(self, verdict: impl Fn() -> Result<(), IndexError>) {
+        for promise in self.promises {
+            promise(verdict());
+        }
+    }
+
+    /// Adds one act. What it answers waits for the commit.
+    pub(crate) async fn apply(&mut self, act: Act) {
+        match act {
+            Act::Put { bucket, object, condition, from_upload, reply } => {
+                let done = async {
+                    self.open_to_writes(bucket.bucket)?;
+                    let current = self.current(&bucket, &object.row_key, &object.row.name).await?;
+                    condition.check(current.as_ref().map(|current| &*current.row))?;
+                    let prepared = self.prepare(&bucket, &object.row.name).await?;
+                    let parts = match from_upload {
+                        Some(taken) => self.take_upload(bucket.bucket, taken.upload, &taken.chosen).await?,
+                        None => Vec::new(),
+                    };
+                    let old = current.map(|current| (*current.row).clone());
+                    self.put(&bucket, object, old.as_ref(), prepared);
+                    Ok(Replaced { object: old, parts })
+                };
+                let done = done.await;
+                self.promise(reply, done);
+            }
+            Act::Delete { bucket, row_key, name, condition, reply } => {
+                let done = async {
+                    let Some(current) = self.current(&bucket, &row_key, &name).await? else {
+                        condition.check(None)?;
+                        return Ok(None);
+                    };
+                    condition.check(Some(&current.row))?;
+                    let prepared = self.prepare(&bucket, &name).await?;
+                    self.drop_inline(&bucket, &current.row);
+                    self.write(row_key.clone(), None);
+                    self.objects.insert(row_key, None);
+                    self.change(&bucket, prepared, &name, None);
+                    Ok(Some((*current.row).clone()))
+                };
+                let done = done.await;
+                self.promise(reply, done);
+            }
+            Act::Replace { bucket, object, old, reply } => {
+                let done = async {
+                    self.open_to_writes(bucket.bucket)?;
+                    let current = self.current(&bucket, &object.row_key, &object.row.name).await?;
+                    let Some(current) = current.filter(|current| current.stamp == old) else { return Ok(false) };
+                    let prepared = self.prepare(&bucket, &object.row.name).await?;
+                    self.put(&bucket, object, Some(&current.row), prepared);
+                    Ok(true)
+                };
+                let done = done.await;
+                self.promise(reply, done);
+            }
+            Act::CreateUpload { bucket, row_key, sealed, reply } => {
+                let done = self.open_to_writes(bucket);
+                if done.is_ok() {
+                    self.write(row_key, Some(sealed));
+                }
+                self.promise(reply, done);
+            }
+            Act::PutPart { bucket, upload, row_key, sealed, reply } => {
+                let done = async {
+                    self.open_to_writes(bucket)?;
+                    let upload = row_keys::upload(bucket, upload);
+                    self.value(&upload).await?.ok_or(IndexError::NoSuchUpload)?;
+                    let before = self.value(&row_key).await?;
+                    self.write(row_key, Some(sealed));
+                    Ok(before)
+                };
+                let done = done.await;
+                self.promise(reply, done);
+            }
+            Act::Abort { bucket, upload, reply } => {
+                let done = self.take_upload(bucket, upload, &[]).await;
+                self.promise(reply, done);
+            }
+            Act::CloseBucket { bucket, reply } => {
+                let done = self.close_bucket(bucket).await;
+                self.promise(reply, done);
+            }
+            Act::DropRows { bucket, limit, reply } => {
+                let done = self.drop_rows(bucket, limit).await;
+                self.promise(reply, done);
+            }
+            Act::Write { rows, reply } => {
+                for (row_key, value) in rows {
+                    self.write(row_key, value);
+                }
+                self.promise(reply, Ok(()));
+            }
+            Act::Tick { .. } | Act::Stop { .. } => unreachable!("the writer answers these itself"),
+        }
+    }
+
+    fn promise<T: 'static>(&mut self, reply: Reply<T>, done: Result<T, IndexError>) {
+        // Whoever asked may have gone away: then nobody is told, and the act stands.
+        self.promises.push(Box::new(move |verdict| drop(reply.send(verdict.and(done)))));
+    }
+
+    fn open_to_writes(&self, bucket: BucketId) -> Result<(), IndexError> {
+        if self.shared.closed.read().contains(&bucket) { Err(IndexError::Closed) } else { Ok(()) }
+    }
+
+    fn write(&mut self, row_key: Bytes, value: Option<Value>) {
+        self.bytes += value.as_ref().map_or(0, |value| value.bytes.len());
+        self.overlay.insert(row_key, value);
+    }
+
+    /// A row as the next act finds it.
+    async fn value(&self, row_key: &Bytes) -> Result<Option<Bytes>, IndexError> {
+        match self.overlay.get(row_key) {
+            Some(value) => Ok(value.as_ref().map(|value| value.bytes.clone())),
+            None => Ok(self.shared.engine.get(row_key).await?),
+        }
+    }
+
+    /// The object of this name as the next act finds it.
+    async fn current(&self, bucket: &OpenBucket, row_key: &Bytes, name: &str) -> Result<Option<Current>, IndexError> {
+        if let Some(current) = self.objects.get(row_key) {
+            return Ok(current.clone());
+        }
+        let Some(value) = self.shared.engine.get(row_key).await? else { return Ok(None) };
+        let row: ObjectRow = bucket.open(RowKind::Object, row_key, &value)?;
+        if row.name != name {
+            return Err(Damage::Elsewhere.into());
+        }
+        Ok(Some(Current { row: Arc::new(row), stamp: Stamp::of(&value) }))
+    }
+
+    /// Finds the leaf of a name and how far it has come.
+    async fn prepare(&self, bucket: &OpenBucket, name: &str) -> Result<Prepared, IndexError> {
+        let shared = self.shared;
+        let (book, (_, leaf)) = match self.drafts.get(&bucket.bucket) {
+            Some(draft) => (draft.book.clone(), draft.book.with(|names| names.fences.leaf_of(name.as_bytes()))),
+            None => {
+                let book = shared.books.book(&*shared.engine, bucket).await?;
+                let leaf = book.with(|names| names.fences.leaf_of(name.as_bytes()));
+                (book, leaf)
+            }
+        };
+        let drafted = self.drafts.get(&bucket.bucket).and_then(|draft| draft.leaves.get(&leaf));
+        let run = match drafted {
+            Some((run, _)) => run.clone(),
+            None => self.run(bucket, &book, leaf).await?,
+        };
+        Ok(Prepared { book, leaf, run })
+    }
+
+    /// How far a leaf has come, by its row keys if nobody wrote to it since its book was opened.
+    pub(crate) async fn run(&self, bucket: &OpenBucket, book: &Book, leaf: u64) -> Result<Run, IndexError> {
+        if let Some(run) = book.with(|names| names.runs.get(&leaf).cloned()) {
+            return Ok(run);
+        }
+        if book.with(|names| names.fences.folded) == 0 {
+            return Ok(Run::default());
+        }
+        let range = KeyRange::prefix(&row_keys::leaf(bucket.bucket, leaf));
+        let row_keys = self.shared.engine.scan_keys(range, usize::MAX).await?;
+        let mut seqs = row_keys.iter().filter_map(|row_key| seq_of(row_key));
+        if seqs.next() != Some(0) {
+            return Err(Damage::Missing.into());
+        }
+        let deltas: Vec<u64> = seqs.collect();
+        Ok(Run { upto: 0, changes: deltas.len(), deltas })
+    }
+
+    fn change(&mut self, bucket: &Arc<OpenBucket>, at: Prepared, name: &str, entry: Option<LeafEntry>) {
+        let Prepared { book, leaf, run } = at;
+        let draft = self.drafts.entry(bucket.bucket);
+        let draft = draft.or_insert_with(|| Draft { bucket: bucket.clone(), book, leaves: BTreeMap::new() });
+        let (_, changes) = draft.leaves.entry(leaf).or_insert_with(|| (run, Changes::new()));
+        changes.insert(name.into(), entry);
+    }
+
+    /// Writes an object and its name in the place of what was there.
+    fn put(&mut self, bucket: &Arc<OpenBucket>, object: SealedObject, old: Option<&ObjectRow>, at: Prepared) {
+        let SealedObject { row_key, row, sealed, inline } = object;
+        if let Some(old) = old.filter(|old| old.place != row.place || old.segments != row.segments) {
+            self.drop_inline(bucket, old);
+        }
+        if let Some((row_key, segment)) = inline {
+            self.write(row_key, Some(segment));
+        }
+        let entry = LeafEntry::of(&row, ORDER_UNVERSIONED);
+        if old.is_none_or(|old| LeafEntry::of(old, ORDER_UNVERSIONED) != entry) {
+            self.change(bucket, at, &row.name, Some(entry));
+        }
+        let stamp = Stamp::of(&sealed.bytes);
+        self.write(row_key.clone(), Some(sealed));
+        self.objects.insert(row_key, Some(Current { row, stamp }));
+    }
+
+    fn drop_inline(&mut self, bucket: &OpenBucket, old: &ObjectRow) {
+        if let (Place::Row, Some(segment)) = (old.place, old.segments.first()) {
+            self.write(row_keys::inline(bucket.bucket, segment.id), None);
+        }
+    }
+
+    /// Takes an upload and its parts away, answering the parts. Fails when one of `chosen` is not as it was.
+    async fn take_upload(
+        &mut self,
+        bucket: BucketId,
+        upload: UploadId,
+        chosen: &[(Bytes, Stamp)],
+    ) -> Result<Vec<(Bytes, Bytes)>, IndexError> {
+        let row_key = row_keys::upload(bucket, upload);
+        self.value(&row_key).await?.ok_or(IndexError::NoSuchUpload)?;
+        let prefix = row_keys::parts(bucket, upload);
+        let range = KeyRange::prefix(&prefix);
+        let stored = self.shared.engine.scan(range, usize::MAX, Direction::Ascending).await?;
+        let mut parts: BTreeMap<Bytes, Bytes> = stored.into_iter().collect();
+        for (row_key, value) in self.overlay.range(prefix.clone()..).take_while(|(k, _)| k.starts_with(&prefix)) {
+            match value {
+                Some(value) => parts.insert(row_key.clone(), value.bytes.clone()),
+                None => parts.remove(row_key),
+            };
+        }
+        let changed =
+            |(row_key, stamp): &(Bytes, Stamp)| parts.get(row_key).is_none_or(|value| Stamp::of(value) != *stamp);
+        if chosen.iter().any(changed) {
+            return Err(IndexError::PartChanged);
+        }
+        self.write(row_key, None);
+        for row_key in parts.keys() {
+            self.write(row_key.clone(), None);
+        }
+        Ok(parts.into_iter().collect())
+    }
+
+    async fn close_bucket(&mut self, bucket: BucketId) -> Result<(), IndexError> {
+        let prefix = Bytes::copy_from_slice(&row_keys::of_bucket(RowKind::Object, bucket));
+        let changed = || self.overlay.range(prefix.clone()..).take_while(|(k, _)| k.starts_with(&prefix));
+        let gone = changed().filter(|(_, value)| value.is_none()).count();
+        let stored = self.shared.engine.scan_keys(KeyRange::prefix(&prefix), gone + 1).await?;
+        let left = stored.iter().any(|row_key| !self.overlay.contains_key(row_key));
+        if left || changed().any(|(_, value)| value.is_some()) {
+            return Err(IndexError::NotEmpty);
+        }
+        self.shared.closed.write().insert(bucket);
+        Ok(())
+    }
+
+    async fn drop_rows(&mut self, bucket: BucketId, limit: usize) -> Result<usize, IndexError> {
+        self.shared.closed.write().insert(bucket);
+        self.shared.books.forget(bucket);
+        let mut dropped = 0;
+        for kind in BUCKET_KINDS {
+            let range = KeyRange::prefix(&row_keys::of_bucket(kind, bucket));
+            for row_key in self.shared.engine.scan_keys(range, limit - dropped).await? {
+                self.write(row_key, None);
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+}

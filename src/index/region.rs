@@ -1,0 +1,429 @@
+//! One region's index: what the conductors call.
+//!
+//! Reads go straight to the engine and the books; writes are sealed here, beside other requests, and queued for the
+//! region's one writer (`writer.rs`). Every write is durable when its call returns. Dropping a call's future half-way
+//! does not undo the write: it may happen all the same.
+
+use super::acts::{Act, Condition, Reply, SealedObject, TakenUpload};
+use super::anchor::{Anchor, AnchorFault, AnchorStore, AnchorStoreError, Value, compare};
+use super::books::Books;
+use super::bucket::{OpenBucket, Stamp};
+use super::engine::{Direction, Engine, EngineError, KeyRange};
+use super::error::{Damage, IndexError};
+use super::row_keys::{self, RowKind};
+use super::rows::v1::{ObjectRow, PartRow, Place};
+use super::writer::Writer;
+use crate::model::atlas::Region;
+use crate::model::ids::{BucketId, SegmentId, UploadId};
+use crate::model::limits::{GROUP_COMMITS_MAX, TRAILING_BYTES_MAX};
+use crate::model::names::ObjectName;
+use crate::model::time::Millis;
+use crate::seal::{GeoKeys, OpenError};
+use bytes::Bytes;
+use parking_lot::RwLock;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// What an installation may choose.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexOptions {
+    /// Bytes of decoded listing leaves kept in memory.
+    pub leaf_cache_bytes: u64,
+    /// A bucket's fences are dropped from memory when it was not used for this long, in milliseconds.
+    pub bucket_idle_ms: i64,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        Self { leaf_cache_bytes: 64 << 20, bucket_idle_ms: 600_000 }
+    }
+}
+
+/// The index of one region. Meant to live in an `Arc`; `stop` it before the process ends.
+pub struct RegionIndex {
+    pub(crate) shared: Arc<Shared>,
+    queue: mpsc::Sender<Act>,
+    options: IndexOptions,
+}
+
+/// What readers and the writer share.
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) region: &'static Region,
+    pub(crate) books: Books,
+    /// Buckets closed for deletion. Not on disk: their directory row goes next, and with it the way here.
+    pub(crate) closed: RwLock<HashSet<BucketId>>,
+    pub(crate) refusing: AtomicBool,
+}
+
+/// Why a region's index does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFault {
+    /// The engine is not where its acknowledged history ends.
+    #[error(transparent)]
+    Anchor(#[from] AnchorFault),
+    /// The engine's anchor row does not open: another geo's engine, or it was altered.
+    #[error("the anchor of the index does not verify")]
+    Sealed(#[from] OpenError),
+    /// The anchor row opened to something unknown.
+    #[error("the anchor of the index has no known shape")]
+    Shape(#[from] super::rows::BadRow),
+    /// The saved anchor could not be read.
+    #[error(transparent)]
+    Store(#[from] AnchorStoreError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The writer's thread could not be started.
+    #[error("the writer of the index could not be started")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Seals the anchor row: the geo's directory key, since the row belongs to no tenant.
+#[derive(Clone)]
+pub(crate) struct AnchorKey(Arc<GeoKeys>);
+
+impl AnchorKey {
+    pub(crate) fn seal(&self, row_key: &[u8], anchor: &Anchor) -> Bytes {
+        self.0.directory().seal(RowKind::Anchor as u8, row_key, &super::rows::encode(anchor), &[]).into()
+    }
+}
+
+/// What to do with an engine that is not where its acknowledged history ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rollback {
+    Accept,
+    Refuse,
+}
+
+/// An object to be put.
+pub struct PutObject {
+    /// Its row. With `inline` its `place` is set here, by its size.
+    pub row: ObjectRow,
+    /// Its one sealed segment, when it is small enough to ride in the index. None: it is in the blob store already.
+    pub inline: Option<Bytes>,
+    /// Evaluated in the commit.
+    pub condition: Condition,
+    /// The upload that it completes, which goes in the same commit.
+    pub from_upload: Option<FromUpload>,
+}
+
+/// An upload that an object completes.
+pub struct FromUpload {
+    /// Which.
+    pub upload: UploadId,
+    /// Segments of the parts that the object is made of. None of them may have been replaced: `PartChanged`.
+    pub segments: Vec<SegmentId>,
+}
+
+/// What a put took the place of.
+#[derive(Debug, Default)]
+pub struct Put {
+    /// The object that had the name. Its blobs, if any, are the caller's to delete.
+    pub replaced: Option<ObjectRow>,
+    /// Segments of parts of the completed upload that the object is not made of: blobs, the caller's to delete.
+    pub leftover: Vec<SegmentId>,
+}
+
+/// An object as it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its row.
+    pub row: ObjectRow,
+    /// Its one sealed segment, when that is in the index.
+    pub inline: Option<Bytes>,
+}
+
+/// One object of a walk over a bucket.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    /// Pass it to go on behind this object.
+    pub cursor: Bytes,
+    /// Its row.
+    pub row: ObjectRow,
+}
+
+impl RegionIndex {
+    /// Opens the index over its engine. Fails when the engine is behind the anchor that was saved last.
+    pub async fn open(
+        engine: Arc<dyn Engine>,
+        region: &'static Region,
+        anchors: Arc<dyn AnchorStore>,
+        keys: Arc<GeoKeys>,
+        now: Millis,
+        options: IndexOptions,
+    ) -> Result<Self, OpenFault> {
+        Self::open_with(engine, region, anchors, keys, now, options, Rollback::Refuse).await
+    }
+
+    async fn open_with(
+        engine: Arc<dyn Engine>,
+        region: &'static Region,
+        anchors: Arc<dyn AnchorStore>,
+        keys: Arc<GeoKeys>,
+        now: Millis,
+        options: IndexOptions,
+        rollback: Rollback,
+    ) -> Result<Self, OpenFault> {
+        let row_key = row_keys::anchor(region);
+        let anchor_row = engine.get(&row_key).await?;
+        let anchor: Anchor = match &anchor_row {
+            Some(row) => super::rows::decode(&keys.directory().open(RowKind::Anchor as u8, &row_key, row)?.plain)?,
+            None => Anchor::START,
+        };
+        let saved = anchors.newest(region)?;
+        match (compare(&anchor, saved.as_ref()), rollback) {
+            (Ok(()), _) => {}
+            (Err(fault), Rollback::Refuse) => return Err(fault.into()),
+            (Err(_), Rollback::Accept) => anchors.save(region, anchor)?,
+        }
+        let saved = saved.filter(|saved| saved.counter <= anchor.counter).unwrap_or(Anchor::START);
+        let shared = Arc::new(Shared {
+            engine,
+            region,
+            books: Books::new(options.leaf_cache_bytes),
+            closed: RwLock::default(),
+            refusing: AtomicBool::new(false),
+        });
+        let (queue, acts) = mpsc::channel(2 * GROUP_COMMITS_MAX);
+        let anchor_key = AnchorKey(keys);
+        let writer =
+            Writer { shared: shared.clone(), anchors, anchor_key, anchor, anchor_row, saved, saved_at: now, now };
+        std::thread::Builder::new()
+            .name(format!("index-{}", region.id))
+            .spawn(move || futures::executor::block_on(writer.run(acts)))?;
+        Ok(Self { shared, queue, options })
+    }
+
+    /// Finds an object by its name: one engine read, two when its segment has a row of its own.
+    pub async fn get(&self, bucket: &Arc<OpenBucket>, name: &ObjectName) -> Result<Option<Found>, IndexError> {
+        let row_key = bucket.object_row_key(name.as_str());
+        let mut seen = None;
+        loop {
+            let Some(value) = self.shared.engine.get(&row_key).await? else { return Ok(None) };
+            let (row, trailing) = bucket.open_trailing::<ObjectRow>(RowKind::Object, &row_key, &value)?;
+            if row.name != name.as_str() {
+                return Err(Damage::Elsewhere.into());
+            }
+            let inline = match (row.place, row.segments.first()) {
+                (Place::Trailing, _) => Some(trailing),
+                (Place::Row, Some(segment)) => {
+                    let segment = row_keys::inline(bucket.bucket, segment.id);
+                    match self.shared.engine.get(&segment).await? {
+                        Some(sealed) => Some(sealed),
+                        // Replaced or deleted between the two reads, or, if nothing changed, lost.
+                        None if seen == Some(Stamp::of(&value)) => return Err(Damage::Missing.into()),
+                        None => {
+                            seen = Some(Stamp::of(&value));
+                            continue;
+                        }
+                    }
+                }
+                (Place::Row, None) => return Err(Damage::Shape.into()),
+                (Place::Blob | Place::PartList, _) => None,
+            };
+            return Ok(Some(Found { row, inline }));
+        }
+    }
+
+    /// Puts an object in the place of the one that has its name, if any.
+    pub async fn put(&self, bucket: &Arc<OpenBucket>, put: PutObject) -> Result<Put, IndexError> {
+        let PutObject { mut row, inline, condition, from_upload } = put;
+        if inline.is_some() {
+            row.place = if row.size <= TRAILING_BYTES_MAX as u64 { Place::Trailing } else { Place::Row };
+        }
+        let chosen_segments =
+            from_upload.as_ref().map_or(HashSet::new(), |from| from.segments.iter().copied().collect());
+        let from_upload = match from_upload {
+            Some(from) => Some(self.choose_parts(bucket, from.upload, &chosen_segments).await?),
+            None => None,
+        };
+        let object = seal_object(bucket, row, inline)?;
+        let act = |reply| Act::Put { bucket: bucket.clone(), object, condition, from_upload, reply };
+        let done = self.submit(act).await?;
+        let mut leftover = Vec::new();
+        for (row_key, value) in &done.parts {
+            let part: PartRow = bucket.open(RowKind::Part, row_key, value)?;
+            leftover.extend(Some(part.segment.id).filter(|id| !chosen_segments.contains(id)));
+        }
+        Ok(Put { replaced: done.object, leftover })
+    }
+
+    async fn choose_parts(
+        &self,
+        bucket: &OpenBucket,
+        upload: UploadId,
+        segments: &HashSet<SegmentId>,
+    ) -> Result<TakenUpload, IndexError> {
+        let range = KeyRange::prefix(&row_keys::parts(bucket.bucket, upload));
+        let rows = self.shared.engine.scan(range, usize::MAX, Direction::Ascending).await?;
+        let mut chosen = Vec::with_capacity(segments.len());
+        for (row_key, value) in rows {
+            let part: PartRow = bucket.open(RowKind::Part, &row_key, &value)?;
+            if segments.contains(&part.segment.id) {
+                chosen.push((row_key, Stamp::of(&value)));
+            }
+        }
+        if chosen.len() == segments.len() { Ok(TakenUpload { upload, chosen }) } else { Err(IndexError::PartChanged) }
+    }
+
+    /// Deletes the object of this name; answers what it was. Its blobs, if any, are the caller's to delete.
+    pub async fn delete(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        name: &ObjectName,
+        condition: Condition,
+    ) -> Result<Option<ObjectRow>, IndexError> {
+        let row_key = bucket.object_row_key(name.as_str());
+        let name = name.as_str().to_owned();
+        self.submit(|reply| Act::Delete { bucket: bucket.clone(), row_key, name, condition, reply }).await
+    }
+
+    /// Replaces an object's row by another over the same segments (new tags, a data key wrapped anew), but only if it
+    /// still is exactly `old`. Answers whether it was.
+    pub async fn replace_if_same(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        old: &ObjectRow,
+        new: ObjectRow,
+    ) -> Result<bool, IndexError> {
+        let row_key = bucket.object_row_key(&old.name);
+        let Some(value) = self.shared.engine.get(&row_key).await? else { return Ok(false) };
+        let (current, trailing) = bucket.open_trailing::<ObjectRow>(RowKind::Object, &row_key, &value)?;
+        let kept = |row: &ObjectRow| (row.name.clone(), row.place, row.segments.clone());
+        if current != *old || kept(&new) != kept(old) {
+            return Ok(false);
+        }
+        let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &new, &trailing));
+        let object = SealedObject { row_key, row: Arc::new(new), sealed, inline: None };
+        let old = Stamp::of(&value);
+        self.submit(|reply| Act::Replace { bucket: bucket.clone(), object, old, reply }).await
+    }
+
+    /// Walks a bucket's objects in the order of their tokens, which is no order of names: for scrubs, rewraps, purges.
+    /// Behind `cursor`, none: from the start. Fewer than `limit`: the end.
+    pub async fn scan_objects(
+        &self,
+        bucket: &OpenBucket,
+        cursor: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Scanned>, IndexError> {
+        let mut range = KeyRange::prefix(&row_keys::of_bucket(RowKind::Object, bucket.bucket));
+        if let Some(cursor) = cursor {
+            range = range.behind(cursor);
+        }
+        let rows = self.shared.engine.scan(range, limit, Direction::Ascending).await?;
+        let open = |(cursor, value): (Bytes, Bytes)| {
+            let row = bucket.open(RowKind::Object, &cursor, &value)?;
+            Ok(Scanned { cursor, row })
+        };
+        rows.into_iter().map(open).collect()
+    }
+
+    /// Whether the bucket has no object.
+    pub async fn is_empty(&self, bucket: BucketId) -> Result<bool, IndexError> {
+        let range = KeyRange::prefix(&row_keys::of_bucket(RowKind::Object, bucket));
+        Ok(self.shared.engine.scan_keys(range, 1).await?.is_empty())
+    }
+
+    /// Closes a bucket for deletion: from here on puts and uploads are refused. Fails with `NotEmpty` if it has objects.
+    pub async fn close_bucket(&self, bucket: &OpenBucket) -> Result<(), IndexError> {
+        let bucket = bucket.bucket;
+        self.submit(|reply| Act::CloseBucket { bucket, reply }).await
+    }
+
+    /// Takes `close_bucket` back, when the deletion did not go through.
+    pub fn reopen_bucket(&self, bucket: BucketId) {
+        self.shared.closed.write().remove(&bucket);
+    }
+
+    /// Drops all rows of a bucket, closing it first, in steps that leave room for other writers. Needs no key, so it
+    /// works after the tenant's keys are gone. Answers how many rows there were.
+    pub async fn drop_bucket_rows(&self, bucket: BucketId) -> Result<u64, IndexError> {
+        let mut dropped = 0;
+        loop {
+            let step = self.drop_rows(bucket, DROP_STEP).await?;
+            dropped += step as u64;
+            if step < DROP_STEP {
+                return Ok(dropped);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// One step of `drop_bucket_rows`, for a caller with a throttle of its own. Fewer than `limit`: none are left.
+    pub async fn drop_rows(&self, bucket: BucketId, limit: usize) -> Result<usize, IndexError> {
+        self.submit(|reply| Act::DropRows { bucket, limit, reply }).await
+    }
+
+    /// Gives the disk space of deleted and replaced rows back.
+    pub async fn compact(&self) -> Result<(), IndexError> {
+        Ok(self.shared.engine.compact().await?)
+    }
+
+    /// Tells the time, about once a second: saves the anchor when it is due, drops what was idle for long.
+    pub async fn tick(&self, now: Millis) {
+        self.shared.books.drop_idle(now, self.options.bucket_idle_ms);
+        // If the writer is gone there is nothing left to save.
+        drop(self.queue.send(Act::Tick { now }).await);
+    }
+
+    /// Whether writes are taken.
+    pub fn is_writable(&self) -> bool {
+        !self.shared.refusing.load(Ordering::Acquire) && !self.queue.is_closed()
+    }
+
+    /// How many buckets have their fences in memory.
+    pub fn open_buckets(&self) -> usize {
+        self.shared.books.len()
+    }
+
+    /// Finishes what is queued, saves the anchor and takes no more writes.
+    pub async fn stop(&self) -> Result<(), IndexError> {
+        self.submit(|reply| Act::Stop { reply }).await
+    }
+
+    /// Queues an act and waits until it is durable. Waits for room in the queue: that is the back-pressure.
+    pub(crate) async fn submit<T>(&self, act: impl FnOnce(Reply<T>) -> Act) -> Result<T, IndexError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(act(reply)).await.map_err(|_| IndexError::Refusing)?;
+        answer.await.map_err(|_| IndexError::Refusing)?
+    }
+}
+
+/// Rows dropped in one commit.
+const DROP_STEP: usize = 1000;
+
+fn seal_object(bucket: &OpenBucket, row: ObjectRow, inline: Option<Bytes>) -> Result<SealedObject, IndexError> {
+    let row_key = bucket.object_row_key(&row.name);
+    let (trailing, inline) = match (row.place, inline, row.segments.first()) {
+        (Place::Trailing, Some(segment), _) => (segment, None),
+        (Place::Row, Some(sealed), Some(segment)) => {
+            (Bytes::new(), Some((row_keys::inline(bucket.bucket, segment.id), Value::new(sealed))))
+        }
+        (Place::Blob | Place::PartList, None, _) => (Bytes::new(), None),
+        _ => return Err(Damage::Shape.into()),
+    };
+    let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &row, &trailing));
+    Ok(SealedObject { row_key, row: Arc::new(row), sealed, inline })
+}
+
+/// Opening what the anchor says was rolled back.
+pub mod danger {
+    use super::*;
+
+    /// Opens an index that is behind its saved anchor, or has another history, and takes it for the true one from here
+    /// on: acknowledged writes may be missing. For an operator who restored a backup and knows why.
+    pub async fn open_rolled_back(
+        engine: Arc<dyn Engine>,
+        region: &'static Region,
+        anchors: Arc<dyn AnchorStore>,
+        keys: Arc<GeoKeys>,
+        now: Millis,
+        options: IndexOptions,
+    ) -> Result<RegionIndex, OpenFault> {
+        RegionIndex::open_with(engine, region, anchors, keys, now, options, Rollback::Accept).await
+    }
+}

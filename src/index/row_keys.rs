@@ -1,0 +1,192 @@
+//! Every row key of a region's engine, in one place. Source: docs/object-format.md, "Sealed row"; docs/index-layout.md.
+//!
+//! Invariants:
+//! * all integers big-endian and of fixed width, so byte order is number order;
+//! * the first byte is the row's kind, which the row is also sealed under;
+//! * nothing is derived from a name but the keyed token.
+
+use crate::model::atlas::Region;
+use crate::model::ids::{BucketId, SegmentId, TenantId, UploadId};
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// What a row is: the first byte of its row key, and the kind byte of the sealed row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum RowKind {
+    /// The region's anchor.
+    Anchor = b'z',
+    /// Something that must happen by a time.
+    Due = b't',
+    /// Fences of a bucket.
+    Fences = b'f',
+    /// An inline segment. Its value is a sealed segment, not a sealed row.
+    Inline = b'd',
+    /// Listing leaf, base and deltas.
+    Leaf = b'l',
+    /// One version of an object.
+    Object = b'o',
+    /// A part of an upload.
+    Part = b'p',
+    /// An upload.
+    Upload = b'u',
+}
+
+/// The `order` of an object that has only one version: never a commit's number, and known before the commit.
+pub const ORDER_UNVERSIONED: u64 = u64::MAX;
+
+/// The kinds of rows that belong to one bucket and go with it, names first.
+pub const BUCKET_KINDS: [RowKind; 6] =
+    [RowKind::Object, RowKind::Fences, RowKind::Leaf, RowKind::Upload, RowKind::Part, RowKind::Inline];
+
+/// `kind bucket_id(16)`: what all rows of this kind and bucket begin with.
+pub fn of_bucket(kind: RowKind, bucket: BucketId) -> [u8; 17] {
+    let mut prefix = [kind as u8; 17];
+    prefix[1..].copy_from_slice(&bucket.0);
+    prefix
+}
+
+/// `o bucket_id(16) token(16) order(8)`
+pub fn object(bucket: BucketId, token: [u8; 16], order: u64) -> Bytes {
+    let mut row_key = start(RowKind::Object, bucket, 24);
+    row_key.put_slice(&token);
+    row_key.put_u64(order);
+    row_key.freeze()
+}
+
+/// `d bucket_id(16) segment_id(16)`
+pub fn inline(bucket: BucketId, segment: SegmentId) -> Bytes {
+    let mut row_key = start(RowKind::Inline, bucket, 16);
+    row_key.put_slice(&segment.0);
+    row_key.freeze()
+}
+
+/// `l bucket_id(16) leaf_id(8)`: what the rows of one leaf begin with.
+pub fn leaf(bucket: BucketId, leaf: u64) -> Bytes {
+    let mut row_key = start(RowKind::Leaf, bucket, 8);
+    row_key.put_u64(leaf);
+    row_key.freeze()
+}
+
+/// `l bucket_id(16) leaf_id(8) seq(8)`: seq 0 is the base.
+pub fn leaf_row(bucket: BucketId, leaf: u64, seq: u64) -> Bytes {
+    let mut row_key = start(RowKind::Leaf, bucket, 16);
+    row_key.put_u64(leaf);
+    row_key.put_u64(seq);
+    row_key.freeze()
+}
+
+/// `f bucket_id(16) seq(8)`: seq 0 is the base.
+pub fn fences_row(bucket: BucketId, seq: u64) -> Bytes {
+    let mut row_key = start(RowKind::Fences, bucket, 8);
+    row_key.put_u64(seq);
+    row_key.freeze()
+}
+
+/// `u bucket_id(16) upload_id(16)`
+pub fn upload(bucket: BucketId, upload: UploadId) -> Bytes {
+    let mut row_key = start(RowKind::Upload, bucket, 16);
+    row_key.put_slice(&upload.0);
+    row_key.freeze()
+}
+
+/// `p bucket_id(16) upload_id(16)`: what all parts of an upload begin with.
+pub fn parts(bucket: BucketId, upload: UploadId) -> Bytes {
+    let mut row_key = start(RowKind::Part, bucket, 16);
+    row_key.put_slice(&upload.0);
+    row_key.freeze()
+}
+
+/// `p bucket_id(16) upload_id(16) part(2)`
+pub fn part(bucket: BucketId, upload: UploadId, number: u16) -> Bytes {
+    let mut row_key = start(RowKind::Part, bucket, 18);
+    row_key.put_slice(&upload.0);
+    row_key.put_u16(number);
+    row_key.freeze()
+}
+
+/// `t due_seconds(8) kind(1) tenant_id(16) id(16)`
+pub fn due(due: &DueKey) -> Bytes {
+    let mut row_key = BytesMut::with_capacity(42);
+    row_key.put_u8(RowKind::Due as u8);
+    row_key.put_u64(due.seconds);
+    row_key.put_u8(due.kind);
+    row_key.put_slice(&due.tenant.0);
+    row_key.put_slice(&due.id);
+    row_key.freeze()
+}
+
+/// `t due_seconds(8)`: what lies before it is due before that second.
+pub fn due_before(seconds: u64) -> Vec<u8> {
+    let mut row_key = vec![RowKind::Due as u8];
+    row_key.put_u64(seconds);
+    row_key
+}
+
+/// `z region_id`: one row. Holds the region, because all regions of a geo seal their anchors under one key.
+pub fn anchor(region: &Region) -> Bytes {
+    [&[RowKind::Anchor as u8], region.id.as_bytes()].concat().into()
+}
+
+/// The last number of a leaf's or a fence's row key.
+pub fn seq_of(row_key: &[u8]) -> Option<u64> {
+    row_key.last_chunk().map(|seq| u64::from_be_bytes(*seq))
+}
+
+/// A due row's key, taken apart: opaque ids only, readable without any key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DueKey {
+    /// By when, in seconds since 1970.
+    pub seconds: u64,
+    /// What must happen: the caller's numbering.
+    pub kind: u8,
+    /// Whose.
+    pub tenant: TenantId,
+    /// To what.
+    pub id: [u8; 16],
+}
+
+impl DueKey {
+    /// Takes a row key apart.
+    pub fn parse(row_key: &[u8]) -> Option<Self> {
+        let fields: &[u8; 42] = row_key.try_into().ok()?;
+        (fields[0] == RowKind::Due as u8).then(|| Self {
+            seconds: u64::from_be_bytes(fields[1..9].try_into().expect("8 bytes")),
+            kind: fields[9],
+            tenant: TenantId(fields[10..26].try_into().expect("16 bytes")),
+            id: fields[26..42].try_into().expect("16 bytes"),
+        })
+    }
+}
+
+fn start(kind: RowKind, bucket: BucketId, more: usize) -> BytesMut {
+    let mut row_key = BytesMut::with_capacity(17 + more);
+    row_key.put_slice(&of_bucket(kind, bucket));
+    row_key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_are_those_of_the_format_page() {
+        let (bucket, id) = (BucketId([1; 16]), [2; 16]);
+        let due = DueKey { seconds: 7, kind: 1, tenant: TenantId(id), id };
+        for (row_key, kind, width) in [
+            (object(bucket, id, ORDER_UNVERSIONED), b'o', 41),
+            (inline(bucket, SegmentId(id)), b'd', 33),
+            (leaf_row(bucket, 3, 0), b'l', 33),
+            (fences_row(bucket, 0), b'f', 25),
+            (upload(bucket, UploadId(id)), b'u', 33),
+            (part(bucket, UploadId(id), 10_000), b'p', 35),
+            (super::due(&due), b't', 42),
+        ] {
+            assert_eq!((row_key[0], row_key.len()), (kind, width));
+        }
+        assert_eq!(DueKey::parse(&super::due(&due)), Some(due));
+        assert_eq!(DueKey::parse(b"t"), None);
+        assert!(leaf_row(bucket, 3, 255) < leaf_row(bucket, 3, 256));
+        assert_eq!(seq_of(&leaf_row(bucket, 3, 256)), Some(256));
+        assert!(super::due(&due)[..] < due_before(8)[..] && super::due(&due)[..] > due_before(7)[..]);
+    }
+}
