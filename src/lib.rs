@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod blob;
+pub mod config;
 pub mod edge;
 pub mod gate;
 pub mod index;

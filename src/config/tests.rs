@@ -1,0 +1,169 @@
+//! Settings: the example parses, the pages name every field, and what is wrong is refused with a way out.
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../deploy/geoseal.toml");
+const PAGE: &str = include_str!("../../docs/operations.md");
+
+const LEAST: &str = r#"
+data_dir = "data"
+[[regions]]
+id = "westeurope"
+blobs = "local"
+[keyring]
+passphrase_file = "passphrase"
+[s3]
+listen = "127.0.0.1:9000"
+certificate = "s3.pem"
+private_key = "s3.key"
+[admin]
+listen = "127.0.0.1:9001"
+certificate = "admin.pem"
+private_key = "admin.key"
+token_file = "token"
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/geoseal"))
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).expect_err("these settings are wrong").to_string()
+}
+
+#[test]
+fn the_example_parses_and_shows_the_defaults() {
+    let config = parse(EXAMPLE).unwrap();
+    assert_eq!(config.data_dir, Path::new("/var/lib/geoseal"));
+    assert_eq!(config.limits, LimitsConfig::default());
+    assert_eq!(config.log, LogConfig::default());
+    assert_eq!(config.sweep_interval, Duration::from_secs(3600));
+    assert!(!config.geos().is_empty());
+}
+
+#[test]
+fn the_least_settings_parse_and_paths_are_taken_from_the_file() {
+    let config = parse(LEAST).unwrap();
+    assert_eq!(config.data_dir, Path::new("/etc/geoseal/data"));
+    assert_eq!(config.admin.token.path(), Path::new("/etc/geoseal/token"));
+    assert_eq!(config.regions[0].inline_bytes_max, INLINE_BYTES_MAX);
+    assert_eq!(config.geos()[0].id, "europe");
+}
+
+/// The page and the example follow the types: a field that is added has to be written down in both.
+#[test]
+fn the_page_and_the_example_name_every_field() {
+    let schema = serde_json::to_value(schemars::schema_for!(File)).unwrap();
+    let fields = fields(&schema, &schema, "");
+    assert!(fields.len() > 35 && fields.contains(&"regions.blobs.s3.endpoint".to_owned()), "{fields:#?}");
+    let page: Vec<_> = fields.iter().filter(|f| !PAGE.contains(&format!("`{f}`"))).collect();
+    assert!(page.is_empty(), "docs/operations.md does not document {page:?}");
+    let leaf = |f: &str| f.rsplit('.').next().unwrap().to_owned();
+    let example: Vec<_> = fields.iter().filter(|f| !EXAMPLE.contains(&leaf(f))).collect();
+    assert!(example.is_empty(), "deploy/geoseal.toml does not show {example:?}");
+}
+
+/// Dotted names of all fields of a JSON schema, tables included.
+fn fields(schema: &serde_json::Value, part: &serde_json::Value, path: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(name) = part["$ref"].as_str() {
+        let name = name.strip_prefix("#/$defs/").unwrap();
+        found.extend(fields(schema, &schema["$defs"][name], path));
+    }
+    for (name, inner) in part["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        found.extend(fields(schema, inner, &path));
+        found.push(path);
+    }
+    for choice in ["oneOf", "anyOf"].into_iter().flat_map(|c| part[c].as_array().into_iter().flatten()) {
+        found.extend(fields(schema, choice, path));
+    }
+    if part["items"].is_object() {
+        found.extend(fields(schema, &part["items"], path));
+    }
+    found
+}
+
+#[test]
+fn wrong_settings_are_refused_with_a_way_out() {
+    let cases = [
+        (LEAST.replace("\"westeurope\"", "\"us-east-1\""), "unknown region \"us-east-1\". Valid ids: westeurope, "),
+        (LEAST.replace("data_dir", "data_dri"), "unknown field `data_dri`"),
+        (LEAST.replace("token_file", "token"), "unknown field `token`"),
+        (LEAST.replace("blobs = \"local\"", ""), "missing field `blobs`"),
+        (LEAST.replace("passphrase_file = \"passphrase\"", ""), "there is no default"),
+        (LEAST.replace("[keyring]", "[keyring]\nkey_file = 'k'"), "one of them"),
+        (LEAST.replace("9001", "9000"), "give them two ports"),
+        (format!("sweep_interval_s = 86401\n{LEAST}"), "within a day"),
+        (format!("sweep_interval_s = 0\n{LEAST}"), "1 to 86400"),
+        (format!("{LEAST}client_revocations = 'crl.pem'\n"), "set client_authorities"),
+        (format!("{LEAST}[limits]\nheader_s = 0\n"), "no deadline can be switched off"),
+        (format!("{LEAST}[limits]\nconnections_max = 0\n"), "at least 1"),
+        (format!("{LEAST}[log]\nlevel = 'loud'\n"), "unknown variant `loud`"),
+        (format!("{LEAST}[[regions]]\nid = 'westeurope'\nblobs = 'local'\n"), "listed twice"),
+        (LEAST.replace("blobs = \"local\"", "blobs = \"local\"\ninline_bytes_max = 65537"), "at most 65536"),
+        (LEAST.replace("[s3]", "[s3]\ndomains = ['https://s3']"), "not a host name"),
+    ];
+    for (text, why) in cases {
+        let said = refusal(&text);
+        assert!(said.contains(why), "expected {why:?} in:\n{said}");
+    }
+    let none = LEAST.replace("[[regions]]\nid = \"westeurope\"\nblobs = \"local\"", "");
+    assert!(refusal(&format!("regions = []\n{none}")).contains("there is no default"));
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let said = refusal(&LEAST.replace("westeurope", "atlantis").replace("9001", "9000"));
+    assert!(said.contains("atlantis") && said.contains("two ports"), "{said}");
+}
+
+#[test]
+fn two_regions_cannot_share_a_place() {
+    let region = |id: &str, prefix: &str| {
+        format!(
+            "[[regions]]\nid = '{id}'\n[regions.blobs.s3]\nendpoint = 'https://s3.example.org'\nbucket = 'b'\n\
+             region = 'r'\ncredentials_file = 'c'\n{prefix}\n"
+        )
+    };
+    let with = |a: &str, b: &str| parse(&format!("{LEAST}{}{}", region("ukwest", a), region("uksouth", b)));
+    assert!(with("prefix = 'a'", "prefix = 'ab'").is_ok());
+    for (a, b) in [("", ""), ("prefix = 'a'", ""), ("", "prefix = 'a'"), ("prefix = 'a'", "prefix = 'a/b'")] {
+        assert!(with(a, b).unwrap_err().to_string().contains("mix their blobs"), "{a} {b}");
+    }
+}
+
+#[test]
+fn secret_files_must_be_there_private_and_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8], mode| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for public in ["s3.pem", "admin.pem"] {
+        write(public, b"", 0o644);
+    }
+    for private in ["s3.key", "admin.key"] {
+        write(private, b"", 0o640);
+    }
+    write("token", b"5f0e1c2d3b4a59687786958493a2b1c0\n", 0o600);
+    write("passphrase", b"correct horse battery staple\n", 0o600);
+    write("geoseal.toml", LEAST.as_bytes(), 0o644);
+    let load = || Config::load(&dir.path().join("geoseal.toml"));
+    let config = load().unwrap();
+    assert_eq!(config.admin.token.read().unwrap().as_slice(), b"5f0e1c2d3b4a59687786958493a2b1c0");
+
+    write("passphrase", b"correct horse battery staple\n", 0o644);
+    assert!(load().unwrap_err().to_string().contains("others may read it"));
+    for placeholder in ["", "changeme", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+        write("passphrase", placeholder.as_bytes(), 0o600);
+        let said = load().unwrap_err().to_string();
+        assert!(said.contains("too short or too plain"), "{said}");
+        assert!(placeholder.is_empty() || !said.contains(placeholder), "the secret is in the message");
+    }
+    std::fs::remove_file(dir.path().join("passphrase")).unwrap();
+    write("s3.key", b"", 0o604);
+    let said = load().unwrap_err().to_string();
+    assert!(said.contains("passphrase: No such file") && said.contains("s3.key: holds a secret"), "{said}");
+}
