@@ -138,6 +138,9 @@ pub enum Refusal {
     /// No rotation is under way.
     #[error("no rotation is running")]
     NotRotating,
+    /// A head older than the newest one known.
+    #[error("it is older than the newest one known")]
+    Backwards,
     /// The key's state does not allow it.
     #[error("the state of the key does not allow it")]
     State,

@@ -8,22 +8,40 @@
 
 mod context;
 mod derive;
+mod destroy;
+mod disk;
+mod entries;
 mod error;
+mod heads;
+mod keystore;
 mod material;
+mod provider;
 mod record;
+mod rotate;
 mod row;
 mod segment;
+mod service;
+mod signer;
+mod status;
 mod tenant_keys;
 #[cfg(test)]
 mod tests;
 mod wipe;
 
 pub use context::{BucketContext, Id, NO_ID, ObjectContext};
+pub use destroy::ShredEvidence;
+pub use entries::{KeyState, RotationJob, TenantState};
 pub use error::{KeyError, KeyringError, KeystoreError, OpenClass, OpenError, ProviderError, Refusal, SealError};
+pub use heads::{Head, geo_id};
+pub use provider::{LocalKeyring, MasterKeys, MasterState, MasterVersion, RootSecret, Unlock, Witness};
 pub use record::{DekRecord, KeyKind, KeyName, ProviderKind, RECORD_BYTES, Record, RootFields, Unverified};
+pub use rotate::{RotationProgress, ScanEvidence};
 pub use row::{OpenedRow, ROW_HEADER_BYTES, ROW_OVERHEAD_BYTES, RowKey, row_version};
 pub use segment::{
     CHUNK_BYTES, CHUNKS_MAX, ChunkSpan, HEADER_BYTES, Last, SEALED_CHUNK_BYTES, SEGMENT_BYTES_MAX, SegmentInfo,
     SegmentKind, SegmentOpener, SegmentSealer, TAG_BYTES, chunk_count, plain_len, sealed_len,
 };
+pub use service::{Clock, GeoKeyService, KeyProbe, LEASE_SECONDS, RETENTION_SECONDS};
+pub use signer::LogSigner;
+pub use status::{RootStatus, ServiceStatus, TenantStatus};
 pub use tenant_keys::{BucketKey, CredentialSecret, Dek, GeoKeys, SubjectKey, TenantKeys};

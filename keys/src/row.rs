@@ -49,6 +49,10 @@ impl RowKey {
         self.version
     }
 
+    pub(crate) fn context(&self) -> BucketContext {
+        self.context
+    }
+
     /// Seals `plain` as the row of `kind` at `row_key`, under a fresh salt; appends `trailing` as it is.
     ///
     /// # Panics

@@ -446,13 +446,21 @@ pub struct GeoKeys {
     name: KeyName,
     rows: RowKey,
     names: Secret,
+    root: Secret,
 }
 
 impl GeoKeys {
     pub(crate) fn new(geo: Id, name: KeyName, root: Secret) -> Self {
         let names = derive::purpose(&root, Purpose::Token, &NO_ID, &geo);
         let context = BucketContext { tenant: NO_ID, geo, bucket: NO_ID };
-        Self { name, names, rows: RowKey::new(root, name.version, context, Lease::permanent()) }
+        let of_rows = Secret::filled(|out| *out = *root.bytes());
+        Self { name, names, root, rows: RowKey::new(of_rows, name.version, context, Lease::permanent()) }
+    }
+
+    /// A handle of its own for the sealed heads, which the service keeps.
+    pub(crate) fn head_key(&self) -> RowKey {
+        let secret = Secret::filled(|out| *out = *self.root.bytes());
+        RowKey::new(secret, self.name.version, self.rows.context(), Lease::permanent())
     }
 
     /// The key's id and version.

@@ -1,7 +1,10 @@
 //! Tests that need what the outside may not have: fixed salts and given keys. Case names are those of SECURITY.md.
 
 mod cases;
+mod k17;
+mod service;
 mod vectors;
+mod world;
 
 use crate::context::{Id, ObjectContext};
 use crate::material::Secret;

@@ -1,0 +1,216 @@
+//! Destruction: of a tenant's keys when its time has come, of one retired version, of one data subject's key, of a
+//! version of the master key. In this order, always: tombstone durable, leases void, a new generation of the key store
+//! without the record, the old one overwritten, then a scan of the files for what must be gone.
+//!
+//! A crash anywhere leaves an act that may be called again: the tombstone decides, the rest is repeated.
+
+use crate::context::Id;
+use crate::disk;
+use crate::entries::{KeyState, RootEntry, TenantEntry, TenantState, place};
+use crate::error::{KeyError, KeystoreError, Refusal};
+use crate::keystore::{Change, Keystore, salt_of};
+use crate::record::{KeyKind, KeyName, Unverified};
+use crate::rotate::rotation;
+use crate::service::{
+    GeoKeyService, RETENTION_SECONDS, put_revocation_seq, revocation_seq, root_entries, tenant_entry,
+};
+use std::fs;
+
+/// Within this many seconds of its creation a tenant that never served may be taken back without a trace.
+const DISCARD_SECONDS: i64 = 900;
+
+/// What a destruction left on this disk, as seen by reading it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShredEvidence {
+    /// The keys destroyed: kind, id and version, never a name.
+    pub destroyed: Vec<(KeyKind, KeyName)>,
+    /// When, in compliance seconds.
+    pub at: i64,
+    /// The generation of the key store that no longer has them.
+    pub generation: u64,
+    /// Files of the key store that were read from end to end.
+    pub files_scanned: u64,
+    /// Places where a salt of a destroyed record, or of the old generation's file key, still stands. Must be 0.
+    pub salts_found: u64,
+    /// Whether overwriting reaches the old bytes on this file system. If not, claim no more than "inaccessible".
+    pub overwritten_in_place: bool,
+    /// The file system.
+    pub file_system: &'static str,
+}
+
+impl GeoKeyService {
+    /// Sets the time before which a tenant's keys will not be destroyed, in compliance seconds, and returns the one that
+    /// holds: never sooner than 90 days from now by this service's own clock, never sooner than one set before.
+    pub fn set_due(&self, tenant: Id, due: i64) -> Result<i64, KeyError> {
+        let mut store = self.store.lock();
+        let entry = living(&store, &tenant)?;
+        let floor = entry.due.unwrap_or_else(|| self.clock.cc_lo().saturating_add(RETENTION_SECONDS));
+        let due = due.max(floor);
+        if entry.due != Some(due) {
+            store.commit(vec![TenantEntry { due: Some(due), ..entry }.put(&tenant)], &*self.provider)?;
+        }
+        Ok(due)
+    }
+
+    /// Takes the due time back: the tenant was reinstated. The next one is a full 90 days away again.
+    pub fn clear_due(&self, tenant: Id) -> Result<(), KeyError> {
+        let mut store = self.store.lock();
+        let entry = living(&store, &tenant)?;
+        if entry.due.is_none() {
+            return Ok(());
+        }
+        store.commit(vec![TenantEntry { due: None, ..entry }.put(&tenant)], &*self.provider)
+    }
+
+    /// Destroys all keys of a tenant: its roots in every version, its subjects' keys. Refuses before the due time by
+    /// this service's own clock, and without one. Calling again repeats the overwriting and the scan.
+    pub fn destroy_tenant(&self, tenant: Id) -> Result<ShredEvidence, KeyError> {
+        let mut store = self.store.lock();
+        let entry = tenant_entry(&store, &tenant)?.ok_or(KeyError::Unknown)?;
+        let now = self.clock.cc_lo();
+        if entry.state != TenantState::Destroyed {
+            match entry.due {
+                None => return Err(Refusal::NoDue.into()),
+                Some(due) if now < due => return Err(Refusal::NotDue.into()),
+                Some(_) => {}
+            }
+        }
+        let roots = root_entries(&store, &tenant)?;
+        let mut salts: Vec<[u8; 24]> = roots.iter().filter_map(|root| root.record.as_ref().and_then(salt_of)).collect();
+        if entry.state != TenantState::Destroyed {
+            salts.extend(subject_salts(&store, &tenant));
+            let seq = revocation_seq(&store) + 1;
+            let gone = TenantEntry { state: TenantState::Destroyed, destroyed: Some(now), ..entry };
+            let mut changes = vec![gone.put(&tenant), put_revocation_seq(seq)];
+            changes.extend(roots.iter().map(|root| root.destroyed(now).put()));
+            let subjects = place::subjects_of(&tenant);
+            changes.extend(store.entries(&subjects).map(|(key, _)| Change::Remove(key.to_vec())));
+            store.commit(changes, &*self.provider)?;
+            self.revoke(&tenant, seq);
+        }
+        let destroyed = roots.iter().map(|root| (root.kind, root.name)).collect();
+        self.shred(&mut store, destroyed, salts, entry.destroyed.unwrap_or(now))
+    }
+
+    /// Takes back a tenant whose creation did not complete elsewhere: within 15 minutes, and before any due time.
+    /// Leaves no trace; nothing may have been sealed for it.
+    pub fn discard_tenant(&self, tenant: Id) -> Result<(), KeyError> {
+        let mut store = self.store.lock();
+        let Some(entry) = tenant_entry(&store, &tenant)? else { return Ok(()) };
+        let young = self.clock.cc_lo().saturating_sub(entry.created) <= DISCARD_SECONDS;
+        if entry.state == TenantState::Destroyed || entry.due.is_some() || !young {
+            return Err(Refusal::State.into());
+        }
+        let seq = revocation_seq(&store) + 1;
+        let mut changes = vec![Change::Remove(place::tenant(&tenant)), put_revocation_seq(seq)];
+        changes.extend(root_entries(&store, &tenant)?.iter().map(|root| Change::Remove(root.place())));
+        let subjects = place::subjects_of(&tenant);
+        changes.extend(store.entries(&subjects).map(|(key, _)| Change::Remove(key.to_vec())));
+        store.commit(changes, &*self.provider)?;
+        self.revoke(&tenant, seq);
+        store.compact(&*self.provider)?;
+        Ok(())
+    }
+
+    /// Destroys one older version of a tenant's root. `records_left` is what a full scan of the tenant's rows, begun
+    /// after the rotation, found under it. Refuses unless that is zero, the version is decrypt-only, and no request
+    /// still holds keys from before the rotation.
+    pub fn retire_tenant_version(
+        &self,
+        tenant: Id,
+        version: u32,
+        records_left: u64,
+    ) -> Result<ShredEvidence, KeyError> {
+        let mut store = self.store.lock();
+        let place = place::root(&tenant, KeyKind::Trk, version);
+        let root = RootEntry::parse(&place, store.entry(&place).ok_or(KeyError::Unknown)?)?;
+        let now = self.clock.cc_lo();
+        match root.state {
+            KeyState::Active | KeyState::PreActive => return Err(Refusal::Active.into()),
+            KeyState::Destroyed => {}
+            KeyState::DecryptOnly if records_left > 0 || self.has_superseded(&tenant) => {
+                return Err(Refusal::InUse.into());
+            }
+            KeyState::DecryptOnly => {
+                store.commit(vec![root.destroyed(now).put()], &*self.provider)?;
+                self.supersede(&tenant);
+            }
+        }
+        let salts = root.record.as_ref().and_then(salt_of).into_iter().collect();
+        self.shred(&mut store, vec![(root.kind, root.name)], salts, now)
+    }
+
+    /// Destroys the key of one data subject: its objects can be opened no more. A tombstone stays.
+    pub fn destroy_subject(&self, tenant: Id, subject: Id) -> Result<ShredEvidence, KeyError> {
+        let mut store = self.store.lock();
+        let place = place::subject(&tenant, &subject);
+        let record = store.entry(&place).ok_or(KeyError::Unknown)?.to_vec();
+        let mut destroyed = Vec::new();
+        if !record.is_empty() {
+            destroyed.push((KeyKind::Sk, Unverified::parse(&record).map_err(|_| KeystoreError::Damaged)?.key));
+            store.commit(vec![Change::Put(place, Vec::new())], &*self.provider)?;
+        }
+        let now = self.clock.cc_lo();
+        self.shred(&mut store, destroyed, record_salt(&record).into_iter().collect(), now)
+    }
+
+    /// Destroys a version of the geo's master key in the provider, after a scan of the disk found no record under it.
+    /// Refuses while it is active, in use, or a rotation runs. Returns the provider's receipt.
+    pub fn destroy_master_version(&self, version: u32) -> Result<String, KeyError> {
+        let store = self.store.lock();
+        if rotation(&store)?.is_some() {
+            return Err(Refusal::Rotating.into());
+        }
+        if self.provider.active()?.version == version {
+            return Err(Refusal::Active.into());
+        }
+        if self.scan(&store)?.per_version.contains_key(&version) {
+            return Err(Refusal::InUse.into());
+        }
+        Ok(self.provider.destroy(version)?)
+    }
+
+    /// Writes a new generation, then reads every file of the key store for what must be gone.
+    fn shred(
+        &self,
+        store: &mut Keystore,
+        destroyed: Vec<(KeyKind, KeyName)>,
+        mut salts: Vec<[u8; 24]>,
+        at: i64,
+    ) -> Result<ShredEvidence, KeyError> {
+        let compaction = store.compact(&*self.provider)?;
+        salts.extend(compaction.shredded_salt);
+        let (files_scanned, salts_found) = scan_files(store, &salts)?;
+        let (overwritten_in_place, file_system) = disk::overwrites_in_place(store.dir());
+        let generation = compaction.generation;
+        Ok(ShredEvidence { destroyed, at, generation, files_scanned, salts_found, overwritten_in_place, file_system })
+    }
+}
+
+fn living(store: &Keystore, tenant: &Id) -> Result<TenantEntry, KeyError> {
+    let entry = tenant_entry(store, tenant)?.ok_or(KeyError::Unknown)?;
+    if entry.state == TenantState::Destroyed { Err(KeyError::Destroyed) } else { Ok(entry) }
+}
+
+fn subject_salts(store: &Keystore, tenant: &Id) -> Vec<[u8; 24]> {
+    store.entries(&place::subjects_of(tenant)).filter_map(|(_, record)| record_salt(record)).collect()
+}
+
+fn record_salt(record: &[u8]) -> Option<[u8; 24]> {
+    record.get(48..72).and_then(|salt| salt.try_into().ok())
+}
+
+/// Reads every file of the key store; counts files, and places where one of `salts` stands.
+fn scan_files(store: &Keystore, salts: &[[u8; 24]]) -> Result<(u64, u64), KeystoreError> {
+    let (mut files, mut found) = (0, 0);
+    for file in fs::read_dir(store.dir())? {
+        let file = file?;
+        if !file.file_type()?.is_file() {
+            continue;
+        }
+        let bytes = fs::read(file.path())?;
+        files += 1;
+        found += bytes.windows(24).filter(|window| salts.iter().any(|salt| salt == window)).count() as u64;
+    }
+    Ok((files, found))
+}

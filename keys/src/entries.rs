@@ -1,0 +1,248 @@
+//! What the key store's entries mean: their row keys and their stored shapes. Plain data, no decisions.
+
+use crate::context::Id;
+use crate::error::KeystoreError;
+use crate::keystore::Change;
+use crate::record::{KeyKind, KeyName, ProviderRecord};
+
+/// State of one root, after SP 800-57.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum KeyState {
+    /// Made, not verified yet; nothing depends on it.
+    PreActive = 0,
+    /// Wraps and unwraps.
+    Active = 1,
+    /// Unwraps only.
+    DecryptOnly = 2,
+    /// Neither, for good; its name and times stay.
+    Destroyed = 4,
+}
+
+/// State of one tenant's keys as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum TenantState {
+    /// Being created; no key is usable yet.
+    Provisioning = 0,
+    /// Usable.
+    Active = 1,
+    /// Not usable until resumed.
+    Suspended = 2,
+    /// Gone for good.
+    Destroyed = 3,
+}
+
+/// Row keys of the entries.
+pub(crate) mod place {
+    use super::{Id, KeyKind};
+
+    pub(crate) const ROOTS: &[u8] = b"r";
+    pub(crate) const TENANTS: &[u8] = b"t";
+    pub(crate) const SIGNER: &[u8] = b"l";
+    pub(crate) const ROTATION: &[u8] = b"j";
+    pub(crate) const REVOCATION: &[u8] = b"q";
+
+    pub(crate) fn tenant(tenant: &Id) -> Vec<u8> {
+        [b"t".as_slice(), tenant].concat()
+    }
+
+    pub(crate) fn roots_of(tenant: &Id) -> Vec<u8> {
+        [b"r".as_slice(), tenant].concat()
+    }
+
+    pub(crate) fn root(tenant: &Id, kind: KeyKind, version: u32) -> Vec<u8> {
+        [b"r".as_slice(), tenant, &[kind as u8], &version.to_be_bytes()].concat()
+    }
+
+    pub(crate) fn subjects_of(tenant: &Id) -> Vec<u8> {
+        [b"s".as_slice(), tenant].concat()
+    }
+
+    pub(crate) fn subject(tenant: &Id, subject: &Id) -> Vec<u8> {
+        [b"s".as_slice(), tenant, subject].concat()
+    }
+
+    pub(crate) fn head(name: &str) -> Vec<u8> {
+        [b"h".as_slice(), name.as_bytes()].concat()
+    }
+}
+
+/// Version 1 of the stored shapes. An entry starts with its version.
+mod v1 {
+    use minicbor::{Decode, Encode};
+
+    pub(super) const VERSION: u8 = 1;
+
+    #[derive(Encode, Decode)]
+    pub(super) struct Root {
+        #[n(0)]
+        pub(super) state: u8,
+        #[n(1)]
+        pub(super) since: i64,
+        #[cbor(n(2), with = "minicbor::bytes")]
+        pub(super) id: [u8; 16],
+        /// Empty once destroyed.
+        #[cbor(n(3), with = "minicbor::bytes")]
+        pub(super) record: Vec<u8>,
+    }
+
+    #[derive(Encode, Decode)]
+    pub(super) struct Tenant {
+        #[n(0)]
+        pub(super) state: u8,
+        #[n(1)]
+        pub(super) created: i64,
+        #[n(2)]
+        pub(super) due: Option<i64>,
+        #[n(3)]
+        pub(super) destroyed: Option<i64>,
+    }
+
+    #[derive(Encode, Decode)]
+    pub(super) struct Rotation {
+        #[n(0)]
+        pub(super) from: u32,
+        #[n(1)]
+        pub(super) to: u32,
+        #[cbor(n(2), with = "minicbor::bytes")]
+        pub(super) cursor: Vec<u8>,
+        #[n(3)]
+        pub(super) done: u64,
+        #[n(4)]
+        pub(super) total: u64,
+        #[n(5)]
+        pub(super) started: i64,
+    }
+}
+
+/// One version of one root of one tenant (or, with tenant zero, of the geo).
+#[derive(Clone)]
+pub(crate) struct RootEntry {
+    pub(crate) tenant: Id,
+    pub(crate) kind: KeyKind,
+    pub(crate) name: KeyName,
+    pub(crate) state: KeyState,
+    pub(crate) since: i64,
+    /// None once destroyed.
+    pub(crate) record: Option<ProviderRecord>,
+}
+
+impl RootEntry {
+    pub(crate) fn place(&self) -> Vec<u8> {
+        place::root(&self.tenant, self.kind, self.name.version)
+    }
+
+    pub(crate) fn put(&self) -> Change {
+        let record = self.record.as_ref().map_or_else(Vec::new, ProviderRecord::to_bytes);
+        let stored = v1::Root { state: self.state as u8, since: self.since, id: self.name.id, record };
+        Change::Put(self.place(), encode(&stored))
+    }
+
+    pub(crate) fn parse(key: &[u8], value: &[u8]) -> Result<Self, KeystoreError> {
+        let key: &[u8; 22] = key.try_into().map_err(|_| KeystoreError::Damaged)?;
+        let stored: v1::Root = decode(value)?;
+        let record = match stored.record.as_slice() {
+            [] => None,
+            bytes => Some(ProviderRecord::parse(bytes).map_err(|_| KeystoreError::Damaged)?.0),
+        };
+        let state = match stored.state {
+            0 => KeyState::PreActive,
+            1 => KeyState::Active,
+            2 => KeyState::DecryptOnly,
+            4 => KeyState::Destroyed,
+            _ => return Err(KeystoreError::Damaged),
+        };
+        Ok(Self {
+            tenant: key[1..17].try_into().expect("16 bytes"),
+            kind: KeyKind::from_byte(key[17]).ok_or(KeystoreError::Damaged)?,
+            name: KeyName { id: stored.id, version: u32::from_be_bytes(key[18..].try_into().expect("4 bytes")) },
+            state,
+            since: stored.since,
+            record,
+        })
+    }
+
+    /// The same root with its record gone: a tombstone.
+    pub(crate) fn destroyed(&self, at: i64) -> Self {
+        Self { state: KeyState::Destroyed, since: at, record: None, ..self.clone() }
+    }
+}
+
+/// One tenant as the key service knows it.
+#[derive(Clone, Copy)]
+pub(crate) struct TenantEntry {
+    pub(crate) state: TenantState,
+    pub(crate) created: i64,
+    /// Not before this second may its keys be destroyed.
+    pub(crate) due: Option<i64>,
+    pub(crate) destroyed: Option<i64>,
+}
+
+impl TenantEntry {
+    pub(crate) fn put(&self, tenant: &Id) -> Change {
+        let stored =
+            v1::Tenant { state: self.state as u8, created: self.created, due: self.due, destroyed: self.destroyed };
+        Change::Put(place::tenant(tenant), encode(&stored))
+    }
+
+    pub(crate) fn parse(value: &[u8]) -> Result<Self, KeystoreError> {
+        let stored: v1::Tenant = decode(value)?;
+        let state = match stored.state {
+            0 => TenantState::Provisioning,
+            1 => TenantState::Active,
+            2 => TenantState::Suspended,
+            3 => TenantState::Destroyed,
+            _ => return Err(KeystoreError::Damaged),
+        };
+        Ok(Self { state, created: stored.created, due: stored.due, destroyed: stored.destroyed })
+    }
+}
+
+/// A master rotation under way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RotationJob {
+    /// The version it leaves.
+    pub from: u32,
+    /// The version it goes to.
+    pub to: u32,
+    /// Records rewrapped so far.
+    pub done: u64,
+    /// Records there were when it started.
+    pub total: u64,
+    /// When, in compliance seconds.
+    pub started: i64,
+    pub(crate) cursor: Vec<u8>,
+}
+
+impl RotationJob {
+    pub(crate) fn put(&self) -> Change {
+        let stored = v1::Rotation {
+            from: self.from,
+            to: self.to,
+            cursor: self.cursor.clone(),
+            done: self.done,
+            total: self.total,
+            started: self.started,
+        };
+        Change::Put(place::ROTATION.to_vec(), encode(&stored))
+    }
+
+    pub(crate) fn parse(value: &[u8]) -> Result<Self, KeystoreError> {
+        let v1::Rotation { from, to, cursor, done, total, started } = decode(value)?;
+        Ok(Self { from, to, done, total, started, cursor })
+    }
+}
+
+fn encode<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
+    let mut out = vec![v1::VERSION];
+    minicbor::encode(value, &mut out).expect("writing to memory does not fail");
+    out
+}
+
+fn decode<'b, T: minicbor::Decode<'b, ()>>(value: &'b [u8]) -> Result<T, KeystoreError> {
+    match value.split_first() {
+        Some((&v1::VERSION, rest)) => minicbor::decode(rest).map_err(|_| KeystoreError::Damaged),
+        _ => Err(KeystoreError::Damaged),
+    }
+}

@@ -1,0 +1,90 @@
+//! Where the master keys are: the one trait, and the providers beside it.
+//!
+//! A provider wraps and unwraps roots under a geo's master key and never lets the master key go. It may be slow, lie, or
+//! lose a key: the service checks every answer against the record's key check value, and uses no root before it has
+//! been wrapped, stored, read back and unwrapped again.
+
+mod local;
+
+pub use local::{LocalKeyring, Unlock};
+
+use crate::context::ObjectContext;
+use crate::error::ProviderError;
+use crate::material::Secret;
+use crate::record::{KeyName, ProviderKind, RootFields};
+
+/// A root key on its way to or from a provider. Opaque: only providers of this crate look inside.
+pub struct RootSecret(pub(crate) Secret);
+
+/// What may be done with a version of the master key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum MasterState {
+    /// Wraps and unwraps.
+    Active = 1,
+    /// Unwraps only.
+    DecryptOnly = 2,
+    /// Neither, for now.
+    Disabled = 3,
+    /// Neither, for good.
+    Destroyed = 4,
+}
+
+/// One version of a geo's master key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MasterVersion {
+    /// Its id and version.
+    pub name: KeyName,
+    /// What may be done with it.
+    pub state: MasterState,
+}
+
+/// The newest state of the key store that the provider's side has seen. Kept apart from the key store, so that a
+/// restored older copy of it is noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Witness {
+    /// Generation of the key store.
+    pub generation: u64,
+    /// Journal frames in that generation.
+    pub seq: u64,
+    /// Digest of the last frame, or of the generation's file where there is none.
+    pub chain: [u8; 32],
+}
+
+/// The master keys of one geo. Calls may block; the service never makes one while a request waits for a cached lease.
+pub trait MasterKeys: Send + Sync {
+    /// Which provider this is; stands in every record it makes.
+    fn kind(&self) -> ProviderKind;
+
+    /// All versions, oldest first, destroyed ones included.
+    fn versions(&self) -> Result<Vec<MasterVersion>, ProviderError>;
+
+    /// Wraps `root` under the version that `fields` names, bound to `fields` and `context`.
+    fn wrap(&self, fields: &RootFields, root: &RootSecret, context: &ObjectContext) -> Result<Vec<u8>, ProviderError>;
+
+    /// Unwraps what [`MasterKeys::wrap`] made.
+    fn unwrap(&self, fields: &RootFields, blob: &[u8], context: &ObjectContext) -> Result<RootSecret, ProviderError>;
+
+    /// Makes `version` exist and be the active one; the one before it unwraps only. Idempotent; `version` is the active
+    /// one or the next.
+    fn rotate_to(&self, version: u32) -> Result<KeyName, ProviderError>;
+
+    /// Disables a version that is not active, or makes it unwrap again.
+    fn set_enabled(&self, version: u32, enabled: bool) -> Result<(), ProviderError>;
+
+    /// Destroys a version that is not active, for good. Idempotent. Returns the provider's receipt.
+    fn destroy(&self, version: u32) -> Result<String, ProviderError>;
+
+    /// The newest state of the key store seen; `None` before the first.
+    fn witness(&self) -> Result<Option<Witness>, ProviderError>;
+
+    /// Remembers a newer state, durable on return.
+    fn advance(&self, witness: &Witness) -> Result<(), ProviderError>;
+
+    /// The active version.
+    fn active(&self) -> Result<KeyName, ProviderError> {
+        let versions = self.versions()?;
+        let active = versions.iter().find(|version| version.state == MasterState::Active);
+        active.map(|version| version.name).ok_or(ProviderError::Refused)
+    }
+}

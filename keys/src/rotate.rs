@@ -1,0 +1,163 @@
+//! Rotation: of the geo's master key over all its roots, and of one tenant's root.
+//!
+//! A master rotation is a job that stands in the key store: start it, then step it until it is finished, in any process
+//! and after any crash. Every step is durable and may be repeated. It ends in a scan of the disk, not in a counter:
+//! every root record is read back and unwrapped, and none may name an older master key.
+
+use crate::context::{Id, ObjectContext};
+use crate::entries::{KeyState, RootEntry, RotationJob, TenantState, place};
+use crate::error::{KeyError, KeystoreError, Refusal};
+use crate::keystore::{Change, Keystore, unwrap_root, wrap_root};
+use crate::record::{KeyKind, KeyName};
+use crate::service::{GeoKeyService, NewRoot, root_entries, tenant_entry, verify};
+use std::collections::BTreeMap;
+
+/// What a scan of the key store's files found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScanEvidence {
+    /// Wrapped roots read back from disk, the key store's own file key among them; each was unwrapped and was the right
+    /// key.
+    pub records: u64,
+    /// How many of them name which version of the master key.
+    pub per_version: BTreeMap<u32, u64>,
+}
+
+/// How far a master rotation is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RotationProgress {
+    /// The job.
+    pub job: RotationJob,
+    /// The scan that ended it; `None` while it runs.
+    pub finished: Option<ScanEvidence>,
+}
+
+impl GeoKeyService {
+    /// The master rotation under way, if any. One that a crash interrupted is here too: step it on.
+    pub fn rotation(&self) -> Result<Option<RotationJob>, KeyError> {
+        rotation(&self.store.lock())
+    }
+
+    /// Starts a master rotation to the next version, or returns the one under way. The new version becomes active with
+    /// the first step.
+    pub fn rotate_master(&self) -> Result<RotationJob, KeyError> {
+        let mut store = self.store.lock();
+        if let Some(job) = rotation(&store)? {
+            return Ok(job);
+        }
+        let from = self.provider.active()?.version;
+        let to = from.checked_add(1).ok_or(KeyError::Exhausted)?;
+        let total = all_roots(&store)?.iter().filter(|root| root.record.is_some()).count() as u64 + 1;
+        let job = RotationJob { from, to, done: 0, total, started: self.clock.cc_lo(), cursor: Vec::new() };
+        store.commit(vec![job.put()], &*self.provider)?;
+        Ok(job)
+    }
+
+    /// Rewraps up to `records_max` roots under the new master key, in one commit. When none is left, writes a new
+    /// generation of the key store (its own file key is a root too), scans the disk, and ends the job.
+    pub fn rotate_master_step(&self, records_max: usize) -> Result<RotationProgress, KeyError> {
+        let mut store = self.store.lock();
+        let mut job = rotation(&store)?.ok_or(Refusal::NotRotating)?;
+        let master = self.provider.rotate_to(job.to)?;
+        let pending: Vec<RootEntry> = all_roots(&store)?
+            .into_iter()
+            .filter(|root| root.record.as_ref().is_some_and(|record| record.fields.master != master))
+            .take(records_max.max(1))
+            .collect();
+        if pending.is_empty() {
+            return self.finish_rotation(&mut store, job, master);
+        }
+        let mut changes = Vec::with_capacity(pending.len() + 1);
+        for root in &pending {
+            changes.push(self.rewrapped(root, master)?.put());
+        }
+        job.done = (job.done + pending.len() as u64).min(job.total);
+        job.cursor = pending.last().map(RootEntry::place).unwrap_or_default();
+        changes.push(job.put());
+        store.commit(changes, &*self.provider)?;
+        Ok(RotationProgress { job, finished: None })
+    }
+
+    /// The same root under another master key, unwrapped again before it may replace the old record.
+    fn rewrapped(&self, root: &RootEntry, master: KeyName) -> Result<RootEntry, KeyError> {
+        let context = ObjectContext::of_root(root.tenant, self.geo);
+        let old = root.record.as_ref().ok_or(KeystoreError::Damaged)?;
+        let secret = unwrap_root(&*self.provider, old, &context)?;
+        let new = wrap_root(&*self.provider, master, root.kind, root.name, &secret, &context)?;
+        if !unwrap_root(&*self.provider, &new, &context)?.0.same(&secret.0) {
+            return Err(crate::error::ProviderError::Wrong.into());
+        }
+        Ok(RootEntry { record: Some(new), ..root.clone() })
+    }
+
+    fn finish_rotation(
+        &self,
+        store: &mut Keystore,
+        mut job: RotationJob,
+        master: KeyName,
+    ) -> Result<RotationProgress, KeyError> {
+        if store.master() != master {
+            store.compact(&*self.provider)?;
+        }
+        let evidence = self.scan(store)?;
+        if evidence.per_version.keys().any(|version| *version != job.to) {
+            return Err(KeystoreError::Damaged.into());
+        }
+        job.done = job.total;
+        store.commit(vec![Change::Remove(place::ROTATION.to_vec())], &*self.provider)?;
+        Ok(RotationProgress { job, finished: Some(evidence) })
+    }
+
+    /// Reads every wrapped root back from disk, unwraps it, and counts them by version of the master key.
+    pub fn scan_masters(&self) -> Result<ScanEvidence, KeyError> {
+        self.scan(&self.store.lock())
+    }
+
+    pub(crate) fn scan(&self, store: &Keystore) -> Result<ScanEvidence, KeyError> {
+        let back = store.read_back(place::ROOTS, &*self.provider)?;
+        // `read_back` unwrapped the file key already.
+        let mut evidence = ScanEvidence { records: 1, per_version: BTreeMap::from([(back.master.version, 1)]) };
+        for (key, value) in &back.entries {
+            let root = RootEntry::parse(key, value)?;
+            let Some(record) = &root.record else { continue };
+            unwrap_root(&*self.provider, record, &ObjectContext::of_root(root.tenant, self.geo))?;
+            evidence.records += 1;
+            *evidence.per_version.entry(record.fields.master.version).or_default() += 1;
+        }
+        Ok(evidence)
+    }
+
+    /// Gives the tenant a new tenant root. New data keys use it at once; older versions only unwrap, until
+    /// [`GeoKeyService::retire_tenant_version`]. Calling again makes another version.
+    pub fn rotate_tenant(&self, tenant: Id) -> Result<KeyName, KeyError> {
+        let mut store = self.store.lock();
+        match tenant_entry(&store, &tenant)?.ok_or(KeyError::Unknown)?.state {
+            TenantState::Active => {}
+            TenantState::Suspended => return Err(KeyError::Suspended),
+            TenantState::Destroyed => return Err(KeyError::Destroyed),
+            TenantState::Provisioning => return Err(KeyError::Unknown),
+        }
+        let now = self.clock.cc_lo();
+        let roots = root_entries(&store, &tenant)?;
+        let versions = roots.iter().filter(|root| root.kind == KeyKind::Trk);
+        let newest = versions.clone().filter(|root| root.state != KeyState::PreActive).map(|root| root.name.version);
+        let version = newest.max().ok_or(KeystoreError::Damaged)?.checked_add(1).ok_or(KeyError::Exhausted)?;
+        let made = NewRoot::make(&*self.provider, tenant, self.geo, KeyKind::Trk, version, now)?;
+        store.commit(vec![made.entry.put()], &*self.provider)?;
+        verify(&store, std::slice::from_ref(&made), &*self.provider, self.geo)?;
+        let active = versions.filter(|root| root.state == KeyState::Active);
+        let mut changes: Vec<Change> =
+            active.map(|root| RootEntry { state: KeyState::DecryptOnly, since: now, ..root.clone() }.put()).collect();
+        changes.push(made.activated(now).put());
+        store.commit(changes, &*self.provider)?;
+        self.supersede(&tenant);
+        Ok(made.entry.name)
+    }
+}
+
+pub(crate) fn rotation(store: &Keystore) -> Result<Option<RotationJob>, KeyError> {
+    Ok(store.entry(place::ROTATION).map(RotationJob::parse).transpose()?)
+}
+
+pub(crate) fn all_roots(store: &Keystore) -> Result<Vec<RootEntry>, KeystoreError> {
+    store.entries(place::ROOTS).map(|(key, value)| RootEntry::parse(key, value)).collect()
+}

@@ -1,0 +1,116 @@
+//! What the key service says of itself: versions, states, counts. Opaque ids only; nothing here is secret.
+
+use crate::context::{Id, NO_ID};
+use crate::entries::{KeyState, RotationJob, TenantEntry, TenantState, place};
+use crate::error::{KeyError, KeystoreError};
+use crate::provider::MasterVersion;
+use crate::record::{KeyKind, KeyName};
+use crate::rotate::{all_roots, rotation};
+use crate::service::{GeoKeyService, revocation_seq, root_entries, tenant_entry};
+
+/// The state of one geo's keys.
+#[derive(Clone, Debug)]
+pub struct ServiceStatus {
+    /// The geo.
+    pub geo: Id,
+    /// Generation of the key store.
+    pub generation: u64,
+    /// Counts suspensions, resumptions and destructions.
+    pub revocation_seq: u64,
+    /// The master key's versions, oldest first, and how many records the key store holds under each.
+    pub masters: Vec<(MasterVersion, u64)>,
+    /// The geo directory key.
+    pub directory: Vec<RootStatus>,
+    /// Every tenant, destroyed ones too.
+    pub tenants: Vec<TenantStatus>,
+    /// The master rotation under way.
+    pub rotation: Option<RotationJob>,
+}
+
+/// The state of one tenant's keys.
+#[derive(Clone, Debug)]
+pub struct TenantStatus {
+    /// The tenant.
+    pub tenant: Id,
+    /// Its state in the key service.
+    pub state: TenantState,
+    /// When it was created, in compliance seconds.
+    pub created: i64,
+    /// When its keys may be destroyed at the earliest.
+    pub due: Option<i64>,
+    /// When they were.
+    pub destroyed: Option<i64>,
+    /// Its roots, by kind, oldest version first.
+    pub roots: Vec<RootStatus>,
+    /// Living subject keys.
+    pub subjects: u64,
+}
+
+/// One version of one root.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RootStatus {
+    /// Which root.
+    pub kind: KeyKind,
+    /// Its id and version.
+    pub name: KeyName,
+    /// Its state.
+    pub state: KeyState,
+    /// Since when, in compliance seconds.
+    pub since: i64,
+    /// The version of the master key it is wrapped under; `None` once destroyed.
+    pub master: Option<u32>,
+}
+
+impl GeoKeyService {
+    /// Everything at once, from memory.
+    pub fn status(&self) -> Result<ServiceStatus, KeyError> {
+        let store = self.store.lock();
+        let roots = all_roots(&store)?;
+        let under = |master: KeyName| {
+            let roots = roots.iter().filter_map(|root| root.record.as_ref());
+            let of_roots = roots.filter(|record| record.fields.master == master).count() as u64;
+            of_roots + u64::from(store.master() == master)
+        };
+        let masters = self.provider.versions()?.into_iter().map(|master| (master, under(master.name))).collect();
+        let tenants = store.entries(place::TENANTS).map(|(key, _)| {
+            let tenant = key[1..].try_into().map_err(|_| KeystoreError::Damaged)?;
+            tenant_status(&store, tenant)?.ok_or(KeyError::Unknown)
+        });
+        Ok(ServiceStatus {
+            geo: self.geo,
+            generation: store.generation(),
+            revocation_seq: revocation_seq(&store),
+            masters,
+            directory: root_statuses(&store, &NO_ID)?,
+            tenants: tenants.collect::<Result<_, _>>()?,
+            rotation: rotation(&store)?,
+        })
+    }
+
+    /// One tenant; `None` if there never was one of this id.
+    pub fn tenant_status(&self, tenant: Id) -> Result<Option<TenantStatus>, KeyError> {
+        tenant_status(&self.store.lock(), tenant)
+    }
+}
+
+type Store = crate::keystore::Keystore;
+
+fn tenant_status(store: &Store, tenant: Id) -> Result<Option<TenantStatus>, KeyError> {
+    let Some(TenantEntry { state, created, due, destroyed }) = tenant_entry(store, &tenant)? else {
+        return Ok(None);
+    };
+    let roots = root_statuses(store, &tenant)?;
+    let subjects = store.entries(&place::subjects_of(&tenant)).filter(|(_, value)| !value.is_empty()).count() as u64;
+    Ok(Some(TenantStatus { tenant, state, created, due, destroyed, roots, subjects }))
+}
+
+fn root_statuses(store: &Store, tenant: &Id) -> Result<Vec<RootStatus>, KeyError> {
+    let status = |root: crate::entries::RootEntry| RootStatus {
+        kind: root.kind,
+        name: root.name,
+        state: root.state,
+        since: root.since,
+        master: root.record.map(|record| record.fields.master.version),
+    };
+    Ok(root_entries(store, tenant)?.into_iter().map(status).collect())
+}

@@ -1,0 +1,69 @@
+//! A key service in a temporary directory, with a clock that the test moves.
+
+use super::{fill, geo};
+use crate::{Clock, GeoKeyService, Id, KeyError, LocalKeyring, MasterKeys, Unlock};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+pub(crate) const TENANT: Id = *b"tenant-0-tenant-";
+
+pub(crate) struct TestClock(pub(crate) AtomicI64);
+
+impl Clock for TestClock {
+    fn cc_lo(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) clock: Arc<TestClock>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let world = Self { dir, clock: Arc::new(TestClock(AtomicI64::new(1_800_000_000))) };
+        LocalKeyring::create_key_file(&world.key_file()).unwrap();
+        LocalKeyring::create(&world.keyring_file(), geo(), &world.unlock()).unwrap();
+        world
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.dir.path().join("key")
+    }
+
+    pub(crate) fn keyring_file(&self) -> PathBuf {
+        self.dir.path().join("keyring")
+    }
+
+    pub(crate) fn keystore(&self) -> PathBuf {
+        self.dir.path().join("keystore")
+    }
+
+    pub(crate) fn unlock(&self) -> Unlock {
+        Unlock::KeyFile(self.key_file())
+    }
+
+    pub(crate) fn keyring(&self) -> Result<LocalKeyring, KeyError> {
+        Ok(LocalKeyring::open(&self.keyring_file(), geo(), &self.unlock())?)
+    }
+
+    pub(crate) fn open(&self) -> Result<GeoKeyService, KeyError> {
+        self.open_with(Box::new(self.keyring()?))
+    }
+
+    pub(crate) fn open_with(&self, provider: Box<dyn MasterKeys>) -> Result<GeoKeyService, KeyError> {
+        GeoKeyService::open(&self.keystore(), geo(), provider, Arc::clone(&self.clock) as Arc<dyn Clock>)
+    }
+}
+
+/// A context of `tenant` for the object number `n`.
+pub(crate) fn object(tenant: Id, n: u8) -> crate::ObjectContext {
+    crate::ObjectContext { tenant, geo: geo(), bucket: fill(0x30), object: fill(n), version: fill(n.wrapping_add(1)) }
+}
