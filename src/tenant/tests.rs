@@ -186,6 +186,7 @@ enum Happening {
     Tenant(Event),
     Sweep,
     Rotate(bool),
+    Lie(bool),
     Finish,
 }
 
@@ -212,6 +213,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => event.prop_map(Happening::Tenant),
         6 => Just(Happening::Sweep),
         1 => any::<bool>().prop_map(Happening::Rotate),
+        2 => any::<bool>().prop_map(Happening::Lie),
         1 => Just(Happening::Finish),
     ]
 }
@@ -228,6 +230,8 @@ struct World {
     /// What the key service keeps: when it was told first.
     keep_keys: Option<Stamp>,
     rotating: bool,
+    /// Whether the liar lies just now.
+    lying: bool,
     /// True time of the termination in force.
     terminated: Option<i64>,
     logged: Vec<Transition>,
@@ -247,6 +251,7 @@ impl World {
             tenant,
             keep_keys,
             rotating: false,
+            lying: true,
             terminated: None,
             logged: vec![],
         }
@@ -256,17 +261,12 @@ impl World {
         if daemon { &self.daemon } else { &self.service }
     }
 
+    /// A liar dates the termination long ago, and finds everything due.
     fn now(&self, daemon: bool) -> Reading {
-        let lies = self.liar == if daemon { Liar::Daemon } else { Liar::KeyService };
-        match lies {
-            true => Reading::at(
-                self.machine(daemon)
-                    .now()
-                    .cc_lo
-                    .plus_seconds(if self.terminated.is_none() { -10 } else { 100 } * TERMINATION_KEEP_S),
-            ),
-            false => self.machine(daemon).now(),
-        }
+        let now = self.machine(daemon).now();
+        let lies = self.lying && self.liar == if daemon { Liar::Daemon } else { Liar::KeyService };
+        let lives = if self.terminated.is_none() { -10 } else { 100 };
+        if lies { Reading::at(now.cc_lo.plus_seconds(lives * TERMINATION_KEEP_S)) } else { now }
     }
 
     fn evidence(&self) -> Evidence {
@@ -329,6 +329,7 @@ impl World {
             Happening::Tenant(event) => return self.tell(event).unwrap_or_default(),
             Happening::Sweep => return self.tell(&Event::Sweep(self.evidence())).unwrap_or_default(),
             Happening::Rotate(on) => self.rotating = *on,
+            Happening::Lie(on) => self.lying = *on,
             Happening::Finish => return self.tell(&Event::Verified(clean())).unwrap_or_default(),
         }
         Vec::new()
@@ -370,6 +371,10 @@ proptest! {
             // P11: one entry for each change, first; none for what changes nothing.
             prop_assert_eq!(world.logged.len() - entries, usize::from(*now != before));
             prop_assert!(*now == before || matches!(effects.first(), Some(Effect::Log(_))));
+            // What is known fits the state.
+            prop_assert_eq!(now.disabled.is_some(), now.state == State::Disabled);
+            prop_assert_eq!(now.termination.is_some(), now.state >= State::Terminated);
+            prop_assert_eq!(now.purge.is_some(), now.state >= State::Purging);
             // No way back.
             prop_assert!(before.state != State::Purged || now == &before);
             prop_assert!(before.state != State::Purging || matches!(now.state, State::Purging | State::Purged));
