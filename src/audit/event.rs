@@ -1,0 +1,110 @@
+//! The closed list of what is recorded. Fields are opaque ids, versions, counts and hashes; text that a person chose
+//! never is, but for a hold's matter number.
+
+use super::{Actor, Hash};
+use crate::model::ids::{BucketId, ObjectId, TenantId, VersionId};
+
+/// What is to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    pub event: Event,
+}
+
+/// What happened or is about to. A stored name is never used for anything else.
+#[allow(missing_docs, reason = "a field's name says what it is: an id, a version, a count, a hash")]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The server began to serve this geo.
+    ServerStarted { release: String },
+    /// The server stopped in good order.
+    ServerStopped {},
+    /// After a crash, entries were found that no caller had been answered for.
+    LogRecovered { unanswered: u64 },
+
+    /// A tenant begins.
+    TenantCreated { tenant: TenantId, home: String, consent: Hash },
+    /// Its keys opened; it is in service.
+    TenantActivated { tenant: TenantId },
+    /// Its keys could not be made; nothing of it is left.
+    TenantGivenUp { tenant: TenantId },
+    /// Kept, not served.
+    TenantDisabled { tenant: TenantId },
+    /// In service again.
+    TenantEnabled { tenant: TenantId, consent: Hash },
+    /// To be destroyed at `due`, RFC 3339.
+    TenantTerminated { tenant: TenantId, due: String },
+    /// Kept after all.
+    TenantReinstated { tenant: TenantId, consent: Hash },
+    /// A hold came into force.
+    HoldPlaced { tenant: TenantId, hold: String },
+    /// A hold was released.
+    HoldReleased { tenant: TenantId, hold: String },
+
+    /// Due; destruction begins.
+    PurgeBegun { tenant: TenantId },
+    /// Due; what no hold keeps is destroyed.
+    PurgeHeld { tenant: TenantId, holds: u64 },
+    /// What there was, before anything was deleted.
+    ManifestTaken { tenant: TenantId, objects: u64, blobs: u64, bytes: u64, manifest: Hash },
+    /// All of it deleted; `left` by an independent listing.
+    PurgeListed { tenant: TenantId, left: u64 },
+    /// Keys destroyed before a region that is out of reach could be listed.
+    KeysFirst { tenant: TenantId, regions_out_of_reach: u64 },
+    /// Over. The certificate names this entry; `certificate-issued` names the certificate.
+    TenantPurged { tenant: TenantId },
+    /// A certificate was signed.
+    CertificateIssued { tenant: TenantId, certificate: Hash },
+
+    /// A login was made. `credential` is an opaque id, not the login.
+    CredentialCreated { tenant: TenantId, credential: String, role: String },
+    /// A login was revoked.
+    CredentialRevoked { tenant: TenantId, credential: String },
+    /// A bucket was made.
+    BucketCreated { tenant: TenantId, bucket: BucketId, region: String },
+    /// An empty bucket was removed.
+    BucketDeleted { tenant: TenantId, bucket: BucketId },
+
+    /// A tenant's roots were made, wrapped and opened again.
+    TenantKeysCreated { tenant: TenantId, version: u32, master: u32 },
+    /// A tenant's keys were opened: from now on this process can read it.
+    TenantKeysOpened { tenant: TenantId, version: u32 },
+    /// Keys are refused until resumed.
+    TenantKeysSuspended { tenant: TenantId },
+    /// Keys open again.
+    TenantKeysResumed { tenant: TenantId },
+    /// A tenant's data key gets a new version.
+    TenantRotationBegun { tenant: TenantId, from: u32, to: u32 },
+    /// `remaining` records of the old version were found by scan: zero, or it did not end.
+    TenantRotationEnded { tenant: TenantId, from: u32, to: u32, rewrapped: u64, remaining: u64 },
+    /// A version that nothing uses any more was destroyed.
+    TenantKeyRetired { tenant: TenantId, version: u32 },
+    /// Every key of a tenant was destroyed.
+    TenantKeysDestroyed { tenant: TenantId, versions: u32 },
+    /// The last known wrapped key was tried.
+    TenantKeysProbed { tenant: TenantId, opens: bool },
+    /// A geo's master key gets a new version.
+    MasterRotationBegun { from: u32, to: u32 },
+    /// `remaining` records of the old version were found by scan: zero, or it did not end.
+    MasterRotationEnded { from: u32, to: u32, rewrapped: u64, remaining: u64 },
+    /// A master key was destroyed.
+    MasterKeyDestroyed { version: u32 },
+
+    /// The sweeper did something. Sweeps that do nothing are not recorded.
+    SweepEnded { purged: u64, held: u64, uploads_aborted: u64, orphans_removed: u64, skipped: u64 },
+    /// The wall contradicts the proven time, by so many seconds, ahead (positive) or behind.
+    ClockSuspect { ahead_s: i64 },
+    /// Two principals attested the time; so many seconds of off-time now count.
+    ClockAttested { by: String, second: String, credited_s: i64 },
+    /// A simulated clock was moved.
+    ClockMoved { seconds: i64 },
+    /// Stored bytes failed their authentication.
+    IntegrityFailed { tenant: TenantId, bucket: BucketId, object: ObjectId, version: VersionId },
+    /// An operator let a region serve that was behind its anchor.
+    AnchorOverridden { region: String, behind: u64 },
+    /// An administrator was refused.
+    AdminRefused { status: u16 },
+}

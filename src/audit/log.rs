@@ -1,0 +1,222 @@
+//! The log's files and their one writer.
+//!
+//! `<dir>/<index of its first entry, 20 digits>.log`, a new file about every 8 MiB, none ever changed again. One thread
+//! writes: it takes all that waits, writes it at once, syncs once, has the head saved, and answers everybody.
+//!
+//! A crash between the sync and the head leaves entries that nobody was answered for. They are kept, and an entry
+//! `log-recovered` after them counts them. What does not verify behind the head is a torn write and is cut off. A log
+//! that does not reach its head, or does not meet it, was tampered with or restored from an old copy: it does not open.
+
+use super::entry::{self, Entry};
+use super::event::{Act, Event};
+use super::verify::{self, BadIndex, Summary, VerifyError};
+use super::{Actor, Hash, Head, HeadError, HeadStore};
+use crate::model::clock::{Clock, Reading};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Why the log cannot take or give an entry. The act must not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The log was tampered with, or is an old copy.
+    #[error("the audit log does not verify: {0}; restore it, it must not be begun anew")]
+    Bad(#[from] BadIndex),
+    /// There are files, but the key service knows of no log.
+    #[error("there is an audit log here that the key service knows nothing of: it belongs to another key store")]
+    Unknown,
+    /// A write failed; the log takes nothing until it is opened again.
+    #[error("the audit log cannot be written")]
+    Unwritable,
+    /// The head's keeper failed.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// A file could not be read or written.
+    #[error("the audit log's files: {0}")]
+    File(#[from] std::io::Error),
+}
+
+impl From<VerifyError> for AuditError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Bad(bad) => Self::Bad(bad),
+            VerifyError::File(error) => Self::File(error),
+        }
+    }
+}
+
+/// That an entry is durable, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its index.
+    pub index: u64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+/// The audit log of one geo. Cheap to share behind an `Arc`.
+pub struct AuditLog {
+    dir: PathBuf,
+    geo: String,
+    clock: Arc<dyn Clock>,
+    queue: mpsc::Sender<Waiting>,
+    head: watch::Receiver<Head>,
+}
+
+struct Waiting {
+    act: Act,
+    now: Reading,
+    answer: oneshot::Sender<Receipt>,
+}
+
+/// Entries that share one sync at most, and that may wait at most.
+const GROUP_MAX: usize = 512;
+/// A file this long is followed by another.
+const FILE_BYTES: u64 = 8 << 20;
+
+impl AuditLog {
+    /// Opens or begins the log of `geo` in `dir`. Blocks on the disk: for start-up.
+    pub fn open(dir: &Path, geo: &str, clock: Arc<dyn Clock>, heads: Arc<dyn HeadStore>) -> Result<Self, AuditError> {
+        std::fs::create_dir_all(dir)?;
+        let anchored = match heads.newest()? {
+            Some(head) => head,
+            None if verify::files(dir)?.is_empty() => {
+                let first = Head::first(geo);
+                heads.save(&first)?;
+                first
+            }
+            None => return Err(AuditError::Unknown),
+        };
+        let head = recover(dir, geo, &anchored)?;
+        let mut writer = Writer { dir: dir.to_owned(), file: None, bytes: 0, head, heads };
+        if head.entries > anchored.entries {
+            let event = Event::LogRecovered { unanswered: head.entries - anchored.entries };
+            writer.write(&[(Act { actor: Actor::part("audit"), event }, clock.now())])?;
+        }
+        let (queue, waiting) = mpsc::channel(GROUP_MAX);
+        let (publish, head) = watch::channel(writer.head);
+        std::thread::Builder::new().name("audit".into()).spawn(move || run(writer, waiting, &publish))?;
+        Ok(Self { dir: dir.to_owned(), geo: geo.to_owned(), clock, queue, head })
+    }
+
+    /// Records `event` by `actor`; durable, and its head saved, on return.
+    pub async fn append(&self, actor: &Actor, event: Event) -> Result<Receipt, AuditError> {
+        let (answer, receipt) = oneshot::channel();
+        let act = Act { actor: actor.clone(), event };
+        let waiting = Waiting { act, now: self.clock.now(), answer };
+        self.queue.send(waiting).await.map_err(|_| AuditError::Unwritable)?;
+        receipt.await.map_err(|_| AuditError::Unwritable)
+    }
+
+    /// Where the chain stands.
+    pub fn head(&self) -> Head {
+        *self.head.borrow()
+    }
+
+    /// Whether appends are still taken: `false` after a write failed.
+    pub fn writable(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
+    /// The newest `limit` entries, oldest first. Blocks on the disk.
+    pub fn tail(&self, limit: usize) -> Result<Vec<Entry>, AuditError> {
+        self.entries(self.head().entries.saturating_sub(limit as u64), limit)
+    }
+
+    /// At most `limit` entries from index `from` on, as far as they were answered for. Blocks on the disk.
+    pub fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, AuditError> {
+        Ok(verify::entries(&self.dir, from, limit, &self.head())?)
+    }
+
+    /// Walks the whole chain up to the head. Blocks on the disk.
+    pub fn verify(&self) -> Result<Summary, AuditError> {
+        Ok(verify::verify(&self.dir, &self.geo, &self.head())?)
+    }
+}
+
+impl std::fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AuditLog({}, {} entries)", self.geo, self.head().entries)
+    }
+}
+
+/// The writer's life: ends with the log's last owner, or with the first write that fails. Whoever waits then learns it
+/// from the dropped answer.
+fn run(mut writer: Writer, mut queue: mpsc::Receiver<Waiting>, publish: &watch::Sender<Head>) {
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    while queue.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+        let (acts, answers): (Vec<_>, Vec<_>) = group.drain(..).map(|w| ((w.act, w.now), w.answer)).unzip();
+        match writer.write(&acts) {
+            Ok(receipts) => {
+                publish.send_replace(writer.head);
+                answers.into_iter().zip(receipts).for_each(|(answer, receipt)| drop(answer.send(receipt)));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the audit log cannot be written: acts are refused from now on");
+                return;
+            }
+        }
+    }
+}
+
+struct Writer {
+    dir: PathBuf,
+    file: Option<File>,
+    bytes: u64,
+    head: Head,
+    heads: Arc<dyn HeadStore>,
+}
+
+impl Writer {
+    /// One write, one sync, one head for all of `acts`.
+    fn write(&mut self, acts: &[(Act, Reading)]) -> Result<Vec<Receipt>, AuditError> {
+        let (mut text, mut head, mut receipts) = (String::new(), self.head, Vec::with_capacity(acts.len()));
+        for (act, now) in acts {
+            let (line, hash) = entry::line(head.entries, head.hash, act, now);
+            receipts.push(Receipt { index: head.entries, hash });
+            head = Head { entries: head.entries + 1, hash };
+            text += &line;
+            text.push('\n');
+        }
+        self.bytes += text.len() as u64;
+        let file = self.current()?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        self.heads.save(&head)?;
+        self.head = head;
+        if self.bytes >= FILE_BYTES {
+            self.file = None;
+        }
+        Ok(receipts)
+    }
+
+    /// The file to append to: the one at hand, or a new one named after the next index.
+    fn current(&mut self) -> std::io::Result<&mut File> {
+        if self.file.is_none() {
+            let path = self.dir.join(verify::file_name(self.head.entries));
+            // A file of that name can only be the empty leftover of a crash: recovery cut everything behind the chain.
+            let file = OpenOptions::new().append(true).create(true).open(path)?;
+            file.sync_all()?;
+            File::open(&self.dir)?.sync_all()?;
+            (self.bytes, self.file) = (file.metadata()?.len(), Some(file));
+        }
+        Ok(self.file.as_mut().expect("set just now"))
+    }
+}
+
+/// Checks what lies at the head and behind it, cuts off a torn write, and gives the head of what is there.
+fn recover(dir: &Path, geo: &str, anchored: &Head) -> Result<Head, AuditError> {
+    let found = verify::walk_from_anchor(dir, geo, anchored)?;
+    for (path, keep) in found.cut {
+        let file = OpenOptions::new().write(true).open(&path)?;
+        file.set_len(keep)?;
+        file.sync_all()?;
+        if keep == 0 {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    File::open(dir)?.sync_all()?;
+    Ok(found.head)
+}
