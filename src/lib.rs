@@ -5,14 +5,25 @@
 
 #![forbid(unsafe_code)]
 
+<<<<<<< HEAD
 pub mod admin;
 pub mod audit;
 pub mod blob;
 pub mod config;
+=======
+>>>>>>> bc7eae5 (store: the conductor; directory; register (wip))
 pub mod edge;
 pub mod gate;
-pub mod index;
-pub mod model;
-pub mod seal;
 pub mod store;
+
+pub mod blob;
+pub mod directory;
+pub mod index;
+
+pub mod admin;
+pub mod config;
+pub mod rekey;
+pub mod seal;
 pub mod tenant;
+
+pub mod model;

@@ -4,44 +4,13 @@
 //! Called by `s3`. Promises that an `Admitted<A>` was checked against the login, the tenant's state and the bucket's
 //! owner at the time it was made. Must not know how tenants and logins are stored: it asks its [`Register`].
 
-use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
+pub use crate::model::login::{Login, Role};
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use zeroize::Zeroizing;
-
-/// What a login may do with its tenant's data.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// Reads and writes.
-    Service,
-    /// Reads only.
-    ReadOnly,
-}
-
-/// A login whose signature was or will be checked with its secret.
-#[derive(Clone)]
-pub struct Login {
-    /// The public half.
-    pub access_id: AccessId,
-    /// Whose login.
-    pub tenant: TenantId,
-    /// The tenant's geo.
-    pub geo: &'static Geo,
-    /// What it may do.
-    pub role: Role,
-    /// The secret half: 43 characters of base64url.
-    pub secret: Zeroizing<String>,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Login({}, {:?})", self.tenant, self.role)
-    }
-}
 
 /// What the gate wants to do on behalf of a caller, in the terms of the tenant's state table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +54,9 @@ pub enum Refusal {
     /// The bucket lies in a region that this process does not serve.
     #[error("the bucket lies in another region")]
     Elsewhere(&'static crate::model::atlas::Region),
+    /// The tenant's keys are suspended.
+    #[error("the tenant's keys are suspended")]
+    KeysSuspended,
     /// The register or the key service cannot answer now.
     #[error("temporarily unavailable")]
     Unavailable,

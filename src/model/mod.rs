@@ -7,6 +7,7 @@ pub mod atlas;
 pub mod clock;
 pub mod ids;
 pub mod limits;
+pub mod login;
 pub mod names;
 pub mod object;
 pub mod time;

@@ -1,3 +1,38 @@
-//! ADAPTER to the keys crate: the only folder here that names `geoseal_keys`. Other rooms take key types from here.
+//! ADAPTER to the keys crate: turns the house's ids into the contexts that keys are bound to, and is the only folder
+//! here that names `geoseal_keys`. Other rooms take key types from here.
+//!
+//! Called by `index`, the conductors and `app`. Promises that a context is always built from a checked
+//! [`BucketRef`], never from bytes read back. Must not know engines, blobs or S3.
+
 
 pub use geoseal_keys::*;
+
+use crate::model::ids::{DekId, ObjectId, SegmentId, VersionId};
+use crate::model::object::BucketRef;
+
+/// The context of one version of one object.
+pub fn object_context(bucket: &BucketRef, object: ObjectId, version: VersionId) -> ObjectContext {
+    ObjectContext {
+        tenant: bucket.tenant.0,
+        geo: bucket.geo.bytes(),
+        bucket: bucket.bucket.0,
+        object: object.0,
+        version: version.0,
+    }
+}
+
+/// What a segment's header must say. `part` is 0 for a whole object.
+pub fn segment_info(
+    kind: SegmentKind,
+    part: u16,
+    context: ObjectContext,
+    segment: SegmentId,
+    dek: DekId,
+) -> SegmentInfo {
+    SegmentInfo { kind, part, context, segment_id: segment.0, dek_id: dek.0 }
+}
+
+/// The id of the data key in a record.
+pub fn dek_id(record: &DekRecord) -> DekId {
+    DekId(record[16..32].try_into().expect("16 bytes"))
+}

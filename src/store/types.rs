@@ -397,7 +397,7 @@ pub struct UploadInfo {
 /// One page of uploads.
 #[derive(Clone, Default)]
 pub struct UploadsPage {
-    /// By name, then by creation.
+    /// By name, then by upload id.
     pub uploads: Vec<UploadInfo>,
     /// Common prefixes in byte order.
     pub common_prefixes: Vec<String>,

@@ -1,0 +1,157 @@
+//! Logins: `a | token(access id)`, sealed under the geo's directory key so that they are found before the tenant is
+//! known. The secret is wrapped under the tenant's credential key, so a login dies with its tenant.
+
+use super::rows::{self, kind, v1::LoginRow};
+use super::{Directory, DirectoryError, LOGINS_CACHED_MAX, SCAN};
+use crate::index::engine::{Batch, Direction, KeyRange};
+use crate::model::ids::TenantId;
+use crate::model::login::{Login, Role};
+use crate::model::names::AccessId;
+use crate::model::time::Millis;
+use crate::seal::{CredentialSecret, KeyError};
+use std::sync::Arc;
+
+/// A login as an administrator sees it: no secret.
+#[derive(Clone, Debug)]
+pub struct LoginEntry {
+    /// The public half.
+    pub access_id: AccessId,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created: Millis,
+    /// When it was revoked.
+    pub revoked: Option<Millis>,
+}
+
+/// Where the access id stands sealed inside a login's row: never a row key of its own.
+const ACCESS_ID_AT: &[u8] = b"a:access-id";
+
+impl Directory {
+    /// The login with its secret; `None` when there is none, or it was revoked, or its tenant's keys are gone.
+    pub async fn login(&self, access_id: &AccessId) -> Result<Option<Arc<Login>>, DirectoryError> {
+        if let Some(login) = self.cache.read().logins.get(access_id) {
+            return Ok(Some(login.clone()));
+        }
+        let Some((row_key, row)) = self.login_row(access_id).await? else { return Ok(None) };
+        if row.revoked.is_some() {
+            return Ok(None);
+        }
+        let keys = match self.keys(row.tenant) {
+            Ok(keys) => keys,
+            Err(KeyError::Destroyed) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let secret = keys.open_credential(&row.record, credential_id(&row_key))?;
+        let login = Arc::new(Login {
+            access_id: access_id.clone(),
+            tenant: row.tenant,
+            geo: self.geo,
+            role: row.role,
+            secret: secret.reveal(),
+        });
+        let mut cache = self.cache.write();
+        if cache.logins.len() >= LOGINS_CACHED_MAX {
+            cache.logins.clear();
+        }
+        cache.logins.insert(access_id.clone(), login.clone());
+        Ok(Some(login))
+    }
+
+    /// Makes a login. The secret is in the answer and nowhere else in clear.
+    pub async fn create_login(&self, tenant: TenantId, role: Role, now: Millis) -> Result<Login, DirectoryError> {
+        let keys = self.keys(tenant)?;
+        let access_id = AccessId::random();
+        let secret = CredentialSecret::random();
+        let row_key = self.login_row_key(&access_id)?;
+        let record = keys.wrap_credential(&secret, credential_id(&row_key))?;
+        let sealed_id = keys.directory().seal(kind::LOGIN, ACCESS_ID_AT, access_id.as_str().as_bytes(), &[]);
+        let row = LoginRow { tenant, role, created: now, revoked: None, record: record.to_vec(), access_id: sealed_id };
+        self.write_login(&access_id, &row).await?;
+        let secret = secret.reveal();
+        Ok(Login { access_id, tenant, geo: self.geo, role, secret })
+    }
+
+    /// The tenant's logins, oldest first, revoked ones too.
+    pub async fn logins(&self, tenant: TenantId) -> Result<Vec<LoginEntry>, DirectoryError> {
+        let keys = self.keys(tenant)?;
+        let mut logins = Vec::new();
+        for (_, row) in self.login_rows(tenant).await? {
+            let opened = keys.directory().open(kind::LOGIN, ACCESS_ID_AT, &row.access_id)?;
+            let access_id = String::from_utf8(opened.plain).ok().and_then(|text| AccessId::parse(&text).ok());
+            let access_id = access_id.ok_or(DirectoryError::Integrity)?;
+            logins.push(LoginEntry { access_id, role: row.role, created: row.created, revoked: row.revoked });
+        }
+        logins.sort_by_key(|login| login.created);
+        Ok(logins)
+    }
+
+    /// Revokes a login at once; `None` when the tenant has no such login.
+    pub async fn revoke_login(
+        &self,
+        tenant: TenantId,
+        access_id: &AccessId,
+        now: Millis,
+    ) -> Result<Option<LoginEntry>, DirectoryError> {
+        let _change = self.change.lock().await;
+        let Some((_, mut row)) = self.login_row(access_id).await?.filter(|(_, row)| row.tenant == tenant) else {
+            return Ok(None);
+        };
+        if row.revoked.is_none() {
+            row.revoked = Some(now);
+            self.write_login(access_id, &row).await?;
+        }
+        self.cache.write().logins.remove(access_id);
+        let LoginRow { role, created, revoked, .. } = row;
+        Ok(Some(LoginEntry { access_id: access_id.clone(), role, created, revoked }))
+    }
+
+    /// The row keys of a tenant's logins, for its purge.
+    pub(super) async fn login_rows(&self, tenant: TenantId) -> Result<Vec<(Vec<u8>, LoginRow)>, DirectoryError> {
+        let mut range = KeyRange::prefix(&[kind::LOGIN]);
+        let mut found = Vec::new();
+        let geo_keys = self.keys.geo_keys()?;
+        loop {
+            let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
+            for (row_key, sealed) in &page {
+                let opened = geo_keys.directory().open(kind::LOGIN, row_key, sealed)?;
+                let row: LoginRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
+                if row.tenant == tenant {
+                    found.push((row_key.to_vec(), row));
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == SCAN => range = range.behind(last),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    async fn login_row(&self, access_id: &AccessId) -> Result<Option<(Vec<u8>, LoginRow)>, DirectoryError> {
+        let geo_keys = self.keys.geo_keys()?;
+        let row_key = self.login_row_key(access_id)?;
+        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
+        let opened = geo_keys.directory().open(kind::LOGIN, &row_key, &sealed)?;
+        let row = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
+        Ok(Some((row_key, row)))
+    }
+
+    async fn write_login(&self, access_id: &AccessId, row: &LoginRow) -> Result<(), DirectoryError> {
+        let geo_keys = self.keys.geo_keys()?;
+        let row_key = self.login_row_key(access_id)?;
+        let sealed = geo_keys.directory().seal(kind::LOGIN, &row_key, &rows::encode(row), &[]);
+        let mut batch = Batch::new();
+        batch.put(row_key, sealed);
+        Ok(self.engine.commit(batch).await?)
+    }
+
+    fn login_row_key(&self, access_id: &AccessId) -> Result<Vec<u8>, DirectoryError> {
+        let token = self.keys.geo_keys()?.name_token(access_id.as_str().as_bytes());
+        Ok(rows::row_key(kind::LOGIN, &[&token]))
+    }
+}
+
+/// A credential's record is bound to the token of its login: the id behind the row key's first byte.
+fn credential_id(row_key: &[u8]) -> [u8; 16] {
+    row_key[1..].try_into().expect("a login's row key is a byte and a token")
+}

@@ -1,0 +1,149 @@
+//! MEMORY of who: the tenants, buckets and logins of one geo, in an engine of the geo's own.
+//!
+//! Called by the conductors, and by `app` to answer the gate. Promises that what it answers is what the engine holds
+//! (one process owns a geo's directory, so its cache is exact), and that nothing about a tenant beyond ids, states and
+//! times can be read without that tenant's keys. Must not know requests or what a state allows.
+//!
+//! Invariants:
+//! - a tenant's name row and its tenant row are written in one commit;
+//! - tenant ids are never used again: a purged tenant's row stays, as its tombstone;
+//! - every change of a tenant goes through [`Directory::change_tenant`], one at a time.
+
+mod buckets;
+mod due;
+mod logins;
+mod rows;
+mod tenants;
+
+use crate::index::OpenBucket;
+use crate::index::engine::{Engine, EngineError};
+use crate::model::atlas::{Geo, Region};
+use crate::model::ids::{BucketId, TenantId};
+use crate::model::login::Login;
+use crate::model::names::{AccessId, BucketName};
+use crate::model::object::BucketRef;
+use crate::seal::{GeoKeyService, KeyError, TenantKeys};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+pub use due::DUE_PURGE;
+pub use logins::LoginEntry;
+pub use tenants::{Detail, TenantEntry};
+
+/// Why the directory could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The key service refused or failed.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// A row did not open, or has a shape we do not know.
+    #[error("a directory row failed its integrity check")]
+    Integrity,
+    /// Another tenant of the geo has the name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// Another change came first.
+    #[error("the record was changed meanwhile")]
+    Changed,
+}
+
+impl From<crate::seal::OpenError> for DirectoryError {
+    fn from(_: crate::seal::OpenError) -> Self {
+        Self::Integrity
+    }
+}
+
+/// A bucket with its keys open.
+pub struct OpenedBucket {
+    /// Whose, which, where.
+    pub at: Arc<BucketRef>,
+    /// As the index knows it.
+    pub index: Arc<OpenBucket>,
+}
+
+impl fmt::Debug for OpenedBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenedBucket({})", self.at.bucket)
+    }
+}
+
+/// The directory of one geo.
+pub struct Directory {
+    geo: &'static Geo,
+    engine: Arc<dyn Engine>,
+    keys: Arc<GeoKeyService>,
+    /// Held while a row that was read is changed and written back.
+    change: tokio::sync::Mutex<()>,
+    acts: tokio::sync::Mutex<()>,
+    cache: RwLock<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    tenants: HashMap<TenantId, Arc<TenantEntry>>,
+    logins: HashMap<AccessId, Arc<Login>>,
+    buckets: HashMap<TenantId, HashMap<BucketName, Arc<BucketRef>>>,
+    open: HashMap<BucketId, Arc<OpenedBucket>>,
+}
+
+/// Logins kept in memory; beyond it the cache begins anew.
+const LOGINS_CACHED_MAX: usize = 100_000;
+/// Rows read in one scan.
+const SCAN: usize = 1000;
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Directory({})", self.geo.id)
+    }
+}
+
+impl Directory {
+    /// The directory of `geo` in `engine`.
+    pub fn new(geo: &'static Geo, engine: Arc<dyn Engine>, keys: Arc<GeoKeyService>) -> Self {
+        Self { geo, engine, keys, change: tokio::sync::Mutex::new(()), acts: tokio::sync::Mutex::new(()), cache: RwLock::default() }
+    }
+
+    /// Which geo.
+    pub fn geo(&self) -> &'static Geo {
+        self.geo
+    }
+
+    /// The geo's key service.
+    pub fn key_service(&self) -> &Arc<GeoKeyService> {
+        &self.keys
+    }
+
+    /// The engine below, for compaction.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    /// Held by whoever decides on a tenant, logs the decision and writes it: acts and sweeps, one at a time.
+    pub fn acts(&self) -> &tokio::sync::Mutex<()> {
+        &self.acts
+    }
+
+    /// The tenant's keys. Errors: suspended, destroyed, provider down.
+    pub fn keys(&self, tenant: TenantId) -> Result<Arc<TenantKeys>, KeyError> {
+        self.keys.tenant(tenant.0)
+    }
+
+    /// Where a tenant's buckets go when nothing else is said.
+    pub async fn home(&self, tenant: TenantId) -> Result<Option<&'static Region>, DirectoryError> {
+        Ok(self.tenant(tenant).await?.and_then(|entry| Region::find(&entry.standing.home).map(|(_, region)| region)))
+    }
+
+    /// Drops everything cached about a tenant: its keys changed or are gone.
+    pub fn forget(&self, tenant: TenantId) {
+        let mut cache = self.cache.write();
+        cache.tenants.remove(&tenant);
+        cache.buckets.remove(&tenant);
+        cache.logins.retain(|_, login| login.tenant != tenant);
+        cache.open.retain(|_, opened| opened.at.tenant != tenant);
+    }
+}

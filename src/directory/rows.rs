@@ -1,0 +1,99 @@
+//! What the directory's rows hold, version 1. Source: docs/index-layout.md, "Directory rows".
+
+use crate::model::ids::{BucketId, TenantId};
+use crate::model::login::Role;
+use crate::model::time::Millis;
+
+/// Row kinds of the directory: the first byte of the row key, and the kind bound into the sealed row.
+pub(super) mod kind {
+    /// Tenant by id.
+    pub(crate) const TENANT: u8 = b'n';
+    /// Tenant id by name.
+    pub(crate) const TENANT_NAME: u8 = b'm';
+    /// Login by access id.
+    pub(crate) const LOGIN: u8 = b'a';
+    /// Bucket by tenant and name.
+    pub(crate) const BUCKET: u8 = b'b';
+}
+
+pub(super) mod v1 {
+    use super::*;
+
+    /// What stands in a tenant's row outside its own keys: ids, state and times, nothing else.
+    #[derive(minicbor::Encode, minicbor::Decode)]
+    pub(in crate::directory) struct TenantRow {
+        #[n(0)]
+        pub(in crate::directory) revision: u64,
+        /// The clear part: `tenant::Standing`, encoded by that room.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        pub(in crate::directory) standing: Vec<u8>,
+        /// The rest, sealed once more under the tenant's directory key: dies with the tenant.
+        #[cbor(n(2), with = "minicbor::bytes")]
+        pub(in crate::directory) detail: Vec<u8>,
+    }
+
+    /// A tenant's name leads to its id.
+    #[derive(minicbor::Encode, minicbor::Decode)]
+    pub(in crate::directory) struct NameRow {
+        #[n(0)]
+        pub(in crate::directory) tenant: TenantId,
+    }
+
+    /// A login. The record is wrapped under the tenant's credential key, the access id sealed under its directory key.
+    #[derive(minicbor::Encode, minicbor::Decode)]
+    pub(in crate::directory) struct LoginRow {
+        #[n(0)]
+        pub(in crate::directory) tenant: TenantId,
+        #[n(1)]
+        pub(in crate::directory) role: Role,
+        #[n(2)]
+        pub(in crate::directory) created: Millis,
+        #[n(3)]
+        pub(in crate::directory) revoked: Option<Millis>,
+        #[cbor(n(4), with = "minicbor::bytes")]
+        pub(in crate::directory) record: Vec<u8>,
+        #[cbor(n(5), with = "minicbor::bytes")]
+        pub(in crate::directory) access_id: Vec<u8>,
+    }
+
+    /// A bucket of a tenant.
+    #[derive(minicbor::Encode, minicbor::Decode)]
+    pub(in crate::directory) struct BucketRow {
+        #[n(0)]
+        pub(in crate::directory) bucket: BucketId,
+        #[n(1)]
+        pub(in crate::directory) name: String,
+        #[n(2)]
+        pub(in crate::directory) region: String,
+        #[n(3)]
+        pub(in crate::directory) created: Millis,
+        /// The bucket's index key, wrapped.
+        #[cbor(n(4), with = "minicbor::bytes")]
+        pub(in crate::directory) index_key: Vec<u8>,
+    }
+}
+
+/// Every row begins with the version of its shape.
+const VERSION: u8 = 1;
+
+pub(super) fn encode<T: minicbor::Encode<()>>(row: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    minicbor::encode(row, &mut bytes).expect("a Vec takes every byte");
+    bytes
+}
+
+/// `None` when the shape's version or the shape is not one we know.
+pub(super) fn decode<'b, T: minicbor::Decode<'b, ()>>(bytes: &'b [u8]) -> Option<T> {
+    let (version, rest) = bytes.split_first()?;
+    if *version != VERSION {
+        return None;
+    }
+    minicbor::decode(rest).ok()
+}
+
+/// `kind | id`.
+pub(super) fn row_key(kind: u8, parts: &[&[u8; 16]]) -> Vec<u8> {
+    let mut key = vec![kind];
+    parts.iter().for_each(|part| key.extend_from_slice(*part));
+    key
+}

@@ -1,0 +1,199 @@
+//! Tenants: `n | tenant id`, found by `m | token(name)`. Ids, state and times are sealed under the geo's directory key
+//! and outlive the tenant; name and contact are sealed once more under the tenant's own, and die with it.
+
+use super::rows::{self, kind, v1};
+use super::{Directory, DirectoryError, SCAN};
+use crate::index::engine::{Batch, Direction, EngineError, KeyRange};
+use crate::model::ids::TenantId;
+use crate::model::names::TenantName;
+use crate::tenant::Standing;
+use std::fmt;
+use std::sync::Arc;
+
+/// What only the tenant's own keys can open.
+#[derive(Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Detail {
+    /// Unique in the geo while the tenant lives.
+    #[n(0)]
+    pub name: String,
+    /// Whom to reach.
+    #[n(1)]
+    pub contact: Option<String>,
+}
+
+impl fmt::Debug for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Detail(..)")
+    }
+}
+
+/// A tenant as the directory has it.
+#[derive(Clone, Debug)]
+pub struct TenantEntry {
+    /// Counts the changes of this row.
+    pub revision: u64,
+    /// Ids, state, times.
+    pub standing: Standing,
+    /// `None` when its keys do not open it: suspended, provider away, or destroyed.
+    pub detail: Option<Detail>,
+}
+
+/// Where the detail stands sealed inside a tenant's row: never a row key of its own.
+const DETAIL_AT: &[u8] = b"n:detail";
+
+impl Directory {
+    /// The tenant with this id, in any state.
+    pub async fn tenant(&self, id: TenantId) -> Result<Option<Arc<TenantEntry>>, DirectoryError> {
+        if let Some(entry) = self.cache.read().tenants.get(&id) {
+            return Ok(Some(entry.clone()));
+        }
+        let row_key = rows::row_key(kind::TENANT, &[&id.0]);
+        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
+        let entry = Arc::new(self.open_tenant(&row_key, &sealed)?);
+        if entry.detail.is_some() {
+            self.cache.write().tenants.insert(id, entry.clone());
+        }
+        Ok(Some(entry))
+    }
+
+    /// The living tenant of this name.
+    pub async fn tenant_named(&self, name: &TenantName) -> Result<Option<Arc<TenantEntry>>, DirectoryError> {
+        let row_key = self.name_row_key(name)?;
+        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
+        let opened = self.keys.geo_keys()?.directory().open(kind::TENANT_NAME, &row_key, &sealed)?;
+        let row: v1::NameRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
+        self.tenant(row.tenant).await
+    }
+
+    /// At most `limit` tenants in order of their ids, after `after`.
+    pub async fn tenants(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Arc<TenantEntry>>, DirectoryError> {
+        let mut range = KeyRange::prefix(&[kind::TENANT]);
+        if let Some(after) = after {
+            range = range.behind(&rows::row_key(kind::TENANT, &[&after.0]));
+        }
+        let page = self.engine.scan(range, limit.min(SCAN), Direction::Ascending).await?;
+        page.iter().map(|(row_key, sealed)| self.open_tenant(row_key, sealed).map(Arc::new)).collect()
+    }
+
+    /// Enters a new tenant, whose keys exist. Errors: `NameTaken`.
+    pub async fn enter_tenant(&self, standing: Standing, detail: Detail) -> Result<Arc<TenantEntry>, DirectoryError> {
+        let name = TenantName::parse(&detail.name).map_err(|_| DirectoryError::Integrity)?;
+        let (row_key, name_key) = (rows::row_key(kind::TENANT, &[&standing.id.0]), self.name_row_key(&name)?);
+        let entry = TenantEntry { revision: 1, standing, detail: Some(detail) };
+        let mut batch = Batch::new();
+        batch.expect(row_key.clone(), None);
+        batch.expect(name_key.clone(), None);
+        let named = v1::NameRow { tenant: entry.standing.id };
+        let geo_keys = self.keys.geo_keys()?;
+        let sealed_name = geo_keys.directory().seal(kind::TENANT_NAME, &name_key, &rows::encode(&named), &[]);
+        batch.put(name_key, sealed_name);
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry)?);
+        match self.engine.commit(batch).await {
+            Err(EngineError::Precondition) => return Err(DirectoryError::NameTaken),
+            other => other?,
+        }
+        let entry = Arc::new(entry);
+        self.cache.write().tenants.insert(entry.standing.id, entry.clone());
+        Ok(entry)
+    }
+
+    /// Writes the next standing of a tenant that was read at `seen`. Errors: `Changed` when another change came first.
+    pub async fn change_tenant(
+        &self,
+        seen: &TenantEntry,
+        standing: Standing,
+    ) -> Result<Arc<TenantEntry>, DirectoryError> {
+        let _change = self.change.lock().await;
+        let row_key = rows::row_key(kind::TENANT, &[&standing.id.0]);
+        let current = self.engine.get(&row_key).await?.ok_or(DirectoryError::Changed)?;
+        if self.open_tenant(&row_key, &current)?.revision != seen.revision {
+            return Err(DirectoryError::Changed);
+        }
+        let entry = TenantEntry { revision: seen.revision + 1, standing, detail: seen.detail.clone() };
+        let mut batch = Batch::new();
+        batch.expect(row_key.clone(), Some(current));
+        self.move_due(&mut batch, Some(&seen.standing), &entry.standing)?;
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry)?);
+        self.engine.commit(batch).await?;
+        let entry = Arc::new(entry);
+        self.cache.write().tenants.insert(entry.standing.id, entry.clone());
+        Ok(entry)
+    }
+
+    /// Removes everything of a tenant but its tombstone: name, buckets, logins, and what its keys sealed in the row.
+    /// To be called while its keys still open the detail; again does no harm.
+    pub async fn bury_tenant(&self, id: TenantId) -> Result<u64, DirectoryError> {
+        let _change = self.change.lock().await;
+        let row_key = rows::row_key(kind::TENANT, &[&id.0]);
+        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(0) };
+        let mut entry = self.open_tenant(&row_key, &sealed)?;
+        let mut batch = Batch::new();
+        if let Some(detail) = entry.detail.take()
+            && let Ok(name) = TenantName::parse(&detail.name)
+        {
+            batch.delete(self.name_row_key(&name)?);
+        }
+        for (login_key, _) in self.login_rows(id).await? {
+            batch.delete(login_key);
+        }
+        let mut range = KeyRange::prefix(&rows::row_key(kind::BUCKET, &[&id.0]));
+        loop {
+            let page = self.engine.scan_keys(range.clone(), SCAN).await?;
+            page.iter().for_each(|bucket_key| batch.delete(bucket_key.clone()));
+            match page.last() {
+                Some(last) if page.len() == SCAN => range = range.behind(last),
+                _ => break,
+            }
+        }
+        entry.revision += 1;
+        let removed = batch.writes.len() as u64;
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry)?);
+        self.engine.commit(batch).await?;
+        self.forget(id);
+        Ok(removed)
+    }
+
+    /// How many rows name this tenant besides its tombstone.
+    pub async fn rows_of_tenant(&self, id: TenantId) -> Result<u64, DirectoryError> {
+        let buckets = self.engine.scan_keys(KeyRange::prefix(&rows::row_key(kind::BUCKET, &[&id.0])), SCAN).await?;
+        Ok((buckets.len() + self.login_rows(id).await?.len()) as u64)
+    }
+
+    fn name_row_key(&self, name: &TenantName) -> Result<Vec<u8>, DirectoryError> {
+        let token = self.keys.geo_keys()?.name_token(name.as_str().as_bytes());
+        Ok(rows::row_key(kind::TENANT_NAME, &[&token]))
+    }
+
+    fn seal_tenant(&self, row_key: &[u8], entry: &TenantEntry) -> Result<Vec<u8>, DirectoryError> {
+        let detail = match &entry.detail {
+            Some(detail) => {
+                let keys = self.keys(entry.standing.id)?;
+                keys.directory().seal(kind::TENANT, DETAIL_AT, &rows::encode(detail), &[])
+            }
+            None => Vec::new(),
+        };
+        let row = v1::TenantRow { revision: entry.revision, standing: entry.standing.encode(), detail };
+        Ok(self.keys.geo_keys()?.directory().seal(kind::TENANT, row_key, &rows::encode(&row), &[]))
+    }
+
+    fn open_tenant(&self, row_key: &[u8], sealed: &[u8]) -> Result<TenantEntry, DirectoryError> {
+        let opened = self.keys.geo_keys()?.directory().open(kind::TENANT, row_key, sealed)?;
+        let row: v1::TenantRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
+        let standing = Standing::decode(&row.standing).ok_or(DirectoryError::Integrity)?;
+        if row_key[1..] != standing.id.0 {
+            return Err(DirectoryError::Integrity);
+        }
+        let detail = match self.keys(standing.id) {
+            Ok(keys) if !row.detail.is_empty() => {
+                let opened = keys.directory().open(kind::TENANT, DETAIL_AT, &row.detail)?;
+                Some(rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?)
+            }
+            _ => None,
+        };
+        Ok(TenantEntry { revision: row.revision, standing, detail })
+    }
+}

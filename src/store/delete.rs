@@ -1,0 +1,34 @@
+//! DeleteObject: commit the row's removal → delete the blobs. Row first: a crash in between leaves orphan blobs, never
+//! a row without bytes.
+
+use super::put::condition;
+use super::types::{StoreError, WriteCondition};
+use super::Store;
+use crate::gate::{Admitted, act};
+use crate::model::ids::VersionId;
+use crate::model::names::ObjectName;
+
+impl Store {
+    /// Removes an object; durable on return. An object that is not there is no error, as in S3, unless a condition
+    /// asks for it. With `version`, removes only if that is the live one.
+    pub async fn delete(
+        &self,
+        admitted: &Admitted<act::Delete>,
+        name: &ObjectName,
+        version: Option<VersionId>,
+        asked: WriteCondition,
+    ) -> Result<(), StoreError> {
+        let room = self.room(admitted.bucket()).await?;
+        if let Some(version) = version {
+            match self.row(&room, name, Some(version)).await {
+                Ok(_) => {}
+                Err(StoreError::NoSuchVersion) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(removed) = room.roots.index.delete(&room.bucket.index, name, condition(asked)).await? {
+            self.discard(&room, &removed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! The other rooms' errors in the store's words. Reasons stop here: they go to the log with ids, never further.
+
+use super::types::StoreError;
+use crate::blob::BlobError;
+use crate::directory::DirectoryError;
+use crate::index::IndexError;
+use crate::seal::{KeyError, OpenError, ProviderError};
+
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        tracing::error!(class = error.class().as_str(), "sealed data did not open");
+        Self::Integrity
+    }
+}
+
+impl From<KeyError> for StoreError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Open(error) => error.into(),
+            KeyError::Suspended => Self::KeysSuspended,
+            KeyError::Unknown | KeyError::Destroyed => Self::NoSuchBucket,
+            KeyError::Provider(ProviderError::Wrong) => Self::Integrity,
+            KeyError::Provider(_) | KeyError::Store(_) => {
+                tracing::error!(%error, "the key service cannot answer");
+                Self::Unavailable
+            }
+            KeyError::Exists | KeyError::Refused(_) | KeyError::Exhausted => {
+                tracing::error!(%error, "the key service refused");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<BlobError> for StoreError {
+    fn from(error: BlobError) -> Self {
+        match error {
+            // A row without its bytes: somebody took the blob away, or cut it short.
+            BlobError::Missing(segment) | BlobError::Range(segment) => {
+                tracing::error!(%segment, "a blob is missing or short");
+                Self::Integrity
+            }
+            BlobError::Source(_) => Self::Unavailable,
+            BlobError::Store(_) | BlobError::Disk { .. } | BlobError::Setup(_) => {
+                tracing::error!(%error, "the blob store cannot answer");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<DirectoryError> for StoreError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::Keys(error) => error.into(),
+            DirectoryError::Integrity => Self::Integrity,
+            DirectoryError::Changed | DirectoryError::NameTaken => Self::ConditionalConflict,
+            DirectoryError::Engine(_) => {
+                tracing::error!(%error, "the directory cannot answer");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<IndexError> for StoreError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Condition => Self::PreconditionFailed,
+            IndexError::Closed => Self::NoSuchBucket,
+            IndexError::NotEmpty => Self::BucketNotEmpty,
+            IndexError::NoSuchUpload => Self::NoSuchUpload,
+            IndexError::KeysWithheld => Self::KeysSuspended,
+            IndexError::Damaged(damage) => {
+                tracing::error!(%damage, "a row of the index is damaged");
+                Self::Integrity
+            }
+            IndexError::Refusing | IndexError::Engine(_) => {
+                tracing::error!(%error, "the index cannot answer");
+                Self::Unavailable
+            }
+        }
+    }
+}

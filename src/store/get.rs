@@ -1,0 +1,134 @@
+//! GetObject and HeadObject: row → condition → range → key → first chunk verified → stream. Nothing is written, so a
+//! crash leaves nothing. The first chunk of the range verifies before the caller sees a reply at all; a later fault is
+//! an error in the stream, which the face must turn into a broken transport.
+
+use super::conditions;
+use super::read::{Pieces, Reader};
+use super::types::{About, Download, Get, Got, ObjectInfo, StoreError};
+use super::{Room, Store};
+use crate::gate::{Admitted, act};
+use crate::index::rows::v1::{ObjectKind, ObjectRow};
+use crate::model::ids::VersionId;
+use crate::model::names::ObjectName;
+use crate::seal;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+
+/// An object as the index has it, and the bytes that were asked for.
+pub(super) struct Look {
+    pub(super) row: ObjectRow,
+    pub(super) inline: Option<Bytes>,
+    /// First and last byte, inclusive, when a range or part was asked for.
+    pub(super) range: Option<(u64, u64)>,
+}
+
+impl Store {
+    /// Reads an object or a range of it. Errors: `NoSuchObject`, `InvalidRange`, the conditions' outcomes, `Integrity`.
+    pub async fn get(&self, admitted: &Admitted<act::Read>, get: Get) -> Result<Got, StoreError> {
+        let room = self.room(admitted.bucket()).await?;
+        let look = self.look(&room, &get).await?;
+        let info = info(&look.row);
+        let range = look.range;
+        let (from, length) = range.map_or((0, info.size), |(first, last)| (first, last - first + 1));
+        let body = self.open(&room, look, from, length).await?;
+        Ok(Got { info, range, length, body })
+    }
+
+    /// Like [`get`](Self::get) without the bytes: what the object is, and which bytes a range or part comes to.
+    pub async fn head(
+        &self,
+        admitted: &Admitted<act::Read>,
+        get: Get,
+    ) -> Result<(ObjectInfo, Option<(u64, u64)>), StoreError> {
+        let room = self.room(admitted.bucket()).await?;
+        let look = self.look(&room, &get).await?;
+        Ok((info(&look.row), look.range))
+    }
+
+    /// The row that a copy reads from, with version and conditions settled.
+    pub(super) async fn look_as_source(&self, room: &Room, get: &Get) -> Result<Look, StoreError> {
+        let (row, inline) = self.row(room, &get.name, get.version).await?;
+        conditions::evaluate_source(&get.conditions, &row.etag, row.mtime)?;
+        Ok(Look { row, inline, range: None })
+    }
+
+    /// The row, with version, conditions and range settled.
+    async fn look(&self, room: &Room, get: &Get) -> Result<Look, StoreError> {
+        let (row, inline) = self.row(room, &get.name, get.version).await?;
+        conditions::evaluate(&get.conditions, &row.etag, row.mtime)?;
+        let range = match (get.part, get.range) {
+            (Some(number), _) => Some(self.part_range(room, &row, number).await?),
+            (None, Some(asked)) => Some(conditions::resolve(asked, row.size)?),
+            (None, None) => None,
+        };
+        Ok(Look { row, inline, range })
+    }
+
+    /// The live row of a name, or of one version of it.
+    pub(super) async fn row(
+        &self,
+        room: &Room,
+        name: &ObjectName,
+        version: Option<VersionId>,
+    ) -> Result<(ObjectRow, Option<Bytes>), StoreError> {
+        let found = room.roots.index.get(&room.bucket.index, name).await?;
+        let found = found.filter(|found| found.row.kind == ObjectKind::Object);
+        match (found, version) {
+            (Some(found), Some(version)) if found.row.version_id != version => Err(StoreError::NoSuchVersion),
+            (Some(found), _) => Ok((found.row, found.inline)),
+            (None, Some(_)) => Err(StoreError::NoSuchVersion),
+            (None, None) => Err(StoreError::NoSuchObject),
+        }
+    }
+
+    /// Plaintext of `length` bytes from `from`, its first chunk verified.
+    pub(super) async fn open(&self, room: &Room, look: Look, from: u64, length: u64) -> Result<Download, StoreError> {
+        let Look { row, inline, .. } = look;
+        let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
+        let dek = room.keys.open_dek(&row.dek_record, &context)?;
+        if let Some(sealed) = inline {
+            let segment = row.segments.first().ok_or(StoreError::Integrity)?;
+            let expected = seal::segment_info(seal::SegmentKind::Whole, 0, context, segment.id, row.dek_id);
+            let plain = Bytes::from(dek.open_whole(&expected, &sealed, row.size)?);
+            let (from, to) = (from as usize, (from + length) as usize);
+            return Ok(stream::iter([Ok(plain.slice(from..to))]).boxed());
+        }
+        let segments = self.segments(room, &row, &dek).await?;
+        let pieces = Pieces::cut(&segments, from, length);
+        let mut reader = Reader::new(room.roots.blobs.clone(), room.keys.clone(), dek, context, row.dek_id, pieces);
+        let first = reader.next().await?;
+        let rest = stream::try_unfold(reader, |mut reader| async move {
+            Ok(reader.next().await?.map(|bytes| (bytes, reader)))
+        });
+        Ok(stream::iter(first.map(Ok)).chain(rest).boxed())
+    }
+
+    /// The bytes of part `number` of a completed upload; of a single PUT, part 1 is all of it.
+    async fn part_range(&self, room: &Room, row: &ObjectRow, number: u16) -> Result<(u64, u64), StoreError> {
+        let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
+        let dek = room.keys.open_dek(&row.dek_record, &context)?;
+        let segments = self.segments(room, row, &dek).await?;
+        let mut from = 0;
+        for (segment, position) in segments.iter().zip(1..) {
+            if segment.part == number || (segment.part == 0 && number == 1 && position == 1) {
+                return conditions::resolve(super::types::RangeAsked::FromTo(from, Some(from + segment.len - 1)), row.size);
+            }
+            from += segment.len;
+        }
+        Err(StoreError::InvalidPartNumber)
+    }
+}
+
+/// What a client may know of a row.
+pub(super) fn info(row: &ObjectRow) -> ObjectInfo {
+    ObjectInfo {
+        size: row.size,
+        modified: row.mtime,
+        etag: row.etag.clone(),
+        checksums: row.checksums.clone(),
+        about: About { headers: row.headers.clone(), metadata: row.metadata.clone(), tags: row.tags.clone() },
+        version: row.version_id,
+        parts: row.etag.split_once('-').and_then(|(_, parts)| parts.parse().ok()),
+        key_version: seal::parent_version(&row.dek_record),
+    }
+}

@@ -1,0 +1,117 @@
+//! PutObject: admit → seal → write blob → commit index. The order of effects, and what a crash leaves behind:
+//!
+//! 1. the body is hashed and sealed chunk by chunk; up to the inline bound it stays in memory, above it every sealed
+//!    chunk goes to the blob store as it arrives. Crash: an orphan blob, which the sweeper finds;
+//! 2. the digests are compared with what the client declared. Mismatch: the blob is deleted, nothing is visible;
+//! 3. the row is committed, durable on return, with the condition evaluated inside the commit;
+//! 4. blobs of the object that was replaced are deleted. Crash before: orphans again.
+
+use super::receive::Segment;
+use super::types::{Put, StoreError, Written};
+use super::{Room, Store};
+use crate::gate::{Admitted, act};
+use crate::index::rows::v1::{ObjectKind, ObjectRow, Place, SegmentRef};
+use crate::index::{Condition, PutObject};
+use crate::model::ids::{ObjectId, VersionId};
+use crate::model::limits::SEGMENT_BYTES_MAX;
+use crate::seal::{self, SegmentKind};
+use crate::store::types::WriteCondition;
+
+impl Store {
+    /// Stores an object. Durable on return. Errors: `TooLarge` over 5 GiB, body and digest faults (nothing becomes
+    /// visible), `PreconditionFailed`.
+    pub async fn put(&self, admitted: &Admitted<act::Write>, put: Put) -> Result<Written, StoreError> {
+        let room = self.room(admitted.bucket()).await?;
+        self.put_in(&room, put).await
+    }
+
+    pub(super) async fn put_in(&self, room: &Room, put: Put) -> Result<Written, StoreError> {
+        if put.incoming.length > SEGMENT_BYTES_MAX {
+            return Err(StoreError::TooLarge);
+        }
+        let (object, version) = (ObjectId::random(), VersionId::random());
+        let context = seal::object_context(&room.bucket.at, object, version);
+        let (dek, dek_record) = room.keys.new_dek(&context)?;
+        let dek_id = seal::dek_id(&dek_record);
+        let segment = Segment { kind: SegmentKind::Whole, part: 0, context, dek_id };
+        let received = self.receive(room, &dek, segment, put.incoming).await?;
+        let row = ObjectRow {
+            name: put.name.as_str().to_owned(),
+            object_id: object,
+            version_id: version,
+            kind: ObjectKind::Object,
+            size: received.len,
+            mtime: self.now(),
+            etag: received.etag,
+            checksums: received.checksums,
+            headers: put.about.headers,
+            metadata: put.about.metadata,
+            tags: put.about.tags,
+            subject: None,
+            segments: vec![SegmentRef { id: received.id, part: 0, len: received.len }],
+            place: place_of(received.inline.as_deref(), received.len),
+            dek_id,
+            dek_record,
+        };
+        let written = written(&row);
+        let doomed = received.inline.is_none().then_some(received.id);
+        let commit = PutObject { row, inline: received.inline, condition: condition(put.condition), from_upload: None };
+        self.commit(room, commit, doomed.as_slice()).await?;
+        Ok(written)
+    }
+
+    /// Commits a row; when the commit is refused, deletes the blobs that only it would have named.
+    pub(super) async fn commit(
+        &self,
+        room: &Room,
+        commit: PutObject,
+        blobs: &[crate::model::ids::SegmentId],
+    ) -> Result<(), StoreError> {
+        match room.roots.index.put(&room.bucket.index, commit).await {
+            Ok(put) => {
+                if let Some(replaced) = put.replaced {
+                    self.discard(room, &replaced);
+                }
+                Ok(())
+            }
+            Err(refused) => {
+                let refused = StoreError::from(refused);
+                // When the outcome is unknown the row may yet be there after a restart: leave its blobs to the sweeper.
+                if !matches!(refused, StoreError::Unavailable | StoreError::Internal) {
+                    self.discard_blobs(room, blobs.to_vec());
+                }
+                Err(refused)
+            }
+        }
+    }
+}
+
+/// The answer for a row that is about to be committed.
+pub(super) fn written(row: &ObjectRow) -> Written {
+    Written {
+        etag: row.etag.clone(),
+        checksums: row.checksums.clone(),
+        version: row.version_id,
+        modified: row.mtime,
+        size: row.size,
+        key_version: seal::parent_version(&row.dek_record),
+    }
+}
+
+/// Where the sealed segment of an object lies.
+fn place_of(inline: Option<&[u8]>, len: u64) -> Place {
+    match inline {
+        Some(_) if len <= crate::model::limits::TRAILING_BYTES_MAX as u64 => Place::Trailing,
+        Some(_) => Place::Row,
+        None => Place::Blob,
+    }
+}
+
+pub(super) fn condition(asked: WriteCondition) -> Condition {
+    match asked {
+        WriteCondition::None => Condition::None,
+        WriteCondition::IfAbsent => Condition::IfAbsent,
+        WriteCondition::IfPresent => Condition::IfPresent,
+        WriteCondition::IfEtag(etag) => Condition::IfEtag(etag),
+    }
+}

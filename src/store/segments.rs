@@ -1,0 +1,56 @@
+//! Which segments an object consists of, and how they go away.
+
+use super::types::StoreError;
+use super::{Room, Store};
+use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
+use crate::model::ids::SegmentId;
+use crate::seal::{self, Dek, SegmentKind};
+
+impl Store {
+    /// The object's segments in order; opens the sealed part list of an upload of more than 1,000 parts.
+    pub(super) async fn segments(&self, room: &Room, row: &ObjectRow, dek: &Dek) -> Result<Vec<SegmentRef>, StoreError> {
+        if row.place != Place::PartList {
+            return Ok(row.segments.clone());
+        }
+        let list = row.segments.first().ok_or(StoreError::Integrity)?;
+        let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
+        let expected = seal::segment_info(SegmentKind::PartManifest, 0, context, list.id, row.dek_id);
+        let sealed = room.roots.blobs.get(list.id, 0..seal::sealed_len(list.len)).await?;
+        let plain = dek.open_whole(&expected, &sealed, list.len)?;
+        SegmentRef::decode_list(&plain).map_err(|_| StoreError::Integrity)
+    }
+
+    /// Deletes what a replaced or deleted row pointed to, in the background: the row is gone already, so whatever is
+    /// not deleted now is an orphan that the sweeper finds.
+    pub(super) fn discard(&self, room: &Room, row: &ObjectRow) {
+        match row.place {
+            Place::Trailing | Place::Row => {}
+            Place::Blob => self.discard_blobs(room, row.segments.iter().map(|segment| segment.id).collect()),
+            Place::PartList => {
+                let (store, row) = (self.clone(), row.clone());
+                let room = Room { roots: room.roots.clone(), bucket: room.bucket.clone(), keys: room.keys.clone() };
+                tokio::spawn(async move {
+                    let mut doomed: Vec<_> = row.segments.iter().map(|segment| segment.id).collect();
+                    let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
+                    if let Ok(dek) = room.keys.open_dek(&row.dek_record, &context) {
+                        let parts = store.segments(&room, &row, &dek).await.unwrap_or_default();
+                        doomed.extend(parts.into_iter().map(|segment| segment.id));
+                    }
+                    store.discard_blobs(&room, doomed);
+                });
+            }
+        }
+    }
+
+    pub(super) fn discard_blobs(&self, room: &Room, doomed: Vec<SegmentId>) {
+        if doomed.is_empty() {
+            return;
+        }
+        let blobs = room.roots.blobs.clone();
+        tokio::spawn(async move {
+            if blobs.delete(&doomed).await.is_err() {
+                tracing::warn!(blobs = doomed.len(), "blobs were not deleted now; the sweeper will find them");
+            }
+        });
+    }
+}

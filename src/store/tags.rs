@@ -1,0 +1,36 @@
+//! Object tags: read and replaced in the row; the bytes are not touched.
+
+use super::Store;
+use super::types::StoreError;
+use crate::gate::{Admitted, act};
+use crate::model::names::ObjectName;
+
+impl Store {
+    /// Replaces the tags of an object, nothing else. A concurrent write wins: `ConditionalConflict`.
+    pub async fn set_tags(
+        &self,
+        admitted: &Admitted<act::Write>,
+        name: &ObjectName,
+        tags: Vec<(String, String)>,
+    ) -> Result<(), StoreError> {
+        let room = self.room(admitted.bucket()).await?;
+        let (old, _) = self.row(&room, name, None).await?;
+        let mut new = old.clone();
+        new.tags = tags;
+        if room.roots.index.replace_if_same(&room.bucket.index, &old, new).await? {
+            Ok(())
+        } else {
+            Err(StoreError::ConditionalConflict)
+        }
+    }
+
+    /// The tags of an object, in the order they were given.
+    pub async fn tags(
+        &self,
+        admitted: &Admitted<act::Read>,
+        name: &ObjectName,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let room = self.room(admitted.bucket()).await?;
+        Ok(self.row(&room, name, None).await?.0.tags)
+    }
+}
