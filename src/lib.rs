@@ -24,6 +24,7 @@ pub mod admin;
 pub mod config;
 pub mod rekey;
 pub mod seal;
+pub mod telemetry;
 pub mod tenant;
 
 pub mod model;

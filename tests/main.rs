@@ -2,3 +2,4 @@
 //! server binds port 0, so that any number of runs fit beside each other on one machine.
 
 mod clients;
+mod operations;

@@ -31,6 +31,21 @@ pub enum Refusal {
     TooManyFromAddress,
 }
 
+impl Refusal {
+    const ALL: [Self; 10] = [
+        Self::NotTls,
+        Self::Handshake,
+        Self::HandshakeSlow,
+        Self::FirstByteSlow,
+        Self::HeaderSlow,
+        Self::BodySlow,
+        Self::ReaderSlow,
+        Self::Framing,
+        Self::TooManyConnections,
+        Self::TooManyFromAddress,
+    ];
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusedLabels {
     reason: Refusal,
@@ -61,6 +76,13 @@ impl EdgeMeters {
     /// Registers under `listener="<name>"`.
     pub fn register(registry: &mut Registry, listener: &'static str) -> Self {
         let meters = Self::default();
+        // Zero from the start, so that the first one is a rise.
+        for reason in Refusal::ALL {
+            drop(meters.refused.get_or_create(&RefusedLabels { reason }));
+        }
+        for outcome in [ReloadOutcome::Swapped, ReloadOutcome::Kept] {
+            drop(meters.reloads.get_or_create(&ReloadLabels { outcome }));
+        }
         let part = registry.sub_registry_with_label(("listener".into(), listener.into()));
         part.register("connections", "Open connections", meters.connections.clone());
         part.register("connections_accepted", "Connections accepted", meters.accepted.clone());

@@ -10,4 +10,5 @@ pub mod limits;
 pub mod login;
 pub mod names;
 pub mod object;
+pub mod request;
 pub mod time;

@@ -1,0 +1,27 @@
+//! The operator's pages against the code: what they name has to exist.
+
+use geoseal::edge::EdgeMeters;
+use geoseal::telemetry::{Metrics, Observed, encode, registry};
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+
+/// An alert on a metric that nobody exports never fires, and nobody notices.
+#[test]
+fn the_alerts_and_the_page_name_metrics_that_exist() {
+    let mut registry = registry();
+    let metrics = Metrics::register(&mut registry);
+    EdgeMeters::register(&mut registry, "s3");
+    // A request that is dropped at once, so that the families of requests have a member.
+    let service = hyper::service::service_fn(async |_: http::Request<String>| {
+        Ok::<_, Infallible>(http::Response::new(String::new()))
+    });
+    drop(hyper::service::Service::call(&Observed::new(service, metrics), http::Request::new(String::new())));
+    let exported = encode(&registry);
+    let pages = [include_str!("../deploy/alerts.yml"), include_str!("../docs/operations.md")].concat();
+    let between = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let named: BTreeSet<_> = pages.split(between).filter(|word| word.starts_with("geoseal_")).collect();
+    assert!(named.len() >= 7, "the pages name {named:?}");
+    for name in named {
+        assert!(exported.contains(name), "nobody exports {name}");
+    }
+}
