@@ -14,11 +14,7 @@ use std::sync::Arc;
 
 impl Directory {
     /// The tenant's bucket of this name.
-    pub async fn bucket(
-        &self,
-        tenant: TenantId,
-        name: &BucketName,
-    ) -> Result<Option<Arc<BucketRef>>, DirectoryError> {
+    pub async fn bucket(&self, tenant: TenantId, name: &BucketName) -> Result<Option<Arc<BucketRef>>, DirectoryError> {
         if let Some(at) = self.cache.read().buckets.get(&tenant).and_then(|buckets| buckets.get(name)) {
             return Ok(Some(at.clone()));
         }

@@ -20,10 +20,8 @@ fn due_of(standing: &Standing) -> Option<DueKey> {
 impl Directory {
     /// Tenants whose destruction is due by `seconds`, earliest first, at most `limit`.
     pub async fn due_by(&self, seconds: u64, limit: usize) -> Result<Vec<DueKey>, DirectoryError> {
-        let range = KeyRange {
-            start: row_keys::due_before(0),
-            end: Some(row_keys::due_before(seconds.saturating_add(1))),
-        };
+        let range =
+            KeyRange { start: row_keys::due_before(0), end: Some(row_keys::due_before(seconds.saturating_add(1))) };
         let rows = self.engine.scan(range, limit, Direction::Ascending).await?;
         rows.iter().map(|(row_key, _)| DueKey::parse(row_key).ok_or(DirectoryError::Integrity)).collect()
     }
@@ -44,7 +42,7 @@ impl Directory {
         }
         if let Some(after) = after {
             let row_key = row_keys::due(&after);
-            let sealed = self.keys.geo_keys()?.directory().seal(RowKind::Due as u8, &row_key, &[], &[]);
+            let sealed = self.keys.geo_keys().directory().seal(RowKind::Due as u8, &row_key, &[], &[]);
             batch.put(row_key, sealed);
         }
         Ok(())

@@ -110,7 +110,7 @@ impl Directory {
     pub(super) async fn login_rows(&self, tenant: TenantId) -> Result<Vec<(Vec<u8>, LoginRow)>, DirectoryError> {
         let mut range = KeyRange::prefix(&[kind::LOGIN]);
         let mut found = Vec::new();
-        let geo_keys = self.keys.geo_keys()?;
+        let geo_keys = self.keys.geo_keys();
         loop {
             let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
             for (row_key, sealed) in &page {
@@ -128,7 +128,7 @@ impl Directory {
     }
 
     async fn login_row(&self, access_id: &AccessId) -> Result<Option<(Vec<u8>, LoginRow)>, DirectoryError> {
-        let geo_keys = self.keys.geo_keys()?;
+        let geo_keys = self.keys.geo_keys();
         let row_key = self.login_row_key(access_id)?;
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
         let opened = geo_keys.directory().open(kind::LOGIN, &row_key, &sealed)?;
@@ -137,7 +137,7 @@ impl Directory {
     }
 
     async fn write_login(&self, access_id: &AccessId, row: &LoginRow) -> Result<(), DirectoryError> {
-        let geo_keys = self.keys.geo_keys()?;
+        let geo_keys = self.keys.geo_keys();
         let row_key = self.login_row_key(access_id)?;
         let sealed = geo_keys.directory().seal(kind::LOGIN, &row_key, &rows::encode(row), &[]);
         let mut batch = Batch::new();
@@ -146,7 +146,7 @@ impl Directory {
     }
 
     fn login_row_key(&self, access_id: &AccessId) -> Result<Vec<u8>, DirectoryError> {
-        let token = self.keys.geo_keys()?.name_token(access_id.as_str().as_bytes());
+        let token = self.keys.geo_keys().name_token(access_id.as_str().as_bytes());
         Ok(rows::row_key(kind::LOGIN, &[&token]))
     }
 }

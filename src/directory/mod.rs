@@ -105,7 +105,14 @@ impl fmt::Debug for Directory {
 impl Directory {
     /// The directory of `geo` in `engine`.
     pub fn new(geo: &'static Geo, engine: Arc<dyn Engine>, keys: Arc<GeoKeyService>) -> Self {
-        Self { geo, engine, keys, change: tokio::sync::Mutex::new(()), acts: tokio::sync::Mutex::new(()), cache: RwLock::default() }
+        Self {
+            geo,
+            engine,
+            keys,
+            change: tokio::sync::Mutex::new(()),
+            acts: tokio::sync::Mutex::new(()),
+            cache: RwLock::default(),
+        }
     }
 
     /// Which geo.

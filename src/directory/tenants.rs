@@ -60,7 +60,7 @@ impl Directory {
     pub async fn tenant_named(&self, name: &TenantName) -> Result<Option<Arc<TenantEntry>>, DirectoryError> {
         let row_key = self.name_row_key(name)?;
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
-        let opened = self.keys.geo_keys()?.directory().open(kind::TENANT_NAME, &row_key, &sealed)?;
+        let opened = self.keys.geo_keys().directory().open(kind::TENANT_NAME, &row_key, &sealed)?;
         let row: v1::NameRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
         self.tenant(row.tenant).await
     }
@@ -88,7 +88,7 @@ impl Directory {
         batch.expect(row_key.clone(), None);
         batch.expect(name_key.clone(), None);
         let named = v1::NameRow { tenant: entry.standing.id };
-        let geo_keys = self.keys.geo_keys()?;
+        let geo_keys = self.keys.geo_keys();
         let sealed_name = geo_keys.directory().seal(kind::TENANT_NAME, &name_key, &rows::encode(&named), &[]);
         batch.put(name_key, sealed_name);
         batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry)?);
@@ -164,7 +164,7 @@ impl Directory {
     }
 
     fn name_row_key(&self, name: &TenantName) -> Result<Vec<u8>, DirectoryError> {
-        let token = self.keys.geo_keys()?.name_token(name.as_str().as_bytes());
+        let token = self.keys.geo_keys().name_token(name.as_str().as_bytes());
         Ok(rows::row_key(kind::TENANT_NAME, &[&token]))
     }
 
@@ -177,11 +177,11 @@ impl Directory {
             None => Vec::new(),
         };
         let row = v1::TenantRow { revision: entry.revision, standing: entry.standing.encode(), detail };
-        Ok(self.keys.geo_keys()?.directory().seal(kind::TENANT, row_key, &rows::encode(&row), &[]))
+        Ok(self.keys.geo_keys().directory().seal(kind::TENANT, row_key, &rows::encode(&row), &[]))
     }
 
     fn open_tenant(&self, row_key: &[u8], sealed: &[u8]) -> Result<TenantEntry, DirectoryError> {
-        let opened = self.keys.geo_keys()?.directory().open(kind::TENANT, row_key, sealed)?;
+        let opened = self.keys.geo_keys().directory().open(kind::TENANT, row_key, sealed)?;
         let row: v1::TenantRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
         let standing = Standing::decode(&row.standing).ok_or(DirectoryError::Integrity)?;
         if row_key[1..] != standing.id.0 {

@@ -4,7 +4,6 @@
 //! Called by `index`, the conductors and `app`. Promises that a context is always built from a checked
 //! [`BucketRef`], never from bytes read back. Must not know engines, blobs or S3.
 
-
 pub use geoseal_keys::*;
 
 use crate::model::ids::{DekId, ObjectId, SegmentId, VersionId};
@@ -35,4 +34,9 @@ pub fn segment_info(
 /// The id of the data key in a record.
 pub fn dek_id(record: &DekRecord) -> DekId {
     DekId(record[16..32].try_into().expect("16 bytes"))
+}
+
+/// The version of the key that a data key's record is wrapped under.
+pub fn parent_version(record: &DekRecord) -> u32 {
+    u32::from_be_bytes(record[12..16].try_into().expect("4 bytes"))
 }

@@ -59,7 +59,7 @@ impl Store {
         let room = self.room(admitted.bucket()).await?;
         room.roots.index.close_bucket(&room.bucket.index).await?;
         self.directory(room.bucket.at.geo.id)?.remove_bucket(&room.bucket.at).await?;
-        room.roots.index.drop_bucket_rows(&room.bucket.index).await?;
+        room.roots.index.drop_bucket_rows(room.bucket.at.bucket).await?;
         Ok(())
     }
 }

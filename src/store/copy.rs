@@ -1,11 +1,9 @@
 //! CopyObject: read the source → seal it anew under a fresh data key → commit. Always decrypts and seals again, so a
 //! copy shares no key with its source. Crash: as in `put`.
 
-use super::types::{
-    About, BodyFault, Copy, CopyAbout, Expected, Get, Incoming, Put, StoreError, Written,
-};
 use super::Store;
 use super::get::info;
+use super::types::{About, BodyFault, Copy, CopyAbout, Expected, Get, Incoming, Put, StoreError, Written};
 use crate::gate::{Admitted, act};
 use crate::model::limits::SEGMENT_BYTES_MAX;
 use futures::{StreamExt, TryStreamExt};

@@ -1,9 +1,9 @@
 //! DeleteObject: commit the row's removal → delete the blobs. Row first: a crash in between leaves orphan blobs, never
 //! a row without bytes.
 
+use super::Store;
 use super::put::condition;
 use super::types::{StoreError, WriteCondition};
-use super::Store;
 use crate::gate::{Admitted, act};
 use crate::model::ids::VersionId;
 use crate::model::names::ObjectName;

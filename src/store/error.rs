@@ -4,7 +4,7 @@ use super::types::StoreError;
 use crate::blob::BlobError;
 use crate::directory::DirectoryError;
 use crate::index::IndexError;
-use crate::seal::{KeyError, OpenError, ProviderError};
+use crate::seal::{KeyError, OpenError, ProviderError, SealError};
 
 impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
@@ -66,6 +66,8 @@ impl From<DirectoryError> for StoreError {
 impl From<IndexError> for StoreError {
     fn from(error: IndexError) -> Self {
         match error {
+            IndexError::NoSuchObject => Self::NoSuchObject,
+            IndexError::PartChanged => Self::InvalidPart,
             IndexError::Condition => Self::PreconditionFailed,
             IndexError::Closed => Self::NoSuchBucket,
             IndexError::NotEmpty => Self::BucketNotEmpty,
@@ -75,10 +77,17 @@ impl From<IndexError> for StoreError {
                 tracing::error!(%damage, "a row of the index is damaged");
                 Self::Integrity
             }
-            IndexError::Refusing | IndexError::Engine(_) => {
+            IndexError::Refusing | IndexError::Unread | IndexError::Engine(_) => {
                 tracing::error!(%error, "the index cannot answer");
                 Self::Unavailable
             }
         }
+    }
+}
+
+impl From<SealError> for StoreError {
+    fn from(error: SealError) -> Self {
+        tracing::error!(%error, "a sealer was used against its contract");
+        Self::Internal
     }
 }

@@ -97,9 +97,11 @@ impl Store {
         let pieces = Pieces::cut(&segments, from, length);
         let mut reader = Reader::new(room.roots.blobs.clone(), room.keys.clone(), dek, context, row.dek_id, pieces);
         let first = reader.next().await?;
-        let rest = stream::try_unfold(reader, |mut reader| async move {
-            Ok(reader.next().await?.map(|bytes| (bytes, reader)))
-        });
+        let rest =
+            stream::try_unfold(
+                reader,
+                |mut reader| async move { Ok(reader.next().await?.map(|bytes| (bytes, reader))) },
+            );
         Ok(stream::iter(first.map(Ok)).chain(rest).boxed())
     }
 
@@ -111,7 +113,10 @@ impl Store {
         let mut from = 0;
         for (segment, position) in segments.iter().zip(1..) {
             if segment.part == number || (segment.part == 0 && number == 1 && position == 1) {
-                return conditions::resolve(super::types::RangeAsked::FromTo(from, Some(from + segment.len - 1)), row.size);
+                return conditions::resolve(
+                    super::types::RangeAsked::FromTo(from, Some(from + segment.len - 1)),
+                    row.size,
+                );
             }
             from += segment.len;
         }

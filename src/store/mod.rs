@@ -22,8 +22,8 @@ mod token;
 pub mod types;
 
 use crate::blob::BlobStore;
+use crate::directory::{Directory, OpenedBucket};
 use crate::index::RegionIndex;
-use crate::index::directory::{Directory, OpenedBucket};
 use crate::model::atlas::Region;
 use crate::model::clock::Clock;
 use crate::model::object::BucketRef;

@@ -8,13 +8,13 @@ use super::digest;
 use super::put::condition;
 use super::receive::Segment;
 use super::types::{
-    BodyFault, Complete, CompletedPart, CopyPart, CreateUpload, Expected, Get, Incoming, ListUploads, PartInfo, PartsPage,
-    PutPart, StoreError, UploadInfo, UploadsPage, Written,
+    BodyFault, Complete, CompletedPart, CopyPart, CreateUpload, Expected, Get, Incoming, ListUploads, PartInfo,
+    PartsPage, PutPart, StoreError, UploadInfo, UploadsPage, Written,
 };
 use super::{Room, Store};
 use crate::gate::{Admitted, act};
-use crate::index::PutObject;
 use crate::index::rows::v1::{ObjectKind, ObjectRow, PartRow, Place, SegmentRef, UploadRow};
+use crate::index::{FromUpload, PutObject};
 use crate::model::ids::{ObjectId, SegmentId, UploadId, VersionId};
 use crate::model::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, SEGMENT_BYTES_MAX};
 use crate::model::names::ObjectName;
@@ -49,6 +49,7 @@ impl Store {
             metadata: create.about.metadata,
             tags: create.about.tags,
             checksum: create.checksum,
+            subject: None,
             created: self.now(),
         };
         room.roots.index.create_upload(&room.bucket.index, row).await?;
@@ -180,11 +181,7 @@ impl Store {
             }
         }
         let segments: Vec<_> = chosen.iter().map(|part| part.segment.clone()).collect();
-        let leftover: Vec<_> = stored
-            .iter()
-            .map(|part| part.segment.id)
-            .filter(|id| !segments.iter().any(|segment| segment.id == *id))
-            .collect();
+        let from_upload = FromUpload { upload: upload.upload_id, segments: segments.iter().map(|s| s.id).collect() };
         let (place, segments, list) = self.place_parts(&room, &upload, segments).await?;
         let row = ObjectRow {
             name: upload.name.clone(),
@@ -206,9 +203,8 @@ impl Store {
         };
         let written = super::put::written(&row);
         let condition = condition(complete.condition);
-        let commit = PutObject { row, inline: None, condition, from_upload: Some(upload.upload_id) };
+        let commit = PutObject { row, inline: None, condition, from_upload: Some(from_upload) };
         self.commit(&room, commit, list.as_slice()).await?;
-        self.discard_blobs(&room, leftover);
         Ok(written)
     }
 
@@ -241,7 +237,7 @@ impl Store {
         if segments.len() <= PARTS_IN_ROW_MAX {
             return Ok((Place::Blob, segments, None));
         }
-        let plain = SegmentRef::encode_list(&segments);
+        let plain = super::segments::encode_list(&segments);
         let id = SegmentId::random();
         let context = seal::object_context(&room.bucket.at, upload.object_id, upload.version_id);
         let dek = room.keys.open_dek(&upload.dek_record, &context)?;

@@ -16,6 +16,7 @@ use crate::model::ids::{ObjectId, VersionId};
 use crate::model::limits::SEGMENT_BYTES_MAX;
 use crate::seal::{self, SegmentKind};
 use crate::store::types::WriteCondition;
+use bytes::Bytes;
 
 impl Store {
     /// Stores an object. Durable on return. Errors: `TooLarge` over 5 GiB, body and digest faults (nothing becomes
@@ -55,7 +56,8 @@ impl Store {
         };
         let written = written(&row);
         let doomed = received.inline.is_none().then_some(received.id);
-        let commit = PutObject { row, inline: received.inline, condition: condition(put.condition), from_upload: None };
+        let inline = received.inline.map(Bytes::from);
+        let commit = PutObject { row, inline, condition: condition(put.condition), from_upload: None };
         self.commit(room, commit, doomed.as_slice()).await?;
         Ok(written)
     }
@@ -72,6 +74,7 @@ impl Store {
                 if let Some(replaced) = put.replaced {
                     self.discard(room, &replaced);
                 }
+                self.discard_blobs(room, put.leftover);
                 Ok(())
             }
             Err(refused) => {

@@ -170,16 +170,12 @@ mod tests {
     fn every_range_of_a_joined_object_is_cut_like_a_slice() {
         let lens = [3, 0, 5, 1, 7];
         let segments = segments(&lens);
-        let bytes: Vec<(u16, u64)> =
-            segments.iter().flat_map(|s| (0..s.len).map(move |at| (s.part, at))).collect();
+        let bytes: Vec<(u16, u64)> = segments.iter().flat_map(|s| (0..s.len).map(move |at| (s.part, at))).collect();
         for from in 0..bytes.len() {
             for to in from..=bytes.len() {
                 let cut = Pieces::cut(&segments, from as u64, (to - from) as u64);
-                let got: Vec<_> = cut
-                    .0
-                    .iter()
-                    .flat_map(|p| (p.from..p.from + p.length).map(|at| (p.segment.part, at)))
-                    .collect();
+                let got: Vec<_> =
+                    cut.0.iter().flat_map(|p| (p.from..p.from + p.length).map(|at| (p.segment.part, at))).collect();
                 assert_eq!(got, bytes[from..to]);
             }
         }

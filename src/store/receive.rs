@@ -3,12 +3,12 @@
 //! handed on.
 
 use super::digest::Hashing;
-use crate::model::object::Checksum;
 use super::types::{BodyFault, Incoming, StoreError, Upload};
 use super::{Room, Store};
 use crate::blob::SourceError;
 use crate::model::ids::{DekId, SegmentId};
 use crate::model::limits::CHUNK_BYTES;
+use crate::model::object::Checksum;
 use crate::seal::{self, Dek, Last, ObjectContext, SegmentKind};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -103,10 +103,7 @@ impl Store {
     }
 }
 
-async fn hand_on(
-    send: &mut mpsc::Sender<Result<Bytes, SourceError>>,
-    bytes: Bytes,
-) -> Result<(), StoreError> {
+async fn hand_on(send: &mut mpsc::Sender<Result<Bytes, SourceError>>, bytes: Bytes) -> Result<(), StoreError> {
     send.send(Ok(bytes)).await.map_err(|_| StoreError::Unavailable)
 }
 
