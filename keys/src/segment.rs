@@ -233,6 +233,21 @@ impl SegmentSealer {
         Ok(())
     }
 
+    /// For tests only: seals a chunk at any place with any mark, as an attacker with the key would.
+    #[cfg(test)]
+    pub(crate) fn seal_chunk_at(&self, index: u32, last: Last, chunk: &[u8]) -> Vec<u8> {
+        let mut sealed = chunk.to_vec();
+        let tag = self.opened.key.seal(self.opened.nonce(index, last), &self.opened.aad, &mut sealed);
+        sealed.extend_from_slice(tag.as_ref());
+        sealed
+    }
+
+    /// For tests only: as if `next` chunks had been sealed.
+    #[cfg(test)]
+    pub(crate) fn skip_to(&mut self, next: u32) {
+        self.next = next;
+    }
+
     /// Whether the last chunk was sealed. A segment that is not complete must be thrown away.
     pub fn is_complete(&self) -> bool {
         self.complete

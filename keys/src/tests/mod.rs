@@ -1,7 +1,9 @@
 //! Tests that need what the outside may not have: fixed salts and given keys. Case names are those of SECURITY.md.
 
+mod agree;
 mod cases;
 mod k17;
+mod models;
 mod service;
 mod vectors;
 mod world;
