@@ -14,6 +14,7 @@ pub mod edge;
 pub mod gate;
 pub mod index;
 pub mod model;
+pub mod s3;
 pub mod seal;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,187 @@
+//! The one place where errors of the rooms below become S3 errors. No wildcard arm: a new variant does not compile
+//! until somebody has said what a client is told.
+//!
+//! Promises that no name, reason or path of ours is in an answer. `Resource` is left out: it would repeat the name.
+
+use crate::gate::{Asleep, Need, Refusal};
+use crate::store::types::{BodyFault, StoreError};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use s3s::{S3Error, S3ErrorCode};
+
+/// What a client is told of a store act that failed.
+pub(super) fn store(error: &StoreError) -> S3Error {
+    let (code, status) = code(error);
+    let mut answer = S3Error::with_message(named(code), message(error));
+    answer.set_status_code(status);
+    let mut headers = HeaderMap::new();
+    match error {
+        StoreError::NotModified { etag, modified } => {
+            let etag = HeaderValue::from_str(&format!("\"{etag}\"")).expect("an ETag is hexadecimal digits");
+            headers.insert(header::ETAG, etag);
+            let date =
+                jiff::Timestamp::from_millisecond(modified.0).map(|t| t.strftime("%a, %d %b %Y %T GMT").to_string());
+            let date = date.ok().and_then(|date| HeaderValue::from_str(&date).ok());
+            headers.extend(date.map(|date| (header::LAST_MODIFIED, date)));
+        }
+        StoreError::InvalidRange { size } => {
+            let range = HeaderValue::from_str(&format!("bytes */{size}")).expect("digits are a header value");
+            headers.insert(header::CONTENT_RANGE, range);
+        }
+        StoreError::Unavailable => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        _ => {}
+    }
+    if !headers.is_empty() {
+        answer_headers(&mut answer, headers);
+    }
+    answer
+}
+
+/// S3 code and status.
+pub(super) fn code(error: &StoreError) -> (&'static str, StatusCode) {
+    use StatusCode as S;
+    match error {
+        StoreError::NoSuchObject => ("NoSuchKey", S::NOT_FOUND),
+        StoreError::NoSuchVersion => ("NoSuchVersion", S::NOT_FOUND),
+        StoreError::NoSuchUpload => ("NoSuchUpload", S::NOT_FOUND),
+        StoreError::NoSuchBucket => ("NoSuchBucket", S::NOT_FOUND),
+        StoreError::BucketExists => ("BucketAlreadyOwnedByYou", S::CONFLICT),
+        StoreError::BucketNotEmpty => ("BucketNotEmpty", S::CONFLICT),
+        StoreError::TooManyBuckets => ("TooManyBuckets", S::BAD_REQUEST),
+        StoreError::ResidencyViolation => ("ResidencyViolation", S::FORBIDDEN),
+        StoreError::RegionNotServed => ("IllegalLocationConstraintException", S::BAD_REQUEST),
+        StoreError::PreconditionFailed => ("PreconditionFailed", S::PRECONDITION_FAILED),
+        StoreError::NotModified { .. } => ("NotModified", S::NOT_MODIFIED),
+        StoreError::ConditionalConflict => ("ConditionalRequestConflict", S::CONFLICT),
+        StoreError::InvalidRange { .. } => ("InvalidRange", S::RANGE_NOT_SATISFIABLE),
+        StoreError::InvalidPartNumber => ("InvalidPartNumber", S::RANGE_NOT_SATISFIABLE),
+        StoreError::InvalidPart => ("InvalidPart", S::BAD_REQUEST),
+        StoreError::InvalidPartOrder => ("InvalidPartOrder", S::BAD_REQUEST),
+        StoreError::PartTooSmall => ("EntityTooSmall", S::BAD_REQUEST),
+        StoreError::TooLarge => ("EntityTooLarge", S::BAD_REQUEST),
+        StoreError::BadDigest => ("BadDigest", S::BAD_REQUEST),
+        StoreError::InvalidChecksum => ("InvalidRequest", S::BAD_REQUEST),
+        StoreError::Body(BodyFault::Incomplete) => ("IncompleteBody", S::BAD_REQUEST),
+        StoreError::Body(BodyFault::Signature) => ("XAmzContentSHA256Mismatch", S::BAD_REQUEST),
+        StoreError::Body(BodyFault::TooSlow) => ("RequestTimeout", S::BAD_REQUEST),
+        StoreError::CopyOntoItself => ("InvalidRequest", S::BAD_REQUEST),
+        StoreError::BadToken => ("InvalidArgument", S::BAD_REQUEST),
+        StoreError::KeysSuspended => ("KeysSuspended", S::FORBIDDEN),
+        StoreError::Unavailable => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
+        StoreError::Integrity => ("IntegrityFailure", S::INTERNAL_SERVER_ERROR),
+        StoreError::Internal => ("InternalError", S::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// The sentence that goes with it: the error's own, which holds no name by its contract.
+pub(super) fn message(error: &StoreError) -> String {
+    error.to_string()
+}
+
+/// What a client is told when the gate said no to an act that needed `need`.
+pub(super) fn gate(refusal: &Refusal, need: Need) -> S3Error {
+    use StatusCode as S;
+    let (code, status) = match refusal {
+        // The same words as for a wrong signature: who does not have the secret learns nothing about ids.
+        Refusal::UnknownLogin => return S3Error::new(S3ErrorCode::SignatureDoesNotMatch),
+        Refusal::Role => ("AccessDenied", S::FORBIDDEN),
+        Refusal::Asleep(Asleep::Provisioning) | Refusal::Unavailable => {
+            return store(&StoreError::Unavailable);
+        }
+        Refusal::Asleep(Asleep::Disabled) if need == Need::Write => ("TenantDisabled", S::CONFLICT),
+        Refusal::Asleep(Asleep::Disabled) => ("TenantDisabled", S::FORBIDDEN),
+        Refusal::Asleep(Asleep::Terminated) => ("TenantTerminated", S::FORBIDDEN),
+        Refusal::Asleep(Asleep::Purged) => ("TenantPurged", S::GONE),
+        Refusal::KeysSuspended => return store(&StoreError::KeysSuspended),
+        Refusal::NoSuchBucket => ("NoSuchBucket", S::NOT_FOUND),
+        Refusal::Elsewhere(_) => ("PermanentRedirect", S::MOVED_PERMANENTLY),
+    };
+    let mut answer = S3Error::with_message(named(code), refusal.to_string());
+    answer.set_status_code(status);
+    answer
+}
+
+fn named(code: &str) -> S3ErrorCode {
+    S3ErrorCode::from_bytes(code.as_bytes()).expect("our codes are ASCII")
+}
+
+fn answer_headers(answer: &mut S3Error, mut headers: HeaderMap) {
+    // s3s replaces the whole map, its own content type with it.
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    answer.set_headers(headers);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::Millis;
+
+    /// Every variant with what the S3 API reference, or docs/s3.md where S3 has no word for it, says.
+    #[test]
+    fn the_table_of_errors() {
+        let modified = Millis(1_763_640_000_000);
+        for (error, want, status) in [
+            (StoreError::NoSuchObject, "NoSuchKey", 404),
+            (StoreError::NoSuchVersion, "NoSuchVersion", 404),
+            (StoreError::NoSuchUpload, "NoSuchUpload", 404),
+            (StoreError::NoSuchBucket, "NoSuchBucket", 404),
+            (StoreError::BucketExists, "BucketAlreadyOwnedByYou", 409),
+            (StoreError::BucketNotEmpty, "BucketNotEmpty", 409),
+            (StoreError::TooManyBuckets, "TooManyBuckets", 400),
+            (StoreError::ResidencyViolation, "ResidencyViolation", 403),
+            (StoreError::RegionNotServed, "IllegalLocationConstraintException", 400),
+            (StoreError::PreconditionFailed, "PreconditionFailed", 412),
+            (StoreError::NotModified { etag: "ab".into(), modified }, "NotModified", 304),
+            (StoreError::ConditionalConflict, "ConditionalRequestConflict", 409),
+            (StoreError::InvalidRange { size: 7 }, "InvalidRange", 416),
+            (StoreError::InvalidPartNumber, "InvalidPartNumber", 416),
+            (StoreError::InvalidPart, "InvalidPart", 400),
+            (StoreError::InvalidPartOrder, "InvalidPartOrder", 400),
+            (StoreError::PartTooSmall, "EntityTooSmall", 400),
+            (StoreError::TooLarge, "EntityTooLarge", 400),
+            (StoreError::BadDigest, "BadDigest", 400),
+            (StoreError::InvalidChecksum, "InvalidRequest", 400),
+            (StoreError::Body(BodyFault::Incomplete), "IncompleteBody", 400),
+            (StoreError::Body(BodyFault::Signature), "XAmzContentSHA256Mismatch", 400),
+            (StoreError::Body(BodyFault::TooSlow), "RequestTimeout", 400),
+            (StoreError::CopyOntoItself, "InvalidRequest", 400),
+            (StoreError::BadToken, "InvalidArgument", 400),
+            (StoreError::KeysSuspended, "KeysSuspended", 403),
+            (StoreError::Unavailable, "ServiceUnavailable", 503),
+            (StoreError::Integrity, "IntegrityFailure", 500),
+            (StoreError::Internal, "InternalError", 500),
+        ] {
+            let answer = store(&error);
+            assert_eq!((answer.code().as_str(), answer.status_code().unwrap().as_u16()), (want, status), "{error:?}");
+        }
+        let range = store(&StoreError::InvalidRange { size: 7 });
+        assert_eq!(range.headers().unwrap()[header::CONTENT_RANGE], "bytes */7");
+        let unchanged = store(&StoreError::NotModified { etag: "ab".into(), modified });
+        assert_eq!(unchanged.headers().unwrap()[header::ETAG], "\"ab\"");
+        assert_eq!(unchanged.headers().unwrap()[header::LAST_MODIFIED], "Thu, 20 Nov 2025 12:00:00 GMT");
+    }
+
+    #[test]
+    fn the_gate_in_every_state() {
+        let told = |refusal, need| {
+            let answer = gate(&refusal, need);
+            (answer.code().as_str().to_owned(), answer.status_code().unwrap().as_u16())
+        };
+        for (asleep, need, code, status) in [
+            (Asleep::Provisioning, Need::Read, "ServiceUnavailable", 503),
+            (Asleep::Disabled, Need::Read, "TenantDisabled", 403),
+            (Asleep::Disabled, Need::Write, "TenantDisabled", 409),
+            (Asleep::Disabled, Need::Delete, "TenantDisabled", 403),
+            (Asleep::Terminated, Need::Write, "TenantTerminated", 403),
+            (Asleep::Purged, Need::Read, "TenantPurged", 410),
+        ] {
+            assert_eq!(told(Refusal::Asleep(asleep), need), (code.to_owned(), status));
+        }
+        assert_eq!(told(Refusal::NoSuchBucket, Need::Read), ("NoSuchBucket".to_owned(), 404));
+        assert_eq!(told(Refusal::Role, Need::Write), ("AccessDenied".to_owned(), 403));
+        let (unknown, wrong) =
+            (gate(&Refusal::UnknownLogin, Need::Read), S3Error::new(S3ErrorCode::SignatureDoesNotMatch));
+        assert_eq!((unknown.code(), unknown.message()), (wrong.code(), wrong.message()));
+    }
+}
