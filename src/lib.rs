@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod audit;
 pub mod blob;
+pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod edge;

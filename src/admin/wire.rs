@@ -593,7 +593,7 @@ pub struct Readiness {
 }
 
 /// A refusal or failure. Source: RFC 9457.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// `about:blank`: the `code` says which problem it is.
     #[serde(rename = "type", default)]

@@ -1,0 +1,227 @@
+//! The command line's way to the server: HTTPS to the admin API, and to nothing else.
+//!
+//! Promises that the token only leaves over verified TLS to the address that was named (no redirect is followed), and
+//! that a POST whose answer was lost is asked again under the same `Idempotency-Key`, so it acts once.
+
+use super::args::Common;
+use super::failure::Failure;
+use crate::admin::wire::{Plan, Problem};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH};
+use reqwest::{Certificate, Method, RequestBuilder, StatusCode, Url, redirect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How often a request is sent before its loss is a failure.
+const SENT_MAX: u32 = 4;
+/// Pause before a request is sent again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Where the server is and how to speak to it.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: HeaderValue,
+}
+
+/// How an act is asked for.
+#[derive(Clone, Copy, Default)]
+pub(super) struct How {
+    /// Change nothing, answer with the plan.
+    pub(super) dry_run: bool,
+    /// The revision that was shown to the caller.
+    pub(super) revision: Option<u64>,
+}
+
+/// What the server answered to an act.
+pub(super) enum Reply<T> {
+    /// It would do this.
+    Planned(Plan),
+    /// It did it.
+    Done(T),
+}
+
+/// Where the admin API is, as told by flags, by the environment, or by a `dev.env`.
+#[derive(Clone)]
+pub(super) struct Address {
+    /// Such as `https://127.0.0.1:9001`.
+    pub(super) url: String,
+    /// The file that holds the token.
+    pub(super) token_file: std::path::PathBuf,
+    /// The authority to trust, if not the system's.
+    pub(super) ca: Option<std::path::PathBuf>,
+}
+
+impl Address {
+    /// What flags and environment say.
+    pub(super) fn of(common: &Common) -> Result<Self, Failure> {
+        let usage = |what: &str, name: &str, flag: &str| {
+            Failure::Usage(format!(
+                "{what}: set {name} or give --{flag}\nwhat to do: with `geoseal dev` running, `set -a; . geoseal-dev/dev.env; set +a`"
+            ))
+        };
+        let url = common.admin_url.clone();
+        let url = url.ok_or_else(|| usage("where is the admin API?", "GEOSEAL_ADMIN_URL", "admin-url"))?;
+        let token = common.admin_token_file.clone();
+        let token_file = token.ok_or_else(|| usage("which token?", "GEOSEAL_ADMIN_TOKEN_FILE", "admin-token-file"))?;
+        Ok(Self { url, token_file, ca: common.ca.clone() })
+    }
+}
+
+impl Client {
+    /// Reads the token and the authority; connects to nothing yet.
+    pub(super) fn new(address: &Address) -> Result<Self, Failure> {
+        let base = Url::parse(&address.url).map_err(|_| Failure::Usage("the admin URL is not a URL".into()))?;
+        let host = base.host_str().map(str::to_owned).filter(|_| base.scheme() == "https");
+        let host = host.ok_or_else(|| Failure::Usage("the admin URL begins with https://".into()))?;
+        let token = Zeroizing::new(read(&address.token_file, "the token file")?);
+        let token = Zeroizing::new([b"Bearer ", token.trim_ascii()].concat());
+        let mut token =
+            HeaderValue::from_bytes(&token).map_err(|_| Failure::Usage("the token file holds no token".into()))?;
+        token.set_sensitive(true);
+        // An answer of Err only says that a provider was installed before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut http = reqwest::Client::builder()
+            .https_only(true)
+            .redirect(redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(Duration::from_secs(120));
+        if let Some(ca) = &address.ca {
+            let pem = Certificate::from_pem_bundle(&read(ca, "the certificate authority's file")?);
+            let pem = pem.map_err(|_| Failure::Usage("the certificate authority's file is not PEM".into()))?;
+            http = http.tls_certs_only(pem);
+        }
+        if loopback(&host) {
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|e| Failure::Failed(format!("TLS cannot be set up: {e}")))?;
+        Ok(Self { http, base, token })
+    }
+
+    /// Reads.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, Failure> {
+        let request = self.http.get(self.target(path, query));
+        let (_, body) = self.send(request).await?;
+        parse(&body)
+    }
+
+    /// Acts.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+        how: How,
+    ) -> Result<Reply<T>, Failure> {
+        let query: &[_] = if how.dry_run { &[("dryRun", "true".to_owned())] } else { &[] };
+        let body = serde_json::to_vec(body).expect("a wire type is plain JSON");
+        let mut request = self
+            .http
+            .request(Method::POST, self.target(path, query))
+            .header(CONTENT_TYPE, "application/json")
+            .header("idempotency-key", crate::model::ids::OperationId::random().to_string())
+            .body(body);
+        if let Some(revision) = how.revision {
+            request = request.header(IF_MATCH, format!("\"{revision}\""));
+        }
+        let (_, body) = self.send(request).await?;
+        if how.dry_run { parse(&body).map(Reply::Planned) } else { parse(&body).map(Reply::Done) }
+    }
+
+    /// The address, for messages.
+    pub(super) fn address(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    fn target(&self, path: &[&str], query: &[(&str, String)]) -> Url {
+        let mut url = self.base.clone();
+        let path: String =
+            path.iter().map(|part| format!("/{}", utf8_percent_encode(part, NON_ALPHANUMERIC))).collect();
+        url.set_path(&format!("{}/admin/v1{path}", self.base.path().trim_end_matches('/')));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Zeroizing<Vec<u8>>), Failure> {
+        let request = request.header(AUTHORIZATION, self.token.clone());
+        let mut sent = 0;
+        loop {
+            sent += 1;
+            let copy = request.try_clone().expect("the body is bytes, not a stream");
+            match self.once(copy).await {
+                Err(Lost::Answer(_)) if sent < SENT_MAX => tokio::time::sleep(PAUSE).await,
+                Err(Lost::Answer(failure) | Lost::Cause(failure)) => return Err(failure),
+                Ok((status, body)) if status.is_success() => return Ok((status, body)),
+                Ok((status, body)) => {
+                    let problem = problem(status, &body);
+                    let in_flight = problem.code == "IdempotencyInFlight";
+                    if !in_flight || sent >= SENT_MAX {
+                        return Err(Failure::Refused(Box::new(problem)));
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn once(&self, request: RequestBuilder) -> Result<(StatusCode, Zeroizing<Vec<u8>>), Lost> {
+        let response = request.send().await.map_err(|e| self.lost(&e))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|e| self.lost(&e))?;
+        Ok((status, Zeroizing::new(body.to_vec())))
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> Lost {
+        let cause = innermost(error);
+        if error.is_connect() {
+            let remedy =
+                if cause.contains("certificate") { "is --ca the server's authority?" } else { "is it running?" };
+            return Lost::Cause(Failure::Unreachable(format!(
+                "no connection to {}: {cause}\nwhat to do: {remedy}",
+                self.address()
+            )));
+        }
+        Lost::Answer(Failure::Unreachable(format!("{} did not answer: {cause}", self.address())))
+    }
+}
+
+enum Lost {
+    /// It was sent, perhaps; asking again is safe.
+    Answer(Failure),
+    /// Asking again would end the same way.
+    Cause(Failure),
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+fn loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|a| a.is_loopback())
+}
+
+fn problem(status: StatusCode, body: &[u8]) -> Problem {
+    serde_json::from_slice(body).unwrap_or_else(|_| Problem {
+        status: status.as_u16(),
+        code: "NotGeoseal".into(),
+        detail: format!("the answer was {status} and not from a geoseal admin API"),
+        ..Problem::default()
+    })
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|_| Failure::Failed("the answer is not from a geoseal admin API".into()))
+}
+
+fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|e| Failure::Usage(format!("{what} {}: {e}", path.display())))
+}

@@ -1,0 +1,252 @@
+//! `geoseal init`: a directory for production. It refuses what a default would hide: no region, no host and no secret is
+//! assumed, and nothing that is there is overwritten.
+
+use super::args::Init;
+use super::authority::Certificates;
+use super::failure::Failure;
+use super::files::{Readers, failed, make_dir, read_if_there, write_new};
+use super::print::Output;
+use super::{Wiring, passphrase};
+use crate::model::atlas::{GEOS, Region};
+use crate::model::clock::{Source, SystemSource};
+use ring::rand::{SecureRandom, SystemRandom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Where the admin token lies in a prepared directory.
+pub const TOKEN_FILE: &str = "secrets/admin-token";
+/// Where the keyring's key file lies in a directory that `dev` made.
+pub const KEY_FILE: &str = "secrets/keyring.key";
+
+/// What seals the keyrings.
+pub enum Secret {
+    /// A passphrase, at least 12 characters.
+    Passphrase(Zeroizing<String>),
+    /// A file of 32 random bytes.
+    KeyFile(PathBuf),
+}
+
+/// What a prepared directory consists of.
+pub(super) struct Layout {
+    pub(super) dir: PathBuf,
+    pub(super) regions: Vec<String>,
+    pub(super) hosts: Vec<String>,
+    pub(super) listen: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) passphrase_file: Option<PathBuf>,
+    pub(super) key_file: bool,
+}
+
+impl Layout {
+    pub(super) fn config(&self) -> PathBuf {
+        self.dir.join("geoseal.toml")
+    }
+
+    /// Makes the admin token if there is none.
+    pub(super) fn write_token(&self) -> Result<(), Failure> {
+        let token = Zeroizing::new(format!("{}\n", hex::encode(random()?.as_slice())));
+        self.write_secret(TOKEN_FILE, token.as_bytes())
+    }
+
+    /// Makes the keyring's key file if there is none.
+    pub(super) fn write_key_file(&self) -> Result<(), Failure> {
+        self.write_secret(KEY_FILE, random()?.as_slice())
+    }
+
+    /// The configuration, with a word on every field.
+    pub(super) fn toml(&self) -> String {
+        let text = |value: &Path| toml::Value::String(value.display().to_string()).to_string();
+        let list = |all: &[String]| toml::Value::from(all.to_vec()).to_string();
+        let certificates = Certificates::under(&self.dir);
+        let secret = match (&self.passphrase_file, self.key_file) {
+            (_, true) => format!("key_file = {}", text(&self.dir.join(KEY_FILE))),
+            (Some(file), false) => format!("passphrase_file = {}", text(file)),
+            (None, false) => {
+                "# passphrase_file = \"…\"  # without it the passphrase is asked for on the terminal".into()
+            }
+        };
+        format!(
+            "# Where everything is kept: a folder for each geo (keys, directory, audit log) and each region (index, blobs).
+data = {data}
+# The regions served here. A region that ever held data stays in its geo.
+regions = {regions}
+
+[s3]
+listen = \"{listen}\"
+certificate = {certificate}
+key = {key}
+
+[admin]
+listen = \"{admin}\"
+certificate = {certificate}
+key = {key}
+token_file = {token}
+
+[keyring]
+{secret}
+",
+            data = text(&self.dir.join("data")),
+            regions = list(&self.regions),
+            listen = self.listen,
+            admin = self.admin,
+            certificate = text(&certificates.certificate),
+            key = text(&certificates.key),
+            token = text(&self.dir.join(TOKEN_FILE)),
+        )
+    }
+
+    fn write_secret(&self, name: &str, content: &[u8]) -> Result<(), Failure> {
+        let path = self.dir.join(name);
+        make_dir(path.parent().expect("it lies under secrets/"))?;
+        if read_if_there(&path)?.is_some() { Ok(()) } else { write_new(&path, content, Readers::Owner) }
+    }
+}
+
+/// Refuses a directory that something else lives in.
+pub(super) fn must_be_empty(dir: &Path) -> Result<(), Failure> {
+    let mut entries = std::fs::read_dir(dir).map_err(|e| failed(dir, &e))?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(Failure::Usage(format!("{} is not empty: nothing is overwritten", dir.display()))),
+    }
+}
+
+pub(super) fn init(wiring: &dyn Wiring, output: Output, args: &Init) -> Result<(), Failure> {
+    let regions = regions(&args.regions)?;
+    let passphrase = passphrase::obtain(args.passphrase_file.as_deref())?;
+    let passphrase_file = args.passphrase_file.as_deref().map(|f| f.canonicalize().map_err(|e| failed(f, &e)));
+    make_dir(&args.dir)?;
+    must_be_empty(&args.dir)?;
+    let layout = Layout {
+        dir: args.dir.canonicalize().map_err(|e| failed(&args.dir, &e))?,
+        regions: regions.iter().map(|r| r.id.to_owned()).collect(),
+        hosts: hosts(&args.hosts),
+        listen: args.listen,
+        admin: args.admin,
+        passphrase_file: passphrase_file.transpose()?,
+        key_file: false,
+    };
+    Certificates::under(&layout.dir).ensure(&layout.hosts, SystemSource::new().sample().wall)?;
+    layout.write_token()?;
+    write_new(&layout.config(), layout.toml().as_bytes(), Readers::Everybody)?;
+    wiring.found(&layout.config(), Secret::Passphrase(passphrase)).map_err(Failure::Failed)?;
+    let shown = serde_json::json!({
+        "config": layout.config(),
+        "ca": Certificates::under(&layout.dir).ca,
+        "admin_token_file": layout.dir.join(TOKEN_FILE),
+        "regions": layout.regions,
+    });
+    output.result(&shown, |_| next_steps(&layout))
+}
+
+fn regions(ids: &[String]) -> Result<Vec<&'static Region>, Failure> {
+    let valid: Vec<_> = GEOS.iter().flat_map(|g| g.regions).map(|r| r.id).collect();
+    let unknown = |id: &str| Failure::Usage(format!("{id}: no such region\nvalid: {}", valid.join(", ")));
+    ids.iter().map(|id| Region::find(id).map(|(_, region)| region).ok_or_else(|| unknown(id))).collect()
+}
+
+/// Each name, and the buckets under it; addresses as they are.
+fn hosts(given: &[String]) -> Vec<String> {
+    let buckets = given.iter().filter(|h| h.parse::<std::net::IpAddr>().is_err() && !h.starts_with("*."));
+    let buckets: Vec<_> = buckets.map(|h| format!("*.{h}")).collect();
+    given.iter().cloned().chain(buckets).collect()
+}
+
+fn next_steps(layout: &Layout) -> String {
+    let at = |name: &str| layout.dir.join(name).display().to_string();
+    let first = &layout.regions[0];
+    let (geo, _) = Region::find(first).expect("they were looked up before");
+    format!(
+        "Prepared {}.
+
+  geoseal serve --config {}
+
+Then, as an administrator:
+
+  export GEOSEAL_ADMIN_URL=https://{} GEOSEAL_ADMIN_TOKEN_FILE={} GEOSEAL_CA={}
+  geoseal tenant create NAME --geo {} --home {first}
+  geoseal credential create --tenant NAME
+
+Clients trust {}. Move {} off this machine: a server does not need it.
+The passphrase opens every key: without it nothing can be read again.",
+        layout.dir.display(),
+        layout.config().display(),
+        layout.admin,
+        at(TOKEN_FILE),
+        at("tls/ca.pem"),
+        geo.id,
+        at("tls/ca.pem"),
+        at("tls/ca-key.pem"),
+    )
+}
+
+fn random() -> Result<Zeroizing<[u8; 32]>, Failure> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    let filled = SystemRandom::new().fill(bytes.as_mut_slice());
+    filled.map(|()| bytes).map_err(|_| Failure::Failed("the operating system gives no random bytes".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::dev;
+
+    struct House;
+
+    impl Wiring for House {
+        fn found(&self, config: &Path, _: Secret) -> Result<(), String> {
+            if config.is_file() { Ok(()) } else { Err("no configuration".into()) }
+        }
+
+        fn serve(&self, _: &Path) -> Result<(), String> {
+            Err("not in this test".into())
+        }
+
+        fn serve_dev(&self, _: &dev::Prepared, _: dev::OnReady) -> Result<(), String> {
+            Err("not in this test".into())
+        }
+
+        fn verify_certificate(&self, _: &[u8], _: &[u8; 32]) -> Result<(), String> {
+            Err("not in this test".into())
+        }
+    }
+
+    fn args(dir: PathBuf, regions: &[&str], passphrase_file: Option<PathBuf>) -> Init {
+        let [listen, admin] = ["0.0.0.0:9000", "127.0.0.1:9001"].map(|a| a.parse().unwrap());
+        let (regions, hosts) = (regions.iter().map(|r| (*r).to_owned()).collect(), vec!["s3.example.org".to_owned()]);
+        Init { dir, regions, passphrase_file, hosts, listen, admin }
+    }
+
+    #[test]
+    fn it_makes_a_directory_once_and_refuses_to_overwrite() {
+        let home = tempfile::tempdir().unwrap();
+        let passphrase = home.path().join("p");
+        std::fs::write(&passphrase, "correct horse battery\n").unwrap();
+        let args = args(home.path().join("d"), &["westeurope", "japaneast"], Some(passphrase));
+        init(&House, Output::Programs, &args).unwrap();
+        let token = std::fs::read(args.dir.join(TOKEN_FILE)).unwrap();
+        assert!(crate::admin::auth::Logins::new(&token).is_ok());
+        assert!(!args.dir.join(KEY_FILE).exists());
+        let before = std::fs::read(args.dir.join("geoseal.toml")).unwrap();
+        assert!(matches!(init(&House, Output::Programs, &args), Err(Failure::Usage(_))));
+        assert_eq!(std::fs::read(args.dir.join("geoseal.toml")).unwrap(), before);
+    }
+
+    #[test]
+    fn an_unknown_region_or_a_missing_passphrase_makes_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("d");
+        let unknown = init(&House, Output::Programs, &args(dir.clone(), &["us-east-1"], None)).unwrap_err();
+        assert!(unknown.to_string().contains("westeurope") && unknown.exit_code() == 2);
+        let lost = home.path().join("no-such-file");
+        assert!(init(&House, Output::Programs, &args(dir.clone(), &["eastus"], Some(lost))).is_err());
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn a_host_covers_its_buckets() {
+        let given = ["s3.example.org", "10.0.0.1", "*.blobs.example.org"].map(str::to_owned);
+        assert_eq!(hosts(&given)[3..], ["*.s3.example.org"]);
+    }
+}

@@ -1,0 +1,120 @@
+//! The command line: parse, call the admin API, print. `dev` and `init` prepare a directory; `dev` and `serve` then
+//! hand over to the server.
+//!
+//! Called by `main`. Promises one exit code for each kind of failure, results on standard output, notes and progress on
+//! standard error and only to a terminal, and that no secret is ever an argument or an environment variable. Must not
+//! know how the server is built: it asks its [`Wiring`].
+
+pub mod args;
+mod authority;
+mod client;
+pub mod dev;
+pub mod failure;
+mod files;
+pub mod init;
+mod passphrase;
+mod print;
+mod records;
+mod tenants;
+mod work;
+
+use crate::admin::wire;
+use crate::model::atlas::GEOS;
+use args::{Certificate, Cli, Command, Common, DevClock, DevCommand, Region};
+use clap::Parser;
+use client::{Address, Client};
+use failure::Failure;
+use print::Output;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What the command line asks of the house: to serve, and to verify. Answered by `main`.
+pub trait Wiring {
+    /// Makes the keyrings that a new directory's configuration names. Called once for each, before it ever serves.
+    fn found(&self, config: &Path, secret: init::Secret) -> Result<(), String>;
+
+    /// Serves by this configuration until told to stop.
+    fn serve(&self, config: &Path) -> Result<(), String>;
+
+    /// Serves a directory that [`dev::prepare`] made; calls `ready` once both listeners accept and the demo tenant,
+    /// its bucket and a login stand.
+    fn serve_dev(&self, prepared: &dev::Prepared, ready: dev::OnReady) -> Result<(), String>;
+
+    /// Verifies a certificate by the log's public key; the error says what is wrong with it.
+    fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String>;
+}
+
+/// Runs the command that the process was started with.
+pub fn run(wiring: &dyn Wiring) -> ExitCode {
+    let cli = Cli::parse();
+    let output = if cli.common.json { Output::Programs } else { Output::People };
+    match command(wiring, output, cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("geoseal: {failure}");
+            if output == Output::Programs && !matches!(failure, Failure::Unfit(_)) {
+                // The failure itself is reported by the exit code even where standard output is gone.
+                let _ = output.result(&failure.problem(), |_| String::new());
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn command(wiring: &dyn Wiring, output: Output, cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Dev(args) => match args.command.clone() {
+            None => dev::serve(wiring, output, &args),
+            Some(DevCommand::Clock(DevClock::Advance { by, dry_run })) => {
+                let client = Client::new(&dev::address(&args, &cli.common)?)?;
+                wait(records::advance(&client, output, by, dry_run))
+            }
+        },
+        Command::Init(args) => init::init(wiring, output, &args),
+        Command::Serve(args) => wiring.serve(&args.config).map_err(Failure::Failed),
+        Command::Certificate(command) => {
+            let connect = || Client::new(&Address::of(&cli.common)?);
+            wait(certificate(wiring, output, command, connect))
+        }
+        Command::Region(Region::List) if cli.common.admin_url.is_none() => {
+            print::note("No server was asked (GEOSEAL_ADMIN_URL is not set): this is the whole atlas.");
+            records::regions(output, &wire::Regions::of_atlas(GEOS, |_| None))
+        }
+        remote => wait(ask(output, &cli.common, remote)),
+    }
+}
+
+async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Failure> {
+    let client = &Client::new(&Address::of(common)?)?;
+    match command {
+        Command::Region(Region::List) => records::regions(output, &client.get(&["regions"], &[]).await?),
+        Command::Tenant(command) => tenants::tenant(client, output, command).await,
+        Command::Credential(command) => tenants::credential(client, output, command).await,
+        Command::Key(command) => work::key(client, output, command).await,
+        Command::Sweep(command) => work::sweep(client, output, command).await,
+        Command::Audit(command) => records::audit(client, output, command).await,
+        Command::Clock(command) => records::clock(client, output, command).await,
+        Command::Dev(_) | Command::Init(_) | Command::Serve(_) | Command::Certificate(_) => {
+            unreachable!("`command` takes these itself")
+        }
+    }
+}
+
+async fn certificate(
+    wiring: &dyn Wiring,
+    output: Output,
+    command: Certificate,
+    connect: impl FnOnce() -> Result<Client, Failure>,
+) -> Result<(), Failure> {
+    match command {
+        Certificate::Get { tenant } => records::certificate(&connect()?, &tenant).await,
+        Certificate::Verify { file, log_key } => {
+            records::verify_certificate(wiring, output, &file, log_key, connect).await
+        }
+    }
+}
+
+fn wait(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| Failure::Failed(format!("no threads: {e}")))?.block_on(work)
+}

@@ -1,0 +1,186 @@
+//! `geoseal region`, `audit`, `certificate` and `clock`: what only looks.
+
+use super::Wiring;
+use super::args::{Audit, Clock};
+use super::client::{Client, How};
+use super::failure::Failure;
+use super::files::failed;
+use super::print::{Output, record, table};
+use super::tenants::show;
+use crate::admin::wire;
+use serde_json::Value;
+use std::io::Read;
+use std::path::Path;
+
+/// Longest certificate that is read, in bytes.
+const CERTIFICATE_BYTES_MAX: u64 = 16 << 20;
+
+/// The atlas, with what the server serves where one is asked.
+pub(super) fn regions(output: Output, regions: &wire::Regions) -> Result<(), Failure> {
+    output.result(regions, |all| {
+        let rows = all.geos.iter().flat_map(|geo| {
+            geo.regions.iter().map(|r| {
+                let served = r.served.map_or("", |served| if served { "yes" } else { "no" });
+                let label = geo.label.clone().unwrap_or_default();
+                [geo.id.clone(), r.id.clone(), r.location.clone(), label, served.into()]
+            })
+        });
+        table(["geo", "region", "location", "label", "served"], rows)
+    })
+}
+
+/// Runs one command.
+pub(super) async fn audit(client: &Client, output: Output, command: Audit) -> Result<(), Failure> {
+    match command {
+        Audit::Tail { geo, after, limit } => {
+            let mut query = vec![("limit", limit.to_string())];
+            query.extend(geo.map(|geo| ("geo", geo)));
+            query.extend(after.map(|after| ("after", after.to_string())));
+            let page: wire::AuditPage = client.get(&["audit"], &query).await?;
+            output.result(&page, |page| {
+                table(["geo", "index", "at", "event", "actor", "tenant", "detail"], page.entries.iter().map(entry))
+            })
+        }
+        Audit::Verify { geo } => verify(client, output, geo).await,
+        Audit::LogKey { geo } => {
+            let key: wire::LogKey = client.get(&["audit", "log-key", &geo], &[]).await?;
+            output.result(&key, |key| key.public.clone())
+        }
+    }
+}
+
+fn entry(e: &wire::AuditEntry) -> [String; 7] {
+    let detail: Vec<_> = e.detail.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let tenant = e.tenant.map_or(String::new(), |t| t.to_string());
+    [e.geo.clone(), e.index.to_string(), e.at.0.to_string(), e.event.clone(), e.actor.clone(), tenant, detail.join(" ")]
+}
+
+async fn verify(client: &Client, output: Output, geo: Option<String>) -> Result<(), Failure> {
+    let query: Vec<_> = geo.map(|geo| ("geo", geo)).into_iter().collect();
+    let verdicts: wire::AuditVerdicts = client.get(&["audit", "verify"], &query).await?;
+    let line = |v: &wire::AuditVerdict| match (v.intact, v.first_bad) {
+        (true, _) => format!("{}: intact, {} entries, head {}", v.geo, v.entries, v.head.as_deref().unwrap_or("-")),
+        (false, Some(index)) => {
+            format!(
+                "{}: BROKEN at entry {index}: {}",
+                v.geo,
+                v.reason.as_deref().unwrap_or("it does not fit the chain")
+            )
+        }
+        (false, None) => {
+            format!("{}: BROKEN: {}", v.geo, v.reason.as_deref().unwrap_or("it does not end where it should"))
+        }
+    };
+    output.result(&verdicts, |all| all.logs.iter().map(line).collect::<Vec<_>>().join("\n"))?;
+    match verdicts.logs.iter().find(|v| !v.intact) {
+        None => Ok(()),
+        Some(bad) => Err(Failure::Unfit(format!("the audit log of {} was altered", bad.geo))),
+    }
+}
+
+/// `certificate get`: the document as it was signed, in either output.
+pub(super) async fn certificate(client: &Client, tenant: &str) -> Result<(), Failure> {
+    let certificate: Value = client.get(&["tenants", tenant, "certificate"], &[]).await?;
+    Output::Programs.result(&certificate, |_| String::new())
+}
+
+/// `certificate verify`: offline when the log key is given.
+pub(super) async fn verify_certificate(
+    wiring: &dyn Wiring,
+    output: Output,
+    file: &Path,
+    log_key: Option<String>,
+    connect: impl FnOnce() -> Result<Client, Failure>,
+) -> Result<(), Failure> {
+    let text = read(file)?;
+    let document: Value = serde_json::from_slice(&text)
+        .map_err(|_| Failure::Failed(format!("{} is not a certificate", file.display())))?;
+    let (public, from) = match log_key {
+        Some(given) => (public(&given)?, "given".to_owned()),
+        None => {
+            let geo = document.get("geo").and_then(Value::as_str);
+            let geo = geo.ok_or_else(|| Failure::Failed("the certificate names no geo".into()))?;
+            let client = connect()?;
+            let key: wire::LogKey = client.get(&["audit", "log-key", geo], &[]).await?;
+            (public(&key.public)?, format!("taken from {}", client.address()))
+        }
+    };
+    let verdict = wiring.verify_certificate(&text, &public);
+    let valid = verdict.is_ok();
+    let reason = verdict.err();
+    let shown = serde_json::json!({
+        "valid": valid, "reason": reason, "log_key": hex::encode(public), "log_key_from": from,
+    });
+    output.result(&shown, |_| match &reason {
+        None => format!("valid; log key {from}"),
+        Some(reason) => format!("NOT VALID: {reason}; log key {from}"),
+    })?;
+    if valid { Ok(()) } else { Err(Failure::Unfit("the certificate is not valid".into())) }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let mut text = vec![];
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(CERTIFICATE_BYTES_MAX).read_to_end(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|f| f.take(CERTIFICATE_BYTES_MAX).read_to_end(&mut text))
+    };
+    read.map_err(|e| failed(file, &e))?;
+    Ok(text)
+}
+
+/// A public key in hexadecimal, or the file that holds one, bare or as `audit log-key --json` prints it.
+fn public(given: &str) -> Result<[u8; 32], Failure> {
+    let mut bytes = [0; 32];
+    if hex::decode_to_slice(given.trim(), &mut bytes).is_ok() {
+        return Ok(bytes);
+    }
+    let text = std::fs::read_to_string(given).map_err(|e| failed(Path::new(given), &e))?;
+    let inside = serde_json::from_str::<wire::LogKey>(&text).map_or(text, |key| key.public);
+    hex::decode_to_slice(inside.trim(), &mut bytes)
+        .map_err(|_| Failure::Usage("a log key is 64 hexadecimal digits, or a file that holds them".into()))?;
+    Ok(bytes)
+}
+
+/// Runs one command.
+pub(super) async fn clock(client: &Client, output: Output, command: Clock) -> Result<(), Failure> {
+    let Clock::Show = command;
+    output.result(&client.get::<wire::Clock>(&["clock"], &[]).await?, clock_shown)
+}
+
+/// `dev clock advance`.
+pub(super) async fn advance(client: &Client, output: Output, seconds: u64, dry_run: bool) -> Result<(), Failure> {
+    let how = How { dry_run, revision: None };
+    show(output, client.post(&["clock", "advance"], &wire::Advance { seconds }, how).await?, clock_shown)
+}
+
+fn clock_shown(c: &wire::Clock) -> String {
+    record(&[
+        ("proven", Some(c.proven.0.to_string())),
+        ("plausible", Some(c.plausible.0.to_string())),
+        ("wall", Some(c.wall.0.to_string())),
+        ("kind", Some(if c.simulated { "simulated" } else { "real" }.into())),
+        ("suspect", c.suspect.then(|| "the machine's clock jumped; deadlines did not move".into())),
+        ("pending", (c.pending_s > 0).then(|| format!("{} s of off-time do not count yet", c.pending_s))),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_key_is_taken_bare_from_a_file_or_from_json() {
+        let digits = "ab".repeat(32);
+        let dir = tempfile::tempdir().unwrap();
+        let (bare, json) = (dir.path().join("bare"), dir.path().join("json"));
+        std::fs::write(&bare, format!("{digits}\n")).unwrap();
+        let key = wire::LogKey { geo: "europe".into(), algorithm: "ed25519".into(), public: digits.clone() };
+        std::fs::write(&json, serde_json::to_string_pretty(&key).unwrap()).unwrap();
+        for given in [digits.as_str(), bare.to_str().unwrap(), json.to_str().unwrap()] {
+            assert_eq!(public(given).unwrap(), [0xab; 32]);
+        }
+        std::fs::write(&bare, "ab").unwrap();
+        assert!(matches!(public(bare.to_str().unwrap()), Err(Failure::Usage(_))));
+    }
+}

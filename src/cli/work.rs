@@ -1,0 +1,137 @@
+//! `geoseal key …` and `geoseal sweep …`: long work, followed with a progress bar to its end.
+
+use super::args::{Key, Long, Rotate, Sweep};
+use super::client::{Client, How, Reply};
+use super::failure::Failure;
+use super::print::{Output, note, progress, record, table};
+use super::tenants::show;
+use crate::admin::wire::{
+    KeyStatus, KeyVersion, Nothing, Operation, OperationResult, OperationState, Rotation, SweepReport, SweepStatus,
+};
+use std::time::Duration;
+
+/// First pause between two looks at running work; it grows.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Longest pause between two looks.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(1);
+
+/// Runs one command.
+pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result<(), Failure> {
+    match command {
+        Key::Status { geo, tenant } => {
+            let query: Vec<_> =
+                [("geo", geo), ("tenant", tenant)].into_iter().filter_map(|(n, v)| Some((n, v?))).collect();
+            let status: KeyStatus = client.get(&["keys"], &query).await?;
+            output.result(&status, versions)
+        }
+        Key::Rotate(Rotate::Master { geo, long }) => {
+            work(client, output, &["keys", "master", &geo, "rotate"], long).await
+        }
+        Key::Rotate(Rotate::Tenant { tenant, long }) => {
+            work(client, output, &["keys", "tenant", &tenant, "rotate"], long).await
+        }
+    }
+}
+
+/// Runs one command.
+pub(super) async fn sweep(client: &Client, output: Output, command: Sweep) -> Result<(), Failure> {
+    match command {
+        Sweep::Run { long } => work(client, output, &["sweep", "run"], long).await,
+        Sweep::Status => {
+            let status: SweepStatus = client.get(&["sweep"], &[]).await?;
+            output.result(&status, |s| {
+                record(&[
+                    ("interval", Some(format!("{} s", s.interval_s))),
+                    ("last began", s.last_started_at.map(|t| t.0.to_string())),
+                    ("last ended", s.last_finished_at.map(|t| t.0.to_string())),
+                    ("next", s.next_at.map(|t| t.0.to_string())),
+                    ("due now", Some(s.due.to_string())),
+                    ("late", Some(format!("{} s", s.late_s))),
+                    ("last did", s.last.as_ref().map(swept)),
+                ])
+            })
+        }
+    }
+}
+
+/// Starts long work and, unless told otherwise, stays until it ends.
+async fn work(client: &Client, output: Output, path: &[&str], long: Long) -> Result<(), Failure> {
+    let how = How { dry_run: long.dry_run, revision: None };
+    let started: Operation = match client.post(path, &Nothing {}, how).await? {
+        Reply::Done(operation) => operation,
+        planned @ Reply::Planned(_) => return show(output, planned, |_: &Operation| String::new()),
+    };
+    if long.no_wait {
+        return output.result(&started, |o| format!("{} {} started", o.kind, o.id));
+    }
+    let ended = follow(client, started).await?;
+    if let Some(problem) = ended.problem {
+        return Err(Failure::Refused(Box::new(problem)));
+    }
+    output.result(&ended, |o| o.result.as_ref().map_or_else(String::new, outcome))
+}
+
+async fn follow(client: &Client, mut operation: Operation) -> Result<Operation, Failure> {
+    let bar = progress(&operation.kind);
+    let mut pause = LOOK_EVERY;
+    while operation.state == OperationState::Running {
+        bar.set_length(operation.total);
+        bar.set_position(operation.done);
+        bar.set_message(operation.phase.clone());
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_EVERY_MAX);
+        operation = match client.get(&["operations", &operation.id], &[]).await {
+            Ok(now) => now,
+            Err(failure) => {
+                bar.abandon();
+                note("The server went away. What it began it takes up again; the same command follows it.");
+                return Err(failure);
+            }
+        };
+    }
+    bar.finish_and_clear();
+    Ok(operation)
+}
+
+fn outcome(result: &OperationResult) -> String {
+    match result {
+        OperationResult::Rotation(r) => rotated(r),
+        OperationResult::Sweep(s) => swept(s),
+    }
+}
+
+fn rotated(r: &Rotation) -> String {
+    let Rotation { from, to, rewrapped, scanned, remaining } = r;
+    format!("{to} current; {from} decrypt-only; {rewrapped} rewrapped; scan of {scanned}: {remaining} under {from}")
+}
+
+fn swept(s: &SweepReport) -> String {
+    let counts = [
+        (s.tenants_purged, "tenants purged"),
+        (s.tenants_held, "tenants held"),
+        (s.objects_removed, "objects removed"),
+        (s.uploads_aborted, "uploads given up"),
+        (s.orphans_removed, "orphans removed"),
+    ];
+    let done: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let mut text = if done.is_empty() { "nothing was due".to_owned() } else { done.join(", ") };
+    text.extend(s.skipped.iter().map(|what| format!("\nnot done: {what}")));
+    text
+}
+
+fn versions(status: &KeyStatus) -> String {
+    let row = |of: &str, v: &KeyVersion| {
+        [of.to_owned(), v.id.clone(), v.state.clone(), v.records.map_or(String::new(), |n| n.to_string())]
+    };
+    let mut rows = vec![];
+    for geo in &status.geos {
+        rows.extend(geo.master.iter().map(|v| row(&format!("{} ({})", geo.geo, geo.provider), v)));
+        for tenant in &geo.tenants {
+            let of = tenant.name.clone().unwrap_or_else(|| tenant.tenant.to_string());
+            rows.extend(tenant.versions.iter().map(|v| row(&of, v)));
+        }
+    }
+    let under_way = status.geos.iter().filter_map(|g| g.rotation.as_ref());
+    let under_way = under_way.map(|o| format!("\n{} under way: {} {} of {}", o.kind, o.phase, o.done, o.total));
+    table(["of", "version", "state", "records"], rows) + &under_way.collect::<String>()
+}
