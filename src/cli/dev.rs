@@ -76,8 +76,7 @@ struct Marker {
 pub(super) fn serve(wiring: &dyn Wiring, output: Output, args: &Dev) -> Result<(), Failure> {
     let prepared = prepare(args)?;
     if prepared.fresh {
-        let secret = Secret::KeyFile(prepared.dir.join(init::KEY_FILE));
-        wiring.found(&prepared.config, secret).map_err(Failure::Failed)?;
+        wiring.found(&prepared.config).map_err(Failure::Failed)?;
         replace(&prepared.dir.join(FOUNDED), b"", Readers::Everybody)?;
     }
     let story = Story::of(&prepared, output);
@@ -90,7 +89,9 @@ pub fn prepare(args: &Dev) -> Result<Prepared, Failure> {
     let now = SystemSource::new().sample().wall;
     let (dir, simulated_clock) = mark(args)?;
     let layout = layout(&dir);
-    Certificates::under(&dir).ensure(&layout.hosts, now)?;
+    // Most clients refuse a wildcard right under the top, so the demo bucket's own name stands there too.
+    let names = [init::with_buckets(&layout.hosts), vec![format!("{BUCKET}.localhost")]].concat();
+    Certificates::under(&dir).ensure(&names, now)?;
     layout.write_token()?;
     let fresh = !dir.join(FOUNDED).exists();
     if fresh {
@@ -131,17 +132,13 @@ fn mark(args: &Dev) -> Result<(PathBuf, bool), Failure> {
 }
 
 fn layout(dir: &Path) -> Layout {
-    let bucket = format!("{BUCKET}.localhost");
-    // Some clients refuse a wildcard right under the top, so the demo bucket's own name stands there too.
-    let hosts = ["localhost", "*.localhost", &bucket, "127.0.0.1", "::1"].map(str::to_owned).to_vec();
     Layout {
         dir: dir.to_owned(),
         regions: vec![REGION.into(), "northeurope".into()],
-        hosts,
+        hosts: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
         listen: "127.0.0.1:9000".parse().expect("an address"),
         admin: "127.0.0.1:9001".parse().expect("an address"),
-        passphrase_file: None,
-        key_file: true,
+        secret: Secret::KeyFile(dir.join(init::KEY_FILE)),
     }
 }
 

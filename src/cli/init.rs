@@ -7,23 +7,27 @@ use super::failure::Failure;
 use super::files::{Readers, failed, make_dir, read_if_there, write_new};
 use super::print::Output;
 use super::{Wiring, passphrase};
+use crate::config::{Config, ConfigError, Keyring};
 use crate::model::atlas::{GEOS, Region};
 use crate::model::clock::{Source, SystemSource};
 use ring::rand::{SecureRandom, SystemRandom};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// Where the admin token lies in a prepared directory.
-pub const TOKEN_FILE: &str = "secrets/admin-token";
+pub(super) const TOKEN_FILE: &str = "secrets/admin-token";
 /// Where the keyring's key file lies in a directory that `dev` made.
-pub const KEY_FILE: &str = "secrets/keyring.key";
+pub(super) const KEY_FILE: &str = "secrets/keyring.key";
+
+/// Where a passphrase that was typed is kept.
+const PASSPHRASE_FILE: &str = "secrets/passphrase";
 
 /// What seals the keyrings.
-pub enum Secret {
-    /// A passphrase, at least 12 characters.
-    Passphrase(Zeroizing<String>),
-    /// A file of 32 random bytes.
+pub(super) enum Secret {
+    /// A passphrase.
+    Passphrase(PathBuf),
+    /// 32 random bytes.
     KeyFile(PathBuf),
 }
 
@@ -34,8 +38,7 @@ pub(super) struct Layout {
     pub(super) hosts: Vec<String>,
     pub(super) listen: SocketAddr,
     pub(super) admin: SocketAddr,
-    pub(super) passphrase_file: Option<PathBuf>,
-    pub(super) key_file: bool,
+    pub(super) secret: Secret,
 }
 
 impl Layout {
@@ -57,41 +60,46 @@ impl Layout {
     /// The configuration, with a word on every field.
     pub(super) fn toml(&self) -> String {
         let text = |value: &Path| toml::Value::String(value.display().to_string()).to_string();
-        let list = |all: &[String]| toml::Value::from(all.to_vec()).to_string();
         let certificates = Certificates::under(&self.dir);
-        let secret = match (&self.passphrase_file, self.key_file) {
-            (_, true) => format!("key_file = {}", text(&self.dir.join(KEY_FILE))),
-            (Some(file), false) => format!("passphrase_file = {}", text(file)),
-            (None, false) => {
-                "# passphrase_file = \"…\"  # without it the passphrase is asked for on the terminal".into()
-            }
+        let secret = match &self.secret {
+            Secret::Passphrase(file) => format!("passphrase_file = {}", text(file)),
+            Secret::KeyFile(file) => format!("key_file = {}", text(file)),
         };
+        let regions: String =
+            self.regions.iter().map(|id| format!("\n[[regions]]\nid = \"{id}\"\nblobs = \"local\"\n")).collect();
+        let is_name = |host: &&String| host.parse::<IpAddr>().is_err() && !host.starts_with("*.");
+        let domains: Vec<_> = self.hosts.iter().filter(is_name).cloned().collect();
         format!(
-            "# Where everything is kept: a folder for each geo (keys, directory, audit log) and each region (index, blobs).
-data = {data}
-# The regions served here. A region that ever held data stays in its geo.
-regions = {regions}
+            "# geoseal's settings; docs/operations.md describes every field.
 
+# Where everything local lies: keys, directory and log of each geo, index and blobs of each region.
+data_dir = {data}
+{regions}
+# What the master keys are sealed with. Without it nothing can be read again.
+[keyring]
+{secret}
+
+# Where S3 clients connect.
 [s3]
 listen = \"{listen}\"
 certificate = {certificate}
-key = {key}
+private_key = {key}
+# BUCKET.NAME is virtual-hosted style under these names.
+domains = {domains}
 
+# Where administrators connect.
 [admin]
 listen = \"{admin}\"
 certificate = {certificate}
-key = {key}
+private_key = {key}
 token_file = {token}
-
-[keyring]
-{secret}
 ",
             data = text(&self.dir.join("data")),
-            regions = list(&self.regions),
             listen = self.listen,
             admin = self.admin,
             certificate = text(&certificates.certificate),
             key = text(&certificates.key),
+            domains = toml::Value::from(domains),
             token = text(&self.dir.join(TOKEN_FILE)),
         )
     }
@@ -114,23 +122,33 @@ pub(super) fn must_be_empty(dir: &Path) -> Result<(), Failure> {
 
 pub(super) fn init(wiring: &dyn Wiring, output: Output, args: &Init) -> Result<(), Failure> {
     let regions = regions(&args.regions)?;
-    let passphrase = passphrase::obtain(args.passphrase_file.as_deref())?;
-    let passphrase_file = args.passphrase_file.as_deref().map(|f| f.canonicalize().map_err(|e| failed(f, &e)));
-    make_dir(&args.dir)?;
-    must_be_empty(&args.dir)?;
+    let dir = std::path::absolute(&args.dir).map_err(|e| failed(&args.dir, &e))?;
+    let (secret, typed) = match &args.passphrase_file {
+        Some(file) => (file.canonicalize().map_err(|e| failed(file, &e))?, None),
+        None => (dir.join(PASSPHRASE_FILE), Some(passphrase::typed()?)),
+    };
     let layout = Layout {
-        dir: args.dir.canonicalize().map_err(|e| failed(&args.dir, &e))?,
+        dir,
         regions: regions.iter().map(|r| r.id.to_owned()).collect(),
-        hosts: hosts(&args.hosts),
+        hosts: args.hosts.clone(),
         listen: args.listen,
         admin: args.admin,
-        passphrase_file: passphrase_file.transpose()?,
-        key_file: false,
+        secret: Secret::Passphrase(secret),
     };
-    Certificates::under(&layout.dir).ensure(&layout.hosts, SystemSource::new().sample().wall)?;
+    let config = Config::parse(&layout.toml(), &layout.dir).map_err(refused)?;
+    if let (None, Keyring::Passphrase(file)) = (&typed, &config.keyring) {
+        file.read().map_err(refused)?;
+    }
+    make_dir(&layout.dir)?;
+    must_be_empty(&layout.dir)?;
+    Certificates::under(&layout.dir).ensure(&with_buckets(&layout.hosts), SystemSource::new().sample().wall)?;
     layout.write_token()?;
+    if let Some(typed) = typed {
+        layout.write_secret(PASSPHRASE_FILE, typed.as_bytes())?;
+    }
     write_new(&layout.config(), layout.toml().as_bytes(), Readers::Everybody)?;
-    wiring.found(&layout.config(), Secret::Passphrase(passphrase)).map_err(Failure::Failed)?;
+    Config::load(&layout.config()).map_err(refused)?;
+    wiring.found(&layout.config()).map_err(Failure::Failed)?;
     let shown = serde_json::json!({
         "config": layout.config(),
         "ca": Certificates::under(&layout.dir).ca,
@@ -140,6 +158,10 @@ pub(super) fn init(wiring: &dyn Wiring, output: Output, args: &Init) -> Result<(
     output.result(&shown, |_| next_steps(&layout))
 }
 
+fn refused(error: ConfigError) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
 fn regions(ids: &[String]) -> Result<Vec<&'static Region>, Failure> {
     let valid: Vec<_> = GEOS.iter().flat_map(|g| g.regions).map(|r| r.id).collect();
     let unknown = |id: &str| Failure::Usage(format!("{id}: no such region\nvalid: {}", valid.join(", ")));
@@ -147,8 +169,8 @@ fn regions(ids: &[String]) -> Result<Vec<&'static Region>, Failure> {
 }
 
 /// Each name, and the buckets under it; addresses as they are.
-fn hosts(given: &[String]) -> Vec<String> {
-    let buckets = given.iter().filter(|h| h.parse::<std::net::IpAddr>().is_err() && !h.starts_with("*."));
+pub(super) fn with_buckets(given: &[String]) -> Vec<String> {
+    let buckets = given.iter().filter(|h| h.parse::<IpAddr>().is_err() && !h.starts_with("*."));
     let buckets: Vec<_> = buckets.map(|h| format!("*.{h}")).collect();
     given.iter().cloned().chain(buckets).collect()
 }
@@ -195,7 +217,7 @@ mod tests {
     struct House;
 
     impl Wiring for House {
-        fn found(&self, config: &Path, _: Secret) -> Result<(), String> {
+        fn found(&self, config: &Path) -> Result<(), String> {
             if config.is_file() { Ok(()) } else { Err("no configuration".into()) }
         }
 
@@ -222,7 +244,7 @@ mod tests {
     fn it_makes_a_directory_once_and_refuses_to_overwrite() {
         let home = tempfile::tempdir().unwrap();
         let passphrase = home.path().join("p");
-        std::fs::write(&passphrase, "correct horse battery\n").unwrap();
+        write_new(&passphrase, b"correct horse battery\n", Readers::Owner).unwrap();
         let args = args(home.path().join("d"), &["westeurope", "japaneast"], Some(passphrase));
         init(&House, Output::Programs, &args).unwrap();
         let token = std::fs::read(args.dir.join(TOKEN_FILE)).unwrap();
@@ -241,12 +263,20 @@ mod tests {
         assert!(unknown.to_string().contains("westeurope") && unknown.exit_code() == 2);
         let lost = home.path().join("no-such-file");
         assert!(init(&House, Output::Programs, &args(dir.clone(), &["eastus"], Some(lost))).is_err());
+        let plain = home.path().join("plain");
+        for (passphrase, readers) in
+            [("aaaaaaaaaaaaaaaaaaaaaaaaa", Readers::Owner), ("correct horse battery", Readers::Everybody)]
+        {
+            super::super::files::replace(&plain, passphrase.as_bytes(), readers).unwrap();
+            let refused = init(&House, Output::Programs, &args(dir.clone(), &["eastus"], Some(plain.clone())));
+            assert!(matches!(refused, Err(Failure::Usage(_))), "{passphrase}");
+        }
         assert!(!dir.exists());
     }
 
     #[test]
     fn a_host_covers_its_buckets() {
         let given = ["s3.example.org", "10.0.0.1", "*.blobs.example.org"].map(str::to_owned);
-        assert_eq!(hosts(&given)[3..], ["*.s3.example.org"]);
+        assert_eq!(with_buckets(&given)[3..], ["*.s3.example.org"]);
     }
 }

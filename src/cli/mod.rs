@@ -30,8 +30,9 @@ use std::process::ExitCode;
 
 /// What the command line asks of the house: to serve, and to verify. Answered by `main`.
 pub trait Wiring {
-    /// Makes the keyrings that a new directory's configuration names. Called once for each, before it ever serves.
-    fn found(&self, config: &Path, secret: init::Secret) -> Result<(), String>;
+    /// Makes the keyrings of the geos that a new directory's configuration names, before it ever serves. Called again
+    /// where a first attempt was cut short: a keyring that is there and opens is left as it is.
+    fn found(&self, config: &Path) -> Result<(), String>;
 
     /// Serves by this configuration until told to stop.
     fn serve(&self, config: &Path) -> Result<(), String>;
