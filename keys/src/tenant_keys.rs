@@ -405,6 +405,11 @@ impl TenantKeys {
         SubjectKey { name, secret, tenant: self.tenant, geo: self.geo, lease: self.lease.clone() }
     }
 
+    /// Whether a live tenant root, and not a subject key, is the parent.
+    pub(crate) fn wrapped_by_a_root(&self, record: &Unverified) -> bool {
+        self.trk.iter().any(|trk| trk.name == record.parent)
+    }
+
     fn trk_of(&self, record: &[u8]) -> Result<&LiveTrk, OpenError> {
         let parent = Unverified::parse(record)?.parent;
         self.trk.iter().find(|trk| trk.name == parent).ok_or(OpenClass::Parent.into())
