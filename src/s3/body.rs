@@ -193,12 +193,13 @@ pub(super) async fn download(length: u64, mut body: Download) -> Result<Streamin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::request::RequestId;
     use http_body_util::BodyExt;
 
     async fn run(rule: BodyRule, expected: Expected, pieces: &[&[u8]]) -> Result<Vec<u8>, Refusal> {
         let pieces: Vec<_> =
             pieces.iter().map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece))).collect();
-        let trace = Trace::new();
+        let trace = Trace::new(RequestId::next());
         let body = Body::from(s3s::stream::DynByteStream::from(StreamingBlob::wrap(futures::stream::iter(pieces))));
         match BodyExt::collect(inspect(body, rule, expected, &trace)).await {
             Ok(all) => Ok(all.to_bytes().to_vec()),

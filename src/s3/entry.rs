@@ -6,7 +6,7 @@
 
 use super::Face;
 use super::error;
-use super::guard::{Guard, Observer, Scope};
+use super::guard::{Guard, Scope};
 use super::hosts::Hosts;
 use super::objects::Objects;
 use super::precheck::{PRESIGNED_S_MAX, Rules};
@@ -16,6 +16,7 @@ use crate::gate::{self, Gate, Need};
 use crate::model::atlas::Region;
 use crate::model::limits::{SEGMENT_BYTES_MAX, XML_BYTES_MAX};
 use crate::model::names::AccessId;
+use crate::model::request::Operation;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use s3s::access::{S3Access, S3AccessContext};
@@ -31,8 +32,6 @@ pub struct Settings {
     pub regions: Vec<&'static Region>,
     /// The domains of virtual-hosted-style addressing; may be empty.
     pub domains: Vec<String>,
-    /// Is told of every answer.
-    pub observer: Observer,
 }
 
 /// The whole S3 face as one hyper service.
@@ -44,7 +43,7 @@ pub fn service(gate: Gate, objects: Arc<dyn Objects>, settings: Settings) -> Gua
     builder.set_auth(Secrets::new(gate.clone()));
     builder.set_access(Access { gate });
     builder.set_host(hosts.clone());
-    Guard::new(Rules { hosts, regions: settings.regions }, builder.build(), settings.observer)
+    Guard::new(Rules { hosts, regions: settings.regions }, builder.build())
 }
 
 /// Signed chunks are held whole until their signature is known: this much memory for one upload.
@@ -117,7 +116,9 @@ struct Access {
 impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let denied = || s3_error!(AccessDenied, "Access Denied");
-        let operation = BUILT.iter().copied().find(|name| *name == cx.s3_op().name());
+        let operation = cx.s3_op().name();
+        let built = BUILT.contains(&operation);
+        let operation = Operation::named(operation);
         let id = cx.credentials().and_then(|credentials| AccessId::parse(&credentials.access_key).ok());
         let id = id.ok_or_else(denied)?;
         let (trace, scope) = {
@@ -126,14 +127,14 @@ impl S3Access for Access {
             // Both are put there by the guard: a request that came round it is nobody's.
             (trace.ok_or_else(denied)?, scope.ok_or_else(denied)?)
         };
-        operation.into_iter().for_each(|operation| trace.set_operation(operation));
+        trace.set_operation(operation);
         let login = self.gate.login(&id).await.map_err(|refusal| error::gate(&refusal, Need::Read))?;
         trace.set_tenant(login.tenant);
         if !login.geo.regions.contains(scope.0) {
             trace.refuse(login.geo.regions.first().map_or(GEO, Refusal::wrong_region));
             return Err(denied());
         }
-        operation.map(drop).ok_or_else(|| s3_error!(NotImplemented, "This operation is not implemented."))
+        if built { Ok(()) } else { Err(s3_error!(NotImplemented, "This operation is not implemented.")) }
     }
 }
 

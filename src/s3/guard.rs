@@ -1,8 +1,8 @@
-//! The outermost service of the S3 listener: gives each request an id, lets the pre-check look at its head, puts the
-//! inspection around its body, hands it to `s3s`, finishes the answer, and reports it.
+//! The outer service of the S3 face: lets the pre-check look at a request's head, puts the inspection around its body,
+//! hands it to `s3s`, and finishes the answer.
 //!
-//! Called by `edge`. Promises that every answer carries `x-amz-request-id`, every error body a `RequestId`, and that
-//! the report holds ids and enums only.
+//! Called by `edge`, through `telemetry`, which gave the request its id. Promises that every answer carries
+//! `x-amz-request-id`, every error body a `RequestId`, and a note of what it was for telemetry.
 
 use super::body::inspect;
 use super::convert;
@@ -10,7 +10,7 @@ use super::precheck::{self, BodyRule, Passed, Rules};
 use super::refusal::Refusal;
 use super::trace::Trace;
 use crate::model::atlas::Region;
-use crate::model::ids::TenantId;
+use crate::model::request::RequestId;
 use crate::store::types::Expected;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -20,28 +20,10 @@ use s3s::service::S3Service;
 use s3s::{Body, HttpRequest, HttpResponse};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// The region that the signature of a request names, as a request extension.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope(pub &'static Region);
-
-/// What is reported of a request, when its answer's head is ready.
-#[derive(Clone, Copy, Debug)]
-pub struct Answered {
-    /// As S3 calls it; `None` when refused before it was known.
-    pub operation: Option<&'static str>,
-    /// The answer's status.
-    pub status: StatusCode,
-    /// From the request's head to the answer's head.
-    pub took: Duration,
-    /// Whose request, when its signature was right.
-    pub tenant: Option<TenantId>,
-}
-
-/// Is told of every answer: metrics.
-pub type Observer = Arc<dyn Fn(&Answered) + Send + Sync>;
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
@@ -52,7 +34,6 @@ pub struct Guard {
 struct Inner {
     rules: Rules,
     service: S3Service,
-    observer: Observer,
 }
 
 impl std::fmt::Debug for Guard {
@@ -63,14 +44,14 @@ impl std::fmt::Debug for Guard {
 
 impl Guard {
     /// Puts itself in front of `service`.
-    pub fn new(rules: Rules, service: S3Service, observer: Observer) -> Self {
-        Self { inner: Arc::new(Inner { rules, service, observer }) }
+    pub fn new(rules: Rules, service: S3Service) -> Self {
+        Self { inner: Arc::new(Inner { rules, service }) }
     }
 
     /// Answers one request.
     pub async fn handle(&self, request: HttpRequest) -> HttpResponse {
-        let started = Instant::now();
-        let trace = Trace::new();
+        let id = request.extensions().get().copied().unwrap_or_else(RequestId::next);
+        let trace = Trace::new(id);
         let method = request.method().clone();
         let (parts, body) = request.into_parts();
         let mut response = match precheck::check(&self.inner.rules, &parts) {
@@ -84,7 +65,7 @@ impl Guard {
         if method == Method::HEAD {
             *response.body_mut() = Body::empty();
         }
-        self.report(&trace, response.status(), started.elapsed());
+        response.extensions_mut().insert(trace.note());
         response
     }
 
@@ -106,19 +87,6 @@ impl Guard {
             Err(_) => FAILED.response(&method, trace.id()),
         }
     }
-
-    fn report(&self, trace: &Trace, status: StatusCode, took: Duration) {
-        let answered = Answered { operation: trace.operation(), status, took, tenant: trace.tenant() };
-        (self.inner.observer)(&answered);
-        tracing::info!(
-            target: "geoseal::access",
-            request = trace.id().as_str(),
-            operation = answered.operation.unwrap_or("-"),
-            tenant = answered.tenant.map(tracing::field::display),
-            status = status.as_u16(),
-            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        );
-    }
 }
 
 const FAILED: Refusal = Refusal::new(
@@ -130,7 +98,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
 /// Puts the request id into head and, if it is an error's, body.
 fn finish(response: &mut HttpResponse, trace: &Trace) {
-    let id = HeaderValue::from_str(trace.id().as_str()).expect("hexadecimal digits are a header value");
+    let id = HeaderValue::from_str(&trace.id().to_string()).expect("hexadecimal digits are a header value");
     response.headers_mut().insert(REQUEST_ID, id);
     let xml = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
     if response.status().as_u16() < 300 || !xml {

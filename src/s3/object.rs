@@ -53,7 +53,7 @@ pub(super) fn incoming<I>(
     let length = content_length.and_then(|length| u64::try_from(length).ok());
     let length = length.ok_or_else(|| s3_error!(MissingContentLength))?;
     let expected = convert::expected(&request.headers, trailers)?;
-    let trace = request.extensions.get().cloned().unwrap_or_default();
+    let trace = request.extensions.get().cloned().ok_or_else(|| s3_error!(AccessDenied))?;
     Ok(Incoming { body: body::upload(stream, trace), length, expected })
 }
 

@@ -3,8 +3,8 @@
 //! Used by the pre-check (before `s3s` sees the request), by body inspection and by the few answers that need an
 //! element which `s3s` cannot write. Promises that the message is a constant: nothing of the request is repeated.
 
-use super::trace::RequestId;
 use crate::model::atlas::Region;
+use crate::model::request::RequestId;
 use http::{HeaderValue, Method, StatusCode};
 use s3s::{Body, HttpResponse};
 
@@ -66,7 +66,7 @@ impl Refusal {
     }
 
     /// The answer. A `HEAD` gets no body.
-    pub fn response(&self, method: &Method, id: &RequestId) -> HttpResponse {
+    pub fn response(&self, method: &Method, id: RequestId) -> HttpResponse {
         let mut response = HttpResponse::new(Body::empty());
         *response.status_mut() = self.status;
         if let Some(region) = self.region {
