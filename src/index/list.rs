@@ -53,6 +53,12 @@ pub struct ListPage {
     pub last: Option<String>,
 }
 
+impl fmt::Debug for ListQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ListQuery(at most {})", self.limit)
+    }
+}
+
 impl fmt::Debug for ListEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ListEntry(..)")

@@ -26,6 +26,8 @@ mod writer;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod tests;
 
 pub use acts::Condition;
 pub use anchor::{Anchor, AnchorFault, AnchorStore, AnchorStoreError};
