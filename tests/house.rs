@@ -1,7 +1,7 @@
 //! Holds `src/` to the import table of ARCHITECTURE.md: which room may name which. The page is the rule, this reads it.
 //!
 //! A room is a file or folder directly under `src/`. It names another by `crate::room`, in a `use` or in a path; the
-//! crate root's `main.rs` says `geoseal::room` and the keys crate is `geoseal_keys`. Comments do not count.
+//! crate root's `main.rs` says `geoseal::room` and the keys crate is `geoseal_keys`. Comments and texts do not count.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,7 +47,7 @@ fn the_arrows_of_the_table_point_one_way() {
 #[test]
 fn the_reader_sees_every_way_of_naming_a_room() {
     let source = "use crate::{model::ids, seal::{Dek, model}, r#index};\n// crate::comment\nlet x = crate::blob::y(); \
-                  // crate::tail\nuse geoseal_keys::Dek;\ngeoseal::app::run();\nuse crate::gate;\n//! [`crate::doc`]\n\
+                  // crate::tail\nlog(\"geoseal::access, crate::text // \\\"\", '\"');\nuse geoseal_keys::Dek;\ngeoseal::app::run();\nuse crate::gate;\n//! [`crate::doc`]\n\
                   use crate::{\n    audit::Entry,\n    edge,\n};\n$crate::tenant!()";
     let mut named: Vec<String> = named_rooms(source).into_iter().map(|(_, r)| r).collect();
     named.sort();
@@ -105,8 +105,7 @@ fn room_of(file: &Path) -> String {
 
 /// The rooms a source text names, each with its line.
 fn named_rooms(source: &str) -> Vec<(usize, String)> {
-    let code: Vec<&str> = source.lines().map(|l| l.split("//").next().expect("split has a first part")).collect();
-    let code = code.join("\n");
+    let code = code_of(source);
     let mut named = vec![];
     for (prefix, whole) in [("crate::", None), ("geoseal::", None), ("geoseal_keys", Some("keys"))] {
         for (at, _) in code.match_indices(prefix) {
@@ -122,6 +121,38 @@ fn named_rooms(source: &str) -> Vec<(usize, String)> {
         }
     }
     named
+}
+
+/// The source with the insides of comments and of quoted texts taken out, line for line.
+fn code_of(source: &str) -> String {
+    let (mut code, mut rest) = (String::new(), source);
+    while let Some(next) = rest.chars().next() {
+        let length = match next {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '"' => 1 + end_of_text(&rest[1..]),
+            'r' if rest.starts_with("r#\"") => rest.find("\"#").map_or(rest.len(), |at| at + 2),
+            '\'' if rest.starts_with("'\"'") => 3,
+            _ => {
+                code.push(next);
+                rest = &rest[next.len_utf8()..];
+                continue;
+            }
+        };
+        code.extend(rest[..length].matches('\n'));
+        rest = &rest[length..];
+    }
+    code
+}
+
+/// Where a quoted text ends, its closing quote included.
+fn end_of_text(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.find(|c| {
+        let closes = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        closes
+    });
+    end.map_or(text.len(), |at| at + 1)
 }
 
 /// The first path segment of what follows `crate::`: one, or with `{…}` one for each item at the outermost depth.
