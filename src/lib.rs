@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod app;
 pub mod audit;
 pub mod blob;
 pub mod cli;
@@ -15,8 +16,11 @@ pub mod edge;
 pub mod gate;
 pub mod index;
 pub mod model;
+pub mod regions;
+pub mod rekey;
 pub mod s3;
 pub mod seal;
 pub mod store;
 pub mod telemetry;
+pub mod tenancy;
 pub mod tenant;

@@ -124,6 +124,18 @@ pub(crate) fn token(token_key: &Secret, name: &[u8]) -> [u8; 16] {
     out
 }
 
+/// `Expand(witness key, "state-mac-v1\0", 32)`: authenticates small state of the process beside the keyring.
+pub(crate) fn state_key(witness_key: &Secret) -> Secret {
+    Secret::filled(|out| expand(witness_key, &[b"state-mac-v1\0"], out))
+}
+
+/// `HMAC-SHA-256(key, message)`.
+pub(crate) fn mac(key: &Secret, message: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.bytes()).expect("HMAC takes a key of any length");
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
 fn expand(key: &Secret, info: &[&[u8]], out: &mut [u8]) {
     Hkdf::<Sha256>::from_prk(key.bytes())
         .expect("32 bytes are exactly one SHA-256 output")

@@ -106,6 +106,11 @@ impl Directory {
         Ok(Some(LoginEntry { access_id: access_id.clone(), role, created, revoked }))
     }
 
+    /// The opaque id of a login, for the log: its token in hex.
+    pub fn login_id(&self, access_id: &AccessId) -> String {
+        hex::encode(self.keys.geo_keys().name_token(access_id.as_str().as_bytes()))
+    }
+
     /// The row keys of a tenant's logins, for its purge.
     pub(super) async fn login_rows(&self, tenant: TenantId) -> Result<Vec<(Vec<u8>, LoginRow)>, DirectoryError> {
         let mut range = KeyRange::prefix(&[kind::LOGIN]);

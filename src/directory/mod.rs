@@ -23,6 +23,7 @@ use crate::model::login::Login;
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
 use crate::seal::{GeoKeyService, KeyError, TenantKeys};
+use crate::tenant::State;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::fmt;
@@ -58,6 +59,9 @@ impl From<crate::seal::OpenError> for DirectoryError {
     }
 }
 
+/// While one is held, no tenant's standing changes.
+pub type CommitGuard<'a> = tokio::sync::RwLockReadGuard<'a, ()>;
+
 /// A bucket with its keys open.
 pub struct OpenedBucket {
     /// Whose, which, where.
@@ -80,6 +84,7 @@ pub struct Directory {
     /// Held while a row that was read is changed and written back.
     change: tokio::sync::Mutex<()>,
     acts: tokio::sync::Mutex<()>,
+    commits: tokio::sync::RwLock<()>,
     cache: RwLock<Cache>,
 }
 
@@ -111,6 +116,7 @@ impl Directory {
             keys,
             change: tokio::sync::Mutex::new(()),
             acts: tokio::sync::Mutex::new(()),
+            commits: tokio::sync::RwLock::new(()),
             cache: RwLock::default(),
         }
     }
@@ -133,6 +139,21 @@ impl Directory {
     /// Held by whoever decides on a tenant, logs the decision and writes it: acts and sweeps, one at a time.
     pub fn acts(&self) -> &tokio::sync::Mutex<()> {
         &self.acts
+    }
+
+    /// Held from the last look at a tenant's standing until an object's commit is durable: a standing changes only
+    /// while nobody holds it, so nothing commits after a termination.
+    ///
+    /// `Err` with the state when it is not ACTIVE any more.
+    pub async fn commits(&self, tenant: TenantId) -> Result<Result<CommitGuard<'_>, State>, DirectoryError> {
+        let guard = self.commits.read().await;
+        let state = self.tenant(tenant).await?.map_or(State::Purged, |entry| entry.standing.state);
+        Ok(if state == State::Active { Ok(guard) } else { Err(state) })
+    }
+
+    /// Waits until no commit is in flight and holds further ones off while the guard lives: for a switch of keys.
+    pub async fn pause_commits(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
+        self.commits.write().await
     }
 
     /// The tenant's keys. Errors: suspended, destroyed, provider down.

@@ -108,6 +108,8 @@ impl Directory {
         standing: Standing,
     ) -> Result<Arc<TenantEntry>, DirectoryError> {
         let _change = self.change.lock().await;
+        // No write of an object may be between its look at the old standing and its commit.
+        let _commits = self.commits.write().await;
         let row_key = rows::row_key(kind::TENANT, &[&standing.id.0]);
         let current = self.engine.get(&row_key).await?.ok_or(DirectoryError::Changed)?;
         if self.open_tenant(&row_key, &current)?.revision != seen.revision {
@@ -155,6 +157,16 @@ impl Directory {
         self.engine.commit(batch).await?;
         self.forget(id);
         Ok(removed)
+    }
+
+    /// Removes a tenant that never served, tombstone and all.
+    pub async fn erase_tenant(&self, id: TenantId) -> Result<(), DirectoryError> {
+        self.bury_tenant(id).await?;
+        let mut batch = Batch::new();
+        batch.delete(rows::row_key(kind::TENANT, &[&id.0]));
+        self.engine.commit(batch).await?;
+        self.forget(id);
+        Ok(())
     }
 
     /// How many rows name this tenant besides its tombstone.

@@ -8,6 +8,7 @@ use crate::model::ids::TenantId;
 pub use crate::model::login::{Login, Role};
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
+use crate::tenant::State;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -34,6 +35,18 @@ pub enum Asleep {
     Terminated,
     /// Being purged, or purged: gone for good.
     Purged,
+}
+
+impl Asleep {
+    /// What a state that is not in service tells a caller.
+    pub fn of(state: State) -> Self {
+        match state {
+            State::Active | State::Provisioning => Self::Provisioning,
+            State::Disabled => Self::Disabled,
+            State::Terminated | State::PurgeHeld => Self::Terminated,
+            State::Purging | State::Purged => Self::Purged,
+        }
+    }
 }
 
 /// Why the gate says no.

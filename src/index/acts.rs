@@ -92,6 +92,14 @@ pub(crate) enum Act {
         sealed: Value,
         reply: Reply<()>,
     },
+    /// Answers whether the upload's row was still the one that was read.
+    ReplaceUpload {
+        bucket: BucketId,
+        row_key: Bytes,
+        sealed: Value,
+        old: Stamp,
+        reply: Reply<bool>,
+    },
     /// Answers the sealed row of the part that had the number.
     PutPart {
         bucket: BucketId,
@@ -141,7 +149,7 @@ impl Act {
         match self {
             Self::Put { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Delete { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::Replace { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Replace { reply, .. } | Self::ReplaceUpload { reply, .. } => drop(reply.send(Err(refusal))),
             Self::PutPart { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Abort { reply, .. } => drop(reply.send(Err(refusal))),
             Self::DropRows { reply, .. } => drop(reply.send(Err(refusal))),

@@ -140,6 +140,19 @@ impl<'a> Group<'a> {
                 }
                 self.promise(reply, done);
             }
+            Act::ReplaceUpload { bucket, row_key, sealed, old, reply } => {
+                let done = async {
+                    self.open_to_writes(bucket)?;
+                    let current = self.value(&row_key).await?;
+                    let same = current.is_some_and(|current| Stamp::of(&current) == old);
+                    if same {
+                        self.write(row_key, Some(sealed));
+                    }
+                    Ok(same)
+                };
+                let done = done.await;
+                self.promise(reply, done);
+            }
             Act::PutPart { bucket, upload, row_key, sealed, reply } => {
                 let done = async {
                     self.open_to_writes(bucket)?;

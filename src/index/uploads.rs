@@ -5,7 +5,7 @@
 
 use super::acts::Act;
 use super::anchor::Value;
-use super::bucket::OpenBucket;
+use super::bucket::{OpenBucket, Stamp};
 use super::engine::{Direction, KeyRange};
 use super::error::{Damage, IndexError};
 use super::region::RegionIndex;
@@ -28,6 +28,24 @@ impl RegionIndex {
         let Some(value) = self.shared.engine.get(&row_key).await? else { return Ok(None) };
         let row: UploadRow = bucket.open(RowKind::Upload, &row_key, &value)?;
         if row.upload_id == upload { Ok(Some(row)) } else { Err(Damage::Elsewhere.into()) }
+    }
+
+    /// Replaces the row of an upload with `new`, unless it was completed, aborted or replaced since `old` was read:
+    /// then `false`. For rotations, which wrap its data key anew.
+    pub async fn replace_upload_if_same(
+        &self,
+        bucket: &OpenBucket,
+        old: &UploadRow,
+        new: UploadRow,
+    ) -> Result<bool, IndexError> {
+        let row_key = row_keys::upload(bucket.bucket, old.upload_id);
+        let Some(value) = self.shared.engine.get(&row_key).await? else { return Ok(false) };
+        if bucket.open::<UploadRow>(RowKind::Upload, &row_key, &value)? != *old {
+            return Ok(false);
+        }
+        let (old, sealed) = (Stamp::of(&value), Value::new(bucket.seal(RowKind::Upload, &row_key, &new, &[])));
+        let bucket = bucket.bucket;
+        self.submit(|reply| Act::ReplaceUpload { bucket, row_key, sealed, old, reply }).await
     }
 
     /// Records a part in the place of the one that had its number, which is answered. Fails with `NoSuchUpload` when

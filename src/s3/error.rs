@@ -67,6 +67,7 @@ pub(super) fn code(error: &StoreError) -> (&'static str, StatusCode) {
         StoreError::Body(BodyFault::TooSlow) => ("RequestTimeout", S::BAD_REQUEST),
         StoreError::CopyOntoItself => ("InvalidRequest", S::BAD_REQUEST),
         StoreError::BadToken => ("InvalidArgument", S::BAD_REQUEST),
+        StoreError::Asleep(state) => asleep(*state, Need::Write),
         StoreError::KeysSuspended => ("KeysSuspended", S::FORBIDDEN),
         StoreError::Unavailable => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
         StoreError::Integrity => ("IntegrityFailure", S::INTERNAL_SERVER_ERROR),
@@ -89,10 +90,7 @@ pub(super) fn gate(refusal: &Refusal, need: Need) -> S3Error {
         Refusal::Asleep(Asleep::Provisioning) | Refusal::Unavailable => {
             return store(&StoreError::Unavailable);
         }
-        Refusal::Asleep(Asleep::Disabled) if need == Need::Write => ("TenantDisabled", S::CONFLICT),
-        Refusal::Asleep(Asleep::Disabled) => ("TenantDisabled", S::FORBIDDEN),
-        Refusal::Asleep(Asleep::Terminated) => ("TenantTerminated", S::FORBIDDEN),
-        Refusal::Asleep(Asleep::Purged) => ("TenantPurged", S::GONE),
+        Refusal::Asleep(state) => asleep(*state, need),
         Refusal::KeysSuspended => return store(&StoreError::KeysSuspended),
         Refusal::NoSuchBucket => ("NoSuchBucket", S::NOT_FOUND),
         Refusal::Elsewhere(_) => ("PermanentRedirect", S::MOVED_PERMANENTLY),
@@ -100,6 +98,18 @@ pub(super) fn gate(refusal: &Refusal, need: Need) -> S3Error {
     let mut answer = S3Error::with_message(named(code), refusal.to_string());
     answer.set_status_code(status);
     answer
+}
+
+/// What the tenant's state says to an act that needed `need`.
+fn asleep(state: Asleep, need: Need) -> (&'static str, StatusCode) {
+    use StatusCode as S;
+    match state {
+        Asleep::Provisioning => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
+        Asleep::Disabled if need == Need::Write => ("TenantDisabled", S::CONFLICT),
+        Asleep::Disabled => ("TenantDisabled", S::FORBIDDEN),
+        Asleep::Terminated => ("TenantTerminated", S::FORBIDDEN),
+        Asleep::Purged => ("TenantPurged", S::GONE),
+    }
 }
 
 fn named(code: &str) -> S3ErrorCode {
@@ -147,6 +157,7 @@ mod tests {
             (StoreError::Body(BodyFault::TooSlow), "RequestTimeout", 400),
             (StoreError::CopyOntoItself, "InvalidRequest", 400),
             (StoreError::BadToken, "InvalidArgument", 400),
+            (StoreError::Asleep(Asleep::Terminated), "TenantTerminated", 403),
             (StoreError::KeysSuspended, "KeysSuspended", 403),
             (StoreError::Unavailable, "ServiceUnavailable", 503),
             (StoreError::Integrity, "IntegrityFailure", 500),

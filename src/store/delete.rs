@@ -26,6 +26,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
+        let _awake = self.awake(&room).await?;
         if let Some(removed) = room.roots.index.delete(&room.bucket.index, name, condition(asked)).await? {
             self.discard(&room, &removed);
         }

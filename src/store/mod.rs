@@ -21,36 +21,17 @@ mod tags;
 mod token;
 pub mod types;
 
-use crate::blob::BlobStore;
-use crate::directory::{Directory, OpenedBucket};
-use crate::index::RegionIndex;
-use crate::model::atlas::Region;
+use crate::directory::{CommitGuard, Directory, OpenedBucket};
+use crate::gate::Asleep;
 use crate::model::clock::Clock;
 use crate::model::object::BucketRef;
 use crate::model::time::Millis;
+use crate::regions::{RegionRoots, Regions};
 use crate::seal::TenantKeys;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use types::StoreError;
-
-/// What one served region consists of.
-pub struct RegionRoots {
-    /// Which region.
-    pub region: &'static Region,
-    /// Its rows.
-    pub index: RegionIndex,
-    /// Its sealed bytes.
-    pub blobs: Arc<dyn BlobStore>,
-    /// Largest object whose segment rides in the index, in plaintext bytes.
-    pub inline_bytes_max: usize,
-}
-
-impl fmt::Debug for RegionRoots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RegionRoots({})", self.region.id)
-    }
-}
 
 /// The store: cheap to clone.
 #[derive(Clone)]
@@ -59,8 +40,7 @@ pub struct Store(Arc<Rooms>);
 struct Rooms {
     /// By geo id.
     directories: HashMap<&'static str, Arc<Directory>>,
-    /// By region id.
-    regions: HashMap<&'static str, Arc<RegionRoots>>,
+    regions: Regions,
     clock: Arc<dyn Clock>,
 }
 
@@ -79,11 +59,7 @@ struct Room {
 
 impl Store {
     /// A store over the directories of its geos and the roots of its regions.
-    pub fn new(
-        directories: HashMap<&'static str, Arc<Directory>>,
-        regions: HashMap<&'static str, Arc<RegionRoots>>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(directories: HashMap<&'static str, Arc<Directory>>, regions: Regions, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Rooms { directories, regions, clock }))
     }
 
@@ -93,6 +69,16 @@ impl Store {
 
     fn directory(&self, geo: &str) -> Result<&Arc<Directory>, StoreError> {
         self.0.directories.get(geo).ok_or(StoreError::RegionNotServed)
+    }
+
+    /// To be held over every commit of an object act. Refused when the tenant fell asleep since it was admitted.
+    async fn awake(&self, room: &Room) -> Result<CommitGuard<'_>, StoreError> {
+        let at = &room.bucket.at;
+        let state = match self.directory(at.geo.id)?.commits(at.tenant).await? {
+            Ok(guard) => return Ok(guard),
+            Err(state) => state,
+        };
+        Err(StoreError::Asleep(Asleep::of(state)))
     }
 
     async fn room(&self, at: &BucketRef) -> Result<Room, StoreError> {

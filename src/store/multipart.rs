@@ -52,6 +52,7 @@ impl Store {
             subject: None,
             created: self.now(),
         };
+        let _awake = self.awake(&room).await?;
         room.roots.index.create_upload(&room.bucket.index, row).await?;
         Ok(upload_id)
     }
@@ -123,14 +124,20 @@ impl Store {
             mtime: self.now(),
         };
         let info = part_info(&row);
-        match room.roots.index.put_part(&room.bucket.index, upload.upload_id, row).await {
+        let put = match self.awake(room).await {
+            Ok(_awake) => {
+                room.roots.index.put_part(&room.bucket.index, upload.upload_id, row).await.map_err(Into::into)
+            }
+            Err(asleep) => Err(asleep),
+        };
+        match put {
             Ok(replaced) => {
                 self.discard_blobs(room, replaced.map(|old| old.segment.id).into_iter().collect());
                 Ok(info)
             }
             Err(error) => {
                 self.discard_blobs(room, vec![received.id]);
-                Err(error.into())
+                Err(error)
             }
         }
     }

@@ -62,14 +62,38 @@ impl Store {
         Ok(written)
     }
 
+    /// A rotation may have come between the wrapping of the data key and this commit: wraps it under today's key, so
+    /// that behind a rotation's switch no row appears under an old version. To be called with commits held.
+    fn wrap_anew(&self, room: &Room, row: &mut ObjectRow) -> Result<(), StoreError> {
+        let at = &room.bucket.at;
+        let keys = self.directory(at.geo.id)?.keys(at.tenant)?;
+        if keys.active_trk().version != seal::parent_version(&row.dek_record) {
+            let context = seal::object_context(at, row.object_id, row.version_id);
+            if let Some(record) = keys.rewrap_dek(&row.dek_record, &context)? {
+                row.dek_record = record;
+            }
+        }
+        Ok(())
+    }
+
     /// Commits a row; when the commit is refused, deletes the blobs that only it would have named.
     pub(super) async fn commit(
         &self,
         room: &Room,
-        commit: PutObject,
+        mut commit: PutObject,
         blobs: &[crate::model::ids::SegmentId],
     ) -> Result<(), StoreError> {
-        match room.roots.index.put(&room.bucket.index, commit).await {
+        let awake = match self.awake(room).await {
+            Ok(guard) => guard,
+            Err(asleep) => {
+                self.discard_blobs(room, blobs.to_vec());
+                return Err(asleep);
+            }
+        };
+        self.wrap_anew(room, &mut commit.row)?;
+        let done = room.roots.index.put(&room.bucket.index, commit).await;
+        drop(awake);
+        match done {
             Ok(put) => {
                 if let Some(replaced) = put.replaced {
                     self.discard(room, &replaced);

@@ -17,6 +17,7 @@ impl Store {
         let (old, _) = self.row(&room, name, None).await?;
         let mut new = old.clone();
         new.tags = tags;
+        let _awake = self.awake(&room).await?;
         if room.roots.index.replace_if_same(&room.bucket.index, &old, new).await? {
             Ok(())
         } else {

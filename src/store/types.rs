@@ -496,6 +496,9 @@ pub enum StoreError {
     /// An opaque token (continuation, upload id) is malformed, altered, expired or another bucket's.
     #[error("the token is not valid")]
     BadToken,
+    /// The tenant's state changed while the request ran: nothing was written.
+    #[error("the tenant's state does not allow this any more")]
+    Asleep(crate::gate::Asleep),
     /// The tenant's keys are suspended.
     #[error("the tenant's keys are suspended")]
     KeysSuspended,

@@ -6,6 +6,7 @@
 
 use super::{MasterKeys, MasterState, MasterVersion, RootSecret, Witness};
 use crate::context::{BucketContext, Id, NO_ID, ObjectContext};
+use crate::derive;
 use crate::disk::{self, Slots};
 use crate::error::{KeyringError, ProviderError};
 use crate::material::{Secret, random_array};
@@ -127,6 +128,13 @@ impl LocalKeyring {
     /// Writes a new key file of 32 random bytes, readable by its owner only. Never overwrites one.
     pub fn create_key_file(path: &Path) -> Result<(), ProviderError> {
         Ok(disk::write_new_random_file(path).map_err(KeyringError::from)?)
+    }
+
+    /// Authenticates small state of the process that opened the keyring, such as its clock: HMAC-SHA-256 under a key of
+    /// its own, the same over rotations and changes of the secret.
+    pub fn state_mac(&self) -> impl Fn(&[u8]) -> [u8; 32] + Send + Sync + use<> {
+        let key = derive::state_key(&self.inner.lock().content.witness_key);
+        move |state| derive::mac(&key, state)
     }
 
     /// Seals the keyring by another secret; the file sealed by the old one is overwritten.

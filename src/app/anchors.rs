@@ -1,0 +1,47 @@
+//! What the key service answers for its neighbours: the time it goes by, the anchors of the indexes, the head of the
+//! log. Each is one question of another room's trait.
+
+use crate::audit::{Hash, Head, HeadError, HeadStore};
+use crate::index::anchor::{Anchor, AnchorStore, AnchorStoreError};
+use crate::model::atlas::Region;
+use crate::model::clock::Clock;
+use crate::seal::GeoKeyService;
+use std::sync::Arc;
+
+/// The compliance clock as the keys crate asks for it.
+pub(super) struct KeyClock(pub(super) Arc<dyn Clock>);
+
+impl crate::seal::Clock for KeyClock {
+    fn cc_lo(&self) -> i64 {
+        self.0.now().cc_lo.seconds()
+    }
+}
+
+/// The newest anchor of each region, with the key service.
+pub(super) struct Anchors(pub(super) Arc<GeoKeyService>);
+
+impl AnchorStore for Anchors {
+    fn newest(&self, region: &'static Region) -> Result<Option<Anchor>, AnchorStoreError> {
+        let head = self.0.anchor(region.id).map_err(|error| AnchorStoreError(error.into()))?;
+        Ok(head.map(|head| Anchor { counter: head.counter, digest: head.digest }))
+    }
+
+    fn save(&self, region: &'static Region, anchor: Anchor) -> Result<(), AnchorStoreError> {
+        let saved = self.0.save_anchor(region.id, anchor.counter, anchor.digest);
+        saved.map_err(|error| AnchorStoreError(error.into()))
+    }
+}
+
+/// The newest head of the audit log, with the key service.
+pub(super) struct LogHeads(pub(super) Arc<GeoKeyService>);
+
+impl HeadStore for LogHeads {
+    fn newest(&self) -> Result<Option<Head>, HeadError> {
+        let head = self.0.audit_head().map_err(|error| HeadError(error.into()))?;
+        Ok(head.map(|head| Head { entries: head.counter, hash: Hash(head.digest) }))
+    }
+
+    fn save(&self, head: &Head) -> Result<(), HeadError> {
+        self.0.save_audit_head(head.entries, head.hash.0).map_err(|error| HeadError(error.into()))
+    }
+}

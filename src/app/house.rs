@@ -1,0 +1,223 @@
+//! Builds the rooms in the order in which they stand on one another: clock, keys, directory, log, index, cellar, store.
+//! The only file that knows them all.
+
+use super::AppError;
+use super::anchors::{Anchors, KeyClock, LogHeads};
+use super::register::Registrar;
+use crate::audit::AuditLog;
+use crate::blob::{BlobStore, ObjectStoreBlobs, RemoteStore};
+use crate::config::{BlobsConfig, Config, Keyring};
+use crate::directory::Directory;
+use crate::gate::Gate;
+use crate::index::{self, FjallEngine, FjallOptions, IndexOptions, RegionIndex};
+use crate::model::atlas::Geo;
+use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFile, SystemSource};
+use crate::regions::{RegionRoots, Regions};
+use crate::seal::{GeoKeyService, LocalKeyring, Unlock};
+use crate::store::Store;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// Memory for the listing leaves of one region.
+const LEAF_CACHE_BYTES: u64 = 64 << 20;
+/// A directory is small: few rows, rarely read past the cache above it.
+const DIRECTORY_CACHE_BYTES: u64 = 8 << 20;
+const DIRECTORY_MEMTABLE_BYTES: u64 = 4 << 20;
+
+/// One served geo.
+pub(super) struct GeoRoom {
+    pub(super) geo: &'static Geo,
+    pub(super) keys: Arc<GeoKeyService>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) audit: Arc<AuditLog>,
+    /// Where it keeps its certificates.
+    pub(super) certificates: PathBuf,
+}
+
+/// Everything that is served, ready.
+pub(super) struct House {
+    pub(super) geos: Vec<GeoRoom>,
+    pub(super) regions: Regions,
+    pub(super) store: Store,
+    pub(super) gate: Gate,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The same clock, where it can be moved.
+    pub(super) simulated: Option<Arc<SimulatedClock>>,
+}
+
+/// Whether the clock is the machine's or one that obeys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Time {
+    Real,
+    Simulated,
+}
+
+/// Whether a region whose index is behind its anchor may serve.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rollback {
+    Refuse,
+    Accept,
+}
+
+impl House {
+    pub(super) async fn open(config: &Config, time: Time, rollback: Rollback) -> Result<Self, AppError> {
+        let geos = served_geos(config);
+        let unlock = unlock(&config.keyring)?;
+        let mut keyrings = Vec::new();
+        for geo in &geos {
+            let path = keyring_path(&config.data_dir, geo);
+            let keyring = LocalKeyring::open(&path, geo.bytes(), &unlock);
+            keyrings.push(keyring.map_err(|error| AppError::keys(geo, error.into()))?);
+        }
+        let first = keyrings.first().ok_or(AppError::NoRegion)?;
+        let (clock, simulated) = clock(&config.data_dir, time, first)?;
+        let mut rooms = Vec::new();
+        for (geo, keyring) in geos.into_iter().zip(keyrings) {
+            rooms.push(geo_room(&config.data_dir, geo, keyring, &clock).await?);
+        }
+        let mut regions = HashMap::new();
+        for region in &config.regions {
+            let room = rooms.iter().find(|room| room.geo == region.geo).ok_or(AppError::NoRegion)?;
+            let roots = region_roots(config, region, room, clock.as_ref(), rollback).await?;
+            regions.insert(region.region.id, Arc::new(roots));
+        }
+        let regions: Regions = Arc::new(regions);
+        let directories = rooms.iter().map(|room| (room.geo.id, room.directory.clone())).collect();
+        let store = Store::new(directories, regions.clone(), clock.clone());
+        let gate = Gate::new(Arc::new(Registrar {
+            directories: rooms.iter().map(|room| room.directory.clone()).collect(),
+            regions: regions.keys().copied().collect(),
+        }));
+        Ok(Self { geos: rooms, regions, store, gate, clock, simulated })
+    }
+
+    /// Ends in good order: nothing queued is lost, and the next start needs no recovery.
+    pub(super) async fn close(&self) {
+        for roots in self.regions.values() {
+            if let Err(error) = roots.index.stop().await {
+                tracing::error!(%error, region = roots.region.id, "the index did not stop in good order");
+            }
+        }
+        if let Err(error) = self.clock.save() {
+            tracing::error!(%error, "the clock's state was not saved");
+        }
+    }
+}
+
+/// Makes the keyring of every geo that the configuration serves. Never overwrites one.
+pub(super) fn found(config: &Config, unlock: &Unlock) -> Result<(), AppError> {
+    for geo in served_geos(config) {
+        let path = keyring_path(&config.data_dir, geo);
+        make_dir(path.parent().expect("a keyring lies in its geo's folder"))?;
+        LocalKeyring::create(&path, geo.bytes(), unlock).map_err(|error| AppError::keys(geo, error.into()))?;
+    }
+    Ok(())
+}
+
+fn served_geos(config: &Config) -> Vec<&'static Geo> {
+    let mut geos: Vec<_> = config.regions.iter().map(|region| region.geo).collect();
+    geos.dedup_by_key(|geo| geo.id);
+    geos.sort_by_key(|geo| geo.id);
+    geos.dedup_by_key(|geo| geo.id);
+    geos
+}
+
+fn geo_dir(data: &Path, geo: &Geo) -> PathBuf {
+    data.join("geo").join(geo.id)
+}
+
+fn keyring_path(data: &Path, geo: &Geo) -> PathBuf {
+    geo_dir(data, geo).join("keyring")
+}
+
+fn unlock(keyring: &Keyring) -> Result<Unlock, AppError> {
+    Ok(match keyring {
+        Keyring::KeyFile(file) => Unlock::KeyFile(file.path().to_owned()),
+        Keyring::Passphrase(file) => {
+            let secret = file.read()?;
+            let text = std::str::from_utf8(&secret).map_err(|_| AppError::PassphraseNotText)?;
+            Unlock::Passphrase(Zeroizing::new(text.to_owned()))
+        }
+    })
+}
+
+type Clocks = (Arc<dyn Clock>, Option<Arc<SimulatedClock>>);
+
+fn clock(data: &Path, time: Time, keyring: &LocalKeyring) -> Result<Clocks, AppError> {
+    let path = data.join("clock");
+    let state = || StateFile::new(&path, Box::new(keyring.state_mac()));
+    let is_new = !path.exists();
+    if time == Time::Real {
+        let source = SystemSource::new();
+        let clock = if is_new { RealClock::create(source, state()) } else { RealClock::open(source, state()) };
+        return Ok((Arc::new(clock?), None));
+    }
+    let machine = data.join("clock.machine");
+    let clock =
+        if is_new { SimulatedClock::create(&machine, state()) } else { SimulatedClock::open(&machine, state()) };
+    let clock = Arc::new(clock.map_err(|error: ClockError| AppError::Clock(error))?);
+    Ok((clock.clone(), Some(clock)))
+}
+
+async fn geo_room(
+    data: &Path,
+    geo: &'static Geo,
+    keyring: LocalKeyring,
+    clock: &Arc<dyn Clock>,
+) -> Result<GeoRoom, AppError> {
+    let dir = geo_dir(data, geo);
+    let key_clock = Arc::new(KeyClock(clock.clone()));
+    let keys = GeoKeyService::open(&dir.join("keystore"), geo.bytes(), Box::new(keyring), key_clock);
+    let keys = Arc::new(keys.map_err(|error| AppError::keys(geo, error))?);
+    let options = FjallOptions { cache_bytes: DIRECTORY_CACHE_BYTES, memtable_bytes: DIRECTORY_MEMTABLE_BYTES };
+    let engine = Arc::new(FjallEngine::open(&dir.join("directory"), options)?);
+    let directory = Arc::new(Directory::new(geo, engine, keys.clone()));
+    let heads = Arc::new(LogHeads(keys.clone()));
+    let audit = AuditLog::open(&dir.join("audit"), geo.id, clock.clone(), heads)?;
+    let certificates = dir.join("certificates");
+    make_dir(&certificates)?;
+    Ok(GeoRoom { geo, keys, directory, audit: Arc::new(audit), certificates })
+}
+
+async fn region_roots(
+    config: &Config,
+    region: &crate::config::RegionConfig,
+    room: &GeoRoom,
+    clock: &dyn Clock,
+    rollback: Rollback,
+) -> Result<RegionRoots, AppError> {
+    let dir = config.data_dir.join("region").join(region.region.id);
+    make_dir(&dir)?;
+    let engine = Arc::new(FjallEngine::open(&dir.join("index"), FjallOptions::default())?);
+    let anchors = Arc::new(Anchors(room.keys.clone()));
+    let options = IndexOptions { leaf_cache_bytes: LEAF_CACHE_BYTES, ..IndexOptions::default() };
+    let (now, keys) = (clock.now().wall, room.keys.geo_keys());
+    let index = match rollback {
+        Rollback::Refuse => RegionIndex::open(engine, region.region, anchors, keys, now, options).await,
+        Rollback::Accept => index::danger::open_rolled_back(engine, region.region, anchors, keys, now, options).await,
+    };
+    let index = index.map_err(|error| AppError::Index { region: region.region.id, error })?;
+    let blobs = match &region.blobs {
+        BlobsConfig::Local => ObjectStoreBlobs::local(&dir.join("blobs"))?,
+        BlobsConfig::S3(s3) => {
+            let blobs = ObjectStoreBlobs::remote(&RemoteStore {
+                endpoint: s3.endpoint.clone(),
+                bucket: s3.bucket.clone(),
+                region: s3.region.clone(),
+                credentials_file: s3.credentials_file.clone(),
+                ca_file: s3.ca_file.clone(),
+                prefix: s3.prefix.clone(),
+            })?;
+            blobs.probe().await?;
+            blobs
+        }
+    };
+    let blobs: Arc<dyn BlobStore> = Arc::new(blobs);
+    Ok(RegionRoots { region: region.region, index, blobs, inline_bytes_max: region.inline_bytes_max })
+}
+
+fn make_dir(path: &Path) -> Result<(), AppError> {
+    std::fs::create_dir_all(path).map_err(|error| AppError::Disk { path: path.to_owned(), error })
+}

@@ -1,0 +1,88 @@
+//! Wiring: builds each room and hands it to the next; answers the traits by which rooms ask one another.
+//!
+//! Called by `main`. Promises that nothing listens before everything it needs is open and checked. Decides nothing
+//! about requests.
+
+mod anchors;
+mod house;
+mod register;
+
+use crate::model::atlas::Geo;
+use crate::seal::KeyError;
+use std::path::PathBuf;
+
+/// Why the server does not start. Every message says which part, and what to do where somebody can do something.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// No region is configured.
+    #[error("no region is configured: list at least one under [[regions]]")]
+    NoRegion,
+    /// The passphrase.
+    #[error("the passphrase is not UTF-8 text")]
+    PassphraseNotText,
+    /// Keys.
+    #[error("keys of {geo}: {error}")]
+    Keys {
+        /// Whose.
+        geo: &'static str,
+        /// Why.
+        error: KeyError,
+    },
+    /// The clock.
+    #[error("the compliance clock: {0}")]
+    Clock(#[from] crate::model::clock::ClockError),
+    /// An engine.
+    #[error("{0}")]
+    Engine(#[from] crate::index::EngineError),
+    /// A region's index.
+    #[error("index of {region}: {error}")]
+    Index {
+        /// Which.
+        region: &'static str,
+        /// Why.
+        error: crate::index::OpenFault,
+    },
+    /// A blob store.
+    #[error("blobs: {0}")]
+    Blob(#[from] crate::blob::BlobError),
+    /// The audit log.
+    #[error("the audit log: {0}")]
+    Audit(#[from] crate::audit::AuditError),
+    /// Certificates of a listener.
+    #[error("certificate: {0}")]
+    Certificate(#[from] crate::edge::CertificateError),
+    /// The admin token.
+    #[error("the admin token is too weak: at least 32 random characters, such as: openssl rand -hex 32")]
+    WeakToken,
+    /// A socket.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The disk.
+    #[error("{}: {error}", path.display())]
+    Disk {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Logs.
+    #[error(transparent)]
+    Logs(#[from] crate::telemetry::LogsError),
+    /// What `dev` prepares at its first start.
+    #[error("the demo tenant could not be made: {0}")]
+    Demo(String),
+}
+
+impl AppError {
+    fn keys(geo: &'static Geo, error: KeyError) -> Self {
+        Self::Keys { geo: geo.id, error }
+    }
+}

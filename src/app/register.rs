@@ -1,0 +1,79 @@
+//! Answers the gate's questions over the directories of the served geos.
+
+use crate::directory::{Directory, DirectoryError};
+use crate::gate::{Asleep, Need, Refusal, Register};
+use crate::model::atlas::Region;
+use crate::model::ids::TenantId;
+use crate::model::login::Login;
+use crate::model::names::{AccessId, BucketName};
+use crate::model::object::BucketRef;
+use crate::seal::KeyError;
+use crate::tenant::access::{Access, Operation, access};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// The register over what this process serves.
+pub(super) struct Registrar {
+    pub(super) directories: Vec<Arc<Directory>>,
+    /// Ids of the served regions.
+    pub(super) regions: HashSet<&'static str>,
+}
+
+#[async_trait::async_trait]
+impl Register for Registrar {
+    async fn login(&self, id: &AccessId) -> Result<Option<Arc<Login>>, Refusal> {
+        for directory in &self.directories {
+            if let Some(login) = directory.login(id).await.map_err(refusal)? {
+                return Ok(Some(login));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn awake(&self, tenant: TenantId, need: Need) -> Result<(), Refusal> {
+        let operation = match need {
+            Need::Read => Operation::ServiceGet,
+            Need::Write => Operation::ServicePut,
+            Need::Delete => Operation::Delete,
+        };
+        for directory in &self.directories {
+            let Some(entry) = directory.tenant(tenant).await.map_err(refusal)? else { continue };
+            let state = entry.standing.state;
+            // A service's delete is not the administrator's early delete of the table: it ends with its writes.
+            let service_may = need != Need::Delete || access(state, Operation::ServicePut) == Access::Yes;
+            return match access(state, operation) {
+                Access::Yes if service_may => Ok(()),
+                _ => Err(Refusal::Asleep(Asleep::of(state))),
+            };
+        }
+        Err(Refusal::UnknownLogin)
+    }
+
+    async fn bucket(&self, tenant: TenantId, name: &BucketName) -> Result<Option<Arc<BucketRef>>, Refusal> {
+        for directory in &self.directories {
+            if directory.tenant(tenant).await.map_err(refusal)?.is_some() {
+                return directory.bucket(tenant, name).await.map_err(refusal);
+            }
+        }
+        Ok(None)
+    }
+
+    fn serves(&self, region: &'static Region) -> bool {
+        self.regions.contains(region.id)
+    }
+}
+
+fn refusal(error: DirectoryError) -> Refusal {
+    match error {
+        DirectoryError::Keys(KeyError::Suspended) => Refusal::KeysSuspended,
+        DirectoryError::Keys(KeyError::Destroyed | KeyError::Unknown) => Refusal::UnknownLogin,
+        DirectoryError::Keys(_)
+        | DirectoryError::Engine(_)
+        | DirectoryError::Integrity
+        | DirectoryError::NameTaken
+        | DirectoryError::Changed => {
+            tracing::error!(%error, "the directory cannot answer");
+            Refusal::Unavailable
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The master key of a geo: the key service wraps every root again, a few hundred in each durable step, and ends with a
+//! scan of its files. No row and no object is touched.
+
+use super::{RekeyError, Watch};
+use crate::audit::{Actor, AuditLog, Event as Record};
+use crate::seal::{GeoKeyService, KeyError, RotationProgress};
+use std::sync::Arc;
+
+/// Roots in one durable step.
+const STEP_RECORDS: usize = 256;
+
+/// What the closing scan found.
+#[derive(Clone, Debug)]
+pub struct MasterEvidence {
+    /// The version before.
+    pub from: u32,
+    /// The version now.
+    pub to: u32,
+    /// Wrapped roots read back from disk and opened.
+    pub records: u64,
+    /// How many of them name an older version: zero.
+    pub remaining: u64,
+}
+
+/// Rotates the master key of a geo, or takes up a rotation that was cut off.
+pub async fn rotate_master(
+    keys: &Arc<GeoKeyService>,
+    audit: &AuditLog,
+    actor: &Actor,
+    watch: &dyn Watch,
+) -> Result<MasterEvidence, RekeyError> {
+    let job = blocking(keys, GeoKeyService::rotate_master).await?;
+    audit.append(actor, Record::MasterRotationBegun { from: job.from, to: job.to }).await?;
+    watch.phase("wrapping", job.total);
+    loop {
+        let progress: RotationProgress = blocking(keys, |keys| keys.rotate_master_step(STEP_RECORDS)).await?;
+        watch.done(progress.job.done);
+        let Some(scan) = progress.finished else { continue };
+        let remaining = scan.per_version.range(..job.to).map(|(_, records)| records).sum();
+        let (from, to, rewrapped) = (job.from, job.to, progress.job.done);
+        audit.append(actor, Record::MasterRotationEnded { from, to, rewrapped, remaining }).await?;
+        if remaining > 0 {
+            return Err(RekeyError::Leftover(remaining));
+        }
+        return Ok(MasterEvidence { from, to, records: scan.records, remaining });
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    keys: &Arc<GeoKeyService>,
+    work: impl FnOnce(&GeoKeyService) -> Result<T, KeyError> + Send + 'static,
+) -> Result<T, RekeyError> {
+    let keys = keys.clone();
+    let done = tokio::task::spawn_blocking(move || work(&keys)).await;
+    Ok(done.map_err(|_| RekeyError::Worker)??)
+}
