@@ -6,6 +6,11 @@
 //!
 //! Bytes are laid out in docs/object-format.md; keys and their formulas in docs/key-hierarchy.md.
 
+// The story in the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod context;
 mod derive;
 mod destroy;
