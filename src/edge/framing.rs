@@ -6,7 +6,8 @@
 //! hyper does, follows the same framing, and refuses what is not plain. Source: RFC 9112, sections 2.2, 3.2, 5, 6, 7;
 //! threats.md PX-06.
 //!
-//! It refuses and does not repair; it holds at most one line.
+//! It refuses and does not repair; it holds at most one line. It also holds the bounds on header sections, which
+//! hyper keeps only roughly: what arrives in one read may be larger than its buffer's bound.
 
 use memchr::memchr;
 
@@ -16,7 +17,8 @@ pub(super) struct Framing {
     state: State,
     /// The begin of a line whose end has not arrived.
     line: Vec<u8>,
-    line_bytes_max: usize,
+    head_bytes_max: usize,
+    head_lines_max: usize,
     head: Head,
     requests: u64,
 }
@@ -36,6 +38,9 @@ enum State {
 #[derive(Debug, Default)]
 struct Head {
     begun: bool,
+    /// Bytes and lines so far, of the header section or of the trailers.
+    bytes: usize,
+    lines: usize,
     http_10: bool,
     authority: Option<Vec<u8>>,
     host: Option<Vec<u8>>,
@@ -60,8 +65,16 @@ pub(super) enum Phase {
 struct Refused;
 
 impl Framing {
-    pub(super) fn new(line_bytes_max: usize) -> Self {
-        Self { state: State::Head, line: Vec::new(), line_bytes_max, head: Head::default(), requests: 0 }
+    /// Bounds are those of one header section, and of the trailers behind one body.
+    pub(super) fn new(head_bytes_max: usize, head_lines_max: usize) -> Self {
+        Self {
+            state: State::Head,
+            line: Vec::new(),
+            head_bytes_max,
+            head_lines_max,
+            head: Head::default(),
+            requests: 0,
+        }
     }
 
     /// Follows `bytes`. An error is the offset of the first byte that must not reach the parser; nothing after it is
@@ -125,7 +138,7 @@ impl Framing {
             // 16 digits and CR.
             State::ChunkSize => 17,
             State::ChunkEnd => 1,
-            _ => self.line_bytes_max,
+            _ => self.head_bytes_max.saturating_sub(self.head.bytes),
         }
     }
 
@@ -150,19 +163,32 @@ impl Framing {
         match self.state {
             State::Head if !self.head.begun => self.request_line(line),
             State::Head if line.is_empty() => self.end_of_head(),
-            State::Head => self.head.header(line),
+            State::Head => {
+                self.count(line)?;
+                self.head.header(line)
+            }
             State::ChunkSize => self.chunk_size(line),
             State::ChunkEnd if line.is_empty() => {
                 self.state = State::ChunkSize;
                 Ok(())
             }
             State::Trailers if line.is_empty() => {
-                self.state = State::Head;
+                (self.state, self.head) = (State::Head, Head::default());
                 Ok(())
             }
-            State::Trailers => trailer(line),
+            State::Trailers => {
+                self.count(line)?;
+                trailer(line)
+            }
             State::ChunkEnd | State::Body(_) | State::Chunk(_) | State::Refused => Err(Refused),
         }
+    }
+
+    fn count(&mut self, line: &[u8]) -> Result<(), Refused> {
+        self.head.bytes += line.len() + 2;
+        self.head.lines += 1;
+        let within = self.head.bytes <= self.head_bytes_max && self.head.lines <= self.head_lines_max;
+        if within { Ok(()) } else { Err(Refused) }
     }
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), Refused> {
@@ -175,7 +201,8 @@ impl Framing {
         if !is_token(method) || method == b"CONNECT" || target.contains(&b'\t') {
             return Err(Refused);
         }
-        self.head = Head { begun: true, authority: authority_of(target)?, ..Head::default() };
+        let bytes = line.len() + 2;
+        self.head = Head { begun: true, bytes, authority: authority_of(target)?, ..Head::default() };
         self.head.http_10 = match version {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
@@ -353,7 +380,7 @@ mod tests {
     ];
 
     fn framing() -> Framing {
-        Framing::new(64 * 1024)
+        Framing::new(64 * 1024, 100)
     }
 
     #[test]

@@ -20,6 +20,9 @@ mod pace;
 mod serve;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use certificates::{CertificateError, CertificateFiles, Certificates, ClientFiles, Now, Reloaded};
 pub use drain::{Drain, DrainToken};
 pub use limits::EdgeLimits;

@@ -28,7 +28,7 @@ impl<Io> Wire<Io> {
     pub(super) fn new(io: Io, limits: &EdgeLimits, meters: EdgeMeters) -> Self {
         Self {
             io,
-            framing: Framing::new(limits.buffer_bytes_max),
+            framing: Framing::new(limits.buffer_bytes_max, limits.headers_max),
             pace: Pace::new(limits),
             header: limits.header,
             deadline: Box::pin(sleep(limits.first_byte)),
