@@ -187,8 +187,8 @@ mod tests {
         tracing::trace!(target: "s3s_sigv4", "signature is abc");
         tracing::debug!(target: "hyper::proto", "header is abc");
         tracing::warn!(target: "hyper::proto", "library warning");
-        tracing::trace!(target: "geoseal_keys", "ours in detail");
-        tracing::info!(target: "geoseal::access", status = 200, "request");
+        tracing::trace!(target: "geoseal_room", "ours in detail");
+        tracing::info!(target: "geoseal_access", status = 200, "request");
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
     fn json_is_one_object_a_line() {
         let all = written(LogFormat::Json, LevelFilter::INFO, everything);
         let last: serde_json::Value = serde_json::from_str(all.lines().last().unwrap()).unwrap();
-        assert_eq!((&last["status"], &last["target"]), (&200.into(), &"geoseal::access".into()));
+        assert_eq!((&last["status"], &last["target"]), (&200.into(), &"geoseal_access".into()));
     }
 
     #[test]

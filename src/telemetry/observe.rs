@@ -139,7 +139,7 @@ impl Drop for Line {
         self.metrics.in_flight.dec();
         self.metrics.request_ended(self.note.operation, self.status, self.received, self.sent, took);
         tracing::info!(
-            target: "geoseal::access",
+            target: "geoseal_access",
             request = %self.id,
             operation = self.note.operation.name(),
             status = self.status,
