@@ -175,7 +175,7 @@ mod tests {
         let later = now().plus_seconds(380 * DAY_S);
         at.ensure(&hosts, later).unwrap();
         let second = files();
-        assert_eq!((&first[..2] == &second[..2], first[2] == second[2]), (true, false));
+        assert_eq!((first[..2] == second[..2], first[2] == second[2]), (true, false));
         assert!(accepts(&at, "localhost", later.plus_seconds(300 * DAY_S)));
     }
 }

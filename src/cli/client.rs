@@ -78,9 +78,12 @@ impl Client {
         let host = base.host_str().map(str::to_owned).filter(|_| base.scheme() == "https");
         let host = host.ok_or_else(|| Failure::Usage("the admin URL begins with https://".into()))?;
         let token = Zeroizing::new(read(&address.token_file, "the token file")?);
-        let token = Zeroizing::new([b"Bearer ", token.trim_ascii()].concat());
-        let mut token =
-            HeaderValue::from_bytes(&token).map_err(|_| Failure::Usage("the token file holds no token".into()))?;
+        let token = token.trim_ascii();
+        if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+            return Err(Failure::Usage(format!("{} holds no token", address.token_file.display())));
+        }
+        let token = Zeroizing::new([b"Bearer ", token].concat());
+        let mut token = HeaderValue::from_bytes(&token).expect("graphic ASCII after a word and a space");
         token.set_sensitive(true);
         // An answer of Err only says that a provider was installed before.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -225,3 +228,6 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|e| Failure::Usage(format!("{what} {}: {e}", path.display())))
 }
+
+#[cfg(test)]
+mod tests;
