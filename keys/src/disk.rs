@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Makes `bytes` the content of `path`, durable on return; what it replaces is overwritten before it is unlinked.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    finish_replace(path)?;
     let temporary = beside(path, "tmp");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;

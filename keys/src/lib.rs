@@ -4,7 +4,30 @@
 //! records, and handles that seal and open. What never goes out: a key, a salt or nonce of the caller's choosing, or
 //! the reason why something did not open (but for the audit log).
 //!
+//! What must not compile, so that no reviewer has to look for it:
+//!
+//! ```compile_fail,E0277
+//! fn printed(dek: geoseal_keys::Dek) -> String { format!("{dek:?}") }
+//! ```
+//! ```compile_fail,E0277
+//! fn printed(keys: &geoseal_keys::TenantKeys) -> String { format!("{keys:?}") }
+//! ```
+//! ```compile_fail,E0599
+//! fn copied(dek: &geoseal_keys::Dek) -> geoseal_keys::Dek { dek.clone() }
+//! ```
+//! ```compile_fail,E0599
+//! fn copied(key: &geoseal_keys::BucketKey) -> geoseal_keys::BucketKey { (*key).clone() }
+//! ```
+//! ```compile_fail,E0616
+//! fn bytes(root: geoseal_keys::RootSecret) { root.0; }
+//! ```
+//! ```compile_fail,E0624
+//! fn salted(dek: &geoseal_keys::Dek, info: &geoseal_keys::SegmentInfo) { dek.sealer_with_salt(info, [0; 32]); }
+//! ```
+//!
 //! Bytes are laid out in docs/object-format.md; keys and their formulas in docs/key-hierarchy.md.
+
+#![deny(unsafe_code)]
 
 // The story in the README compiles and runs.
 #[cfg(doctest)]

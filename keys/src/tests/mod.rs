@@ -2,6 +2,7 @@
 
 mod agree;
 mod cases;
+mod crash;
 mod k17;
 mod models;
 mod service;
