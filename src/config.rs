@@ -139,8 +139,10 @@ pub struct AdminConfig {
     pub certificate: PathBuf,
     /// PEM file: the certificate's private key.
     pub private_key: PathBuf,
-    /// The bearer token.
+    /// The administrators' bearer token.
     pub token: SecretFile,
+    /// The auditors' bearer token: it looks, and changes nothing.
+    pub auditor_token: Option<SecretFile>,
     /// PEM file of authorities; with it, a client certificate is demanded, too.
     pub client_authorities: Option<PathBuf>,
     /// PEM file of their revocation lists.
@@ -281,6 +283,7 @@ struct FileAdmin {
     certificate: PathBuf,
     private_key: PathBuf,
     token_file: PathBuf,
+    auditor_token_file: Option<PathBuf>,
     client_authorities: Option<PathBuf>,
     client_revocations: Option<PathBuf>,
 }
@@ -340,6 +343,7 @@ impl Config {
                 certificate: base.join(file.admin.certificate),
                 private_key: base.join(file.admin.private_key),
                 token: SecretFile::text(base.join(file.admin.token_file), TOKEN_BYTES_MIN),
+                auditor_token: file.admin.auditor_token_file.map(|p| SecretFile::text(base.join(p), TOKEN_BYTES_MIN)),
                 client_authorities: file.admin.client_authorities.map(|p| base.join(p)),
                 client_revocations: file.admin.client_revocations.map(|p| base.join(p)),
             },
@@ -358,7 +362,7 @@ impl Config {
     fn wrong_files(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let (Keyring::Passphrase(secret) | Keyring::KeyFile(secret)) = &self.keyring;
-        for secret in [secret, &self.admin.token] {
+        for secret in [secret, &self.admin.token].into_iter().chain(&self.admin.auditor_token) {
             wrong.extend(secret.read().err().map(|e| e.to_string()));
         }
         let mut private = vec![&self.s3.private_key, &self.admin.private_key];
