@@ -94,4 +94,14 @@ mod tests {
         assert_eq!(Region::find("ukwest").unwrap().0.id, "unitedkingdom");
         assert!(Region::find("us-east-1").is_none());
     }
+
+    #[test]
+    fn the_documented_atlas_is_this_one() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/regions.md")).unwrap();
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        let regions = GEOS.iter().flat_map(|geo| geo.regions.iter().map(move |region| (geo, region)));
+        let expected: Vec<_> =
+            regions.map(|(geo, region)| format!("| `{}` | `{}` | {} |", geo.id, region.id, region.location)).collect();
+        assert_eq!(rows, expected);
+    }
 }

@@ -126,4 +126,15 @@ mod tests {
         }
         assert_eq!(printed, std::fs::read_to_string(path).unwrap(), "see access_table.txt");
     }
+
+    /// The page's table is this one.
+    #[test]
+    fn the_documented_table_is_this_one() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/retention.md")).unwrap();
+        for (state, row) in State::ALL.iter().zip(TABLE) {
+            let cells: Vec<String> = row.into_iter().map(word).collect();
+            let line = format!("| {} | {} |", state.as_str(), cells.join(" | "));
+            assert!(page.contains(&line), "docs/retention.md lacks: {line}");
+        }
+    }
 }
