@@ -151,7 +151,10 @@ fn run(mut writer: Writer, mut queue: mpsc::Receiver<Waiting>, publish: &watch::
         match writer.write(&acts) {
             Ok(receipts) => {
                 publish.send_replace(writer.head);
-                answers.into_iter().zip(receipts).for_each(|(answer, receipt)| drop(answer.send(receipt)));
+                for (answer, receipt) in answers.into_iter().zip(receipts) {
+                    // Whoever asked may have gone; the entry stands.
+                    let _ = answer.send(receipt);
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "the audit log cannot be written: acts are refused from now on");

@@ -210,9 +210,9 @@ async fn what_a_crash_leaves_is_recovered() {
         serde_json::from_str(&format!("\"{}\"", &lines(&newest)[2][lines(&newest)[2].len() - 66..][..64])).unwrap();
     for kept in whole.len() - last..=whole.len() {
         let at = tempfile::tempdir().unwrap();
-        paths(dir.path())
-            .iter()
-            .for_each(|path| drop(std::fs::copy(path, at.path().join(path.file_name().unwrap())).unwrap()));
+        for path in paths(dir.path()) {
+            std::fs::copy(&path, at.path().join(path.file_name().unwrap())).unwrap();
+        }
         std::fs::write(at.path().join(newest.file_name().unwrap()), &whole[..kept]).unwrap();
         *heads.newest.lock() = Some(Head { entries: 11, hash: before });
         let log = open(at.path(), &heads).unwrap();

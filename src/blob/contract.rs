@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const SEALED_CHUNK: usize = 65_552;
 

@@ -8,6 +8,8 @@
 //!
 //! Knows the product by its command line, its files and its wire only: it does not depend on the geoseal library.
 
+#![allow(clippy::disallowed_methods, reason = "drives real processes in real time: there is no clock to inject")]
+
 pub mod clients;
 pub mod fixtures;
 pub mod records;
