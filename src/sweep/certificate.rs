@@ -115,7 +115,7 @@ pub struct Keys {
     pub probe_opens: bool,
 }
 
-/// How thoroughly. Source: docs/key-hierarchy.md, "Destruction levels".
+/// How thoroughly. Source: docs/retention.md, "The certificate".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Destruction {
