@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -27,7 +28,14 @@ pub(super) struct Disk {
 impl Disk {
     /// Creates `root` where needed, and makes every directory that is already there durable.
     pub(super) fn open(root: &Path) -> Result<Self, BlobError> {
-        fs::create_dir_all(root).map_err(failed("create the blob directory"))?;
+        let absolute = std::path::absolute(root).map_err(failed("find the blob directory"))?;
+        let there = absolute.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/")).to_owned();
+        let mut make = fs::DirBuilder::new();
+        make.recursive(true).mode(0o700).create(root).map_err(failed("create the blob directory"))?;
+        // Every directory that is new, and the one that was there and has got a new entry.
+        for dir in absolute.ancestors().take_while(|dir| dir.starts_with(&there)) {
+            sync_dir(dir)?;
+        }
         let root = fs::canonicalize(root).map_err(failed("find the blob directory"))?;
         let mut durable = Box::new([0; 1024]);
         for first in fan_out_dirs(&root)? {
@@ -37,9 +45,6 @@ impl Disk {
             sync_dir(&root.join(hex::encode([first])))?;
         }
         sync_dir(&root)?;
-        if let Some(parent) = root.parent() {
-            sync_dir(parent)?;
-        }
         Ok(Self { root, durable: Mutex::new(durable) })
     }
 

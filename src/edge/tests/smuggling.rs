@@ -1,7 +1,8 @@
 //! PX-06 over the wire: 400 and close, or close; the service never sees a second request.
 
-use super::rig::{GET, Rig, short};
+use super::rig::{GET, Rig, read_to_close, short};
 use crate::edge::Refusal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const AMBIGUOUS: &[(&str, &str)] = &[
     (
@@ -54,6 +55,37 @@ async fn what_is_plain_passes_and_two_requests_share_a_connection() {
         assert!(answer.contains(body), "{answer}");
     }
     assert_eq!((rig.seen(), rig.meters.refused(Refusal::Framing)), (3, 0));
+}
+
+/// What boto3 and the aws command do before a body.
+#[tokio::test]
+async fn expect_100_continue_is_answered_when_the_body_is_wanted() {
+    let rig = Rig::start(short()).await;
+    let head = "PUT /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 3\r\n\r\n";
+    let mut tls = rig.connect().await;
+    tls.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    tls.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    tls.write_all(b"abc").await.unwrap();
+    assert!(read_to_close(&mut tls).await.contains("3 bytes"));
+
+    // A service that does not want the body: the answer, then the end; what was announced is not waited for.
+    let mut tls = rig.connect().await;
+    tls.write_all(head.replace("/a", "/unread").as_bytes()).await.unwrap();
+    let answer = read_to_close(&mut tls).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("unread"), "{answer}");
+    assert_eq!(rig.meters.refused(Refusal::BodySlow), 0);
+}
+
+/// A body that nobody reads is no second request, whatever it looks like.
+#[tokio::test]
+async fn an_unread_body_is_not_taken_for_a_request() {
+    let rig = Rig::start(short()).await;
+    let head = format!("PUT /unread HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", GET.len() * 2000);
+    let answer = rig.ask(&format!("{head}{}", GET.repeat(2000))).await;
+    assert!(answer.matches("HTTP/1.1 200 ").count() <= 1, "{answer}");
+    assert_eq!(rig.seen(), 1);
 }
 
 #[tokio::test]
