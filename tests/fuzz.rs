@@ -1,6 +1,8 @@
 //! The fuzz targets on a stable toolchain: seeded mutations of a small corpus, a second or two each, the same on every
 //! run. `cargo +nightly fuzz run TARGET` digs deeper with the very same checks.
 
+#![allow(clippy::disallowed_methods, reason = "tries for so many seconds of the real clock")]
+
 use std::{
     panic::catch_unwind,
     time::{Duration, Instant},
@@ -8,18 +10,11 @@ use std::{
 
 use fastrand::Rng;
 
-#[path = "../fuzz/src/admin.rs"]
-mod admin;
-#[path = "../fuzz/src/keys.rs"]
-mod keys;
-#[path = "../fuzz/src/precheck.rs"]
-mod precheck;
-#[path = "../fuzz/src/record.rs"]
-mod record;
-#[path = "../fuzz/src/row.rs"]
-mod row;
-#[path = "../fuzz/src/segment.rs"]
-mod segment;
+#[allow(unreachable_pub, reason = "public for the fuzz targets, which are crates of their own")]
+#[path = "../fuzz/src/lib.rs"]
+mod targets;
+
+use targets::{admin, precheck, record, row, segment};
 
 /// How long each target is tried.
 const PATIENCE: Duration = Duration::from_secs(2);

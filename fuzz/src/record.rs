@@ -1,6 +1,6 @@
 //! A wrapped key unwraps as it was wrapped, or not at all.
 
-use crate::keys::{CONTEXT, damaged, tenant_keys};
+use super::keys::{CONTEXT, damaged, tenant_keys};
 use geoseal_keys::{KeyKind, Unverified};
 use std::sync::OnceLock;
 

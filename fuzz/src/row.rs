@@ -1,6 +1,6 @@
 //! A sealed row opens to exactly what was sealed, or not at all. What rides behind it is sealed under its own key.
 
-use crate::keys::{damaged, tenant_keys};
+use super::keys::{damaged, tenant_keys};
 use geoseal_keys::row_version;
 use std::sync::OnceLock;
 

@@ -1,11 +1,11 @@
 //! A sealed segment opens to exactly what was sealed, or not at all.
 
-use crate::keys::{CONTEXT, damaged, tenant_keys};
+use super::keys::{CONTEXT, damaged, tenant_keys};
 use geoseal_keys::{Dek, SegmentInfo, SegmentKind};
 use std::sync::OnceLock;
 
 /// Two chunks, the second short.
-const PLAIN: [u8; 65_636] = [7; 65_636];
+static PLAIN: [u8; 65_636] = [7; 65_636];
 
 /// `data` is tried as a segment, and as damage to a real one.
 pub fn check(data: &[u8]) {
