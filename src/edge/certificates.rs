@@ -174,7 +174,7 @@ impl Certificates {
                 build(&self.files, &pems, (self.now)(), &self.resumption, &self.meters)
             }
             // A file that is gone: said once, and seen as a change when it is back.
-            Err(_) if std::mem::replace(&mut *self.seen.lock(), [0; 32]) == [0; 32] => return Reloaded::Unchanged,
+            Err(_) if std::mem::take(&mut *self.seen.lock()) == [0; 32] => return Reloaded::Unchanged,
             Err(e) => Err(e),
         };
         match built {

@@ -5,8 +5,9 @@ use crate::edge::{CertificateError, CertificateFiles, Certificates, ClientFiles,
 use rcgen::{SerialNumber, date_time_ymd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 async fn serial(rig: &Rig) -> Vec<u8> {
     let tls = rig.connect().await;
