@@ -1,7 +1,8 @@
 //! Holds `src/` to the import table of ARCHITECTURE.md: which room may name which. The page is the rule, this reads it.
 //!
 //! A room is a file or folder directly under `src/`. It names another by `crate::room`, in a `use` or in a path; the
-//! crate root's `main.rs` says `geoseal::room` and the keys crate is `geoseal_keys`. Comments and texts do not count.
+//! crate root's `main.rs` says `geoseal::room` and the keys crate is `geoseal_keys`. Comments and texts do not count,
+//! nor do the `tests/` folders of rooms: what wires several rooms up for a test is wiring, like `app`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -80,14 +81,14 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All `.rs` files under `src/`.
+/// All `.rs` files under `src/`, but those of `tests/` folders.
 fn sources() -> Vec<PathBuf> {
     let (mut folders, mut files) = (vec![root().join("src")], vec![]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("src/ can be read") {
             let path = entry.expect("src/ can be read").path();
             if path.is_dir() {
-                folders.push(path);
+                folders.extend((!path.ends_with("tests")).then_some(path));
             } else if path.extension().is_some_and(|e| e == "rs") {
                 files.push(path);
             }
