@@ -11,10 +11,11 @@ use crate::model::login::{Login, Role};
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
 use crate::model::time::Millis;
+use crate::regions::RegionRoots;
 use crate::s3::entry::{self, Settings};
 use crate::s3::guard::Guard;
 use crate::seal::{GeoKeyService, LocalKeyring, Unlock};
-use crate::store::{RegionRoots, Store};
+use crate::store::Store;
 use bytes::Bytes;
 use geoseal_support::signer::{Body, Credentials, Request};
 use http_body_util::BodyExt;
@@ -127,7 +128,7 @@ impl World {
             let roots = RegionRoots { region, index: index.unwrap(), blobs, inline_bytes_max: 64 * 1024 };
             regions.insert(region.id, Arc::new(roots));
         }
-        let store = Store::new(HashMap::from([(geo.id, directory.clone())]), regions, clock.clone());
+        let store = Store::new(HashMap::from([(geo.id, directory.clone())]), Arc::new(regions), clock.clone());
         let register = Arc::new(TestRegister { directory, asleep: Mutex::new(None) });
         let settings = Settings {
             regions: ["westeurope", "northeurope"].map(region).to_vec(),
