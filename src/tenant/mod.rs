@@ -1,7 +1,7 @@
 //! LIFE of a tenant, pure: a standing, an event and a reading in; the next standing and the effects owed out.
 //!
 //! Called by the conductors (`sweep`, the admin acts), who carry the effects out in the order given, and by whoever
-//! answers the gate, through the [`access`] table. Promises that nothing but [`create`] and [`step`] makes or changes
+//! answers the gate, through the [`access`] table. Promises that nothing but [`create`] and [`step()`] makes or changes
 //! a [`Standing`], and that every change owes [`Effect::Log`] first: the ledger is durable before anything else happens.
 //! Must not know storage, keys or HTTP beyond a status number, nor a tenant's name: a standing is ids, states and times.
 //!
