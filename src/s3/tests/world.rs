@@ -1,7 +1,7 @@
 //! Two tenants of one geo, two served regions, and a caller for each.
 
 use crate::blob::ObjectStoreBlobs;
-use crate::directory::Directory;
+use crate::directory::{Detail, Directory};
 use crate::gate::{Asleep, Gate, Need, Refusal, Register};
 use crate::index::{Anchor, AnchorStore, AnchorStoreError, IndexOptions, MemoryEngine, RegionIndex};
 use crate::model::atlas::{Geo, Region};
@@ -16,6 +16,7 @@ use crate::s3::entry::{self, Settings};
 use crate::s3::guard::Guard;
 use crate::seal::{GeoKeyService, LocalKeyring, Unlock};
 use crate::store::Store;
+use crate::tenant::{NewTenant, Replication, Standing, State, create};
 use bytes::Bytes;
 use geoseal_support::signer::{Body, Credentials, Request};
 use http_body_util::BodyExt;
@@ -94,6 +95,13 @@ fn region(id: &str) -> &'static Region {
     Region::find(id).expect("the atlas has it").1
 }
 
+fn active(id: TenantId, clock: &SimulatedClock) -> Standing {
+    let (geo, home) = (Geo::find("europe").unwrap(), region("westeurope"));
+    let new = NewTenant { id, geo, home, replication: Replication::None, consent: Some([7; 32]) };
+    let (standing, _) = create(new, &clock.now()).unwrap();
+    Standing { state: State::Active, ..standing }
+}
+
 impl World {
     /// Builds it, with the bucket `records` of alice's in `westeurope`.
     pub(super) async fn new() -> Self {
@@ -116,6 +124,8 @@ impl World {
         for (tenant, role) in [(tenant, Role::Service), (other, Role::Service), (tenant, Role::ReadOnly)] {
             if service.tenant(tenant.0).is_err() {
                 service.create_tenant(tenant.0).unwrap();
+                let detail = Detail { name: format!("t-{tenant}"), contact: None };
+                directory.enter_tenant(active(tenant, &clock), detail).await.unwrap();
             }
             logins.push(directory.create_login(tenant, role, START).await.unwrap());
         }
