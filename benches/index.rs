@@ -128,7 +128,7 @@ fn commits(c: &mut Criterion) {
         let bench = Bench::new();
         group.bench_with_input(BenchmarkId::new("in flight", in_flight), &in_flight, |b, in_flight| {
             b.iter_custom(|count| {
-                let start = std::time::Instant::now();
+                let start = tokio::time::Instant::now();
                 bench.put(count, *in_flight);
                 start.elapsed()
             });
