@@ -197,7 +197,8 @@ fn framing(parts: &Parts) -> Result<(), Refusal> {
     if transfer.is_some_and(|transfer| parts.version >= Version::HTTP_2 || transfer.as_bytes() != b"chunked") {
         return Err(refused);
     }
-    if headers.contains_key(header::UPGRADE) || headers.get(header::EXPECT).is_some_and(|e| e != "100-continue") {
+    let continues = |expect: &header::HeaderValue| expect.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.contains_key(header::UPGRADE) || headers.get(header::EXPECT).is_some_and(|e| !continues(e)) {
         return Err(refused);
     }
     Ok(())

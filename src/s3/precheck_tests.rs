@@ -250,6 +250,8 @@ fn px_06_framing_has_one_meaning() {
     }
     assert_eq!(get().with("content-length", "1").run(), Err("InvalidRequest"));
     assert_eq!(get().with("upgrade", "h2c").run(), Err("InvalidRequest"));
+    assert_eq!(put().with("expect", "200-ok").run(), Err("InvalidRequest"));
+    assert!(put().with("expect", "100-Continue").run().is_ok(), "as rclone spells it");
     let absolute = Plain::new("GET", "http://other.test/bucket/key");
     assert_eq!(absolute.run(), Err("InvalidRequest"));
     assert!(absolute.set("host", "other.test").run().is_ok());
