@@ -1,5 +1,32 @@
 //! The front door: arguments, then the command line or the server.
 
-fn main() {
-    println!("geoseal {}", env!("CARGO_PKG_VERSION"));
+#![forbid(unsafe_code)]
+
+use geoseal::app;
+use geoseal::cli::{self, Wiring, dev};
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(&House)
+}
+
+struct House;
+
+impl Wiring for House {
+    fn found(&self, config: &Path) -> Result<(), String> {
+        app::found(config).map_err(|error| error.to_string())
+    }
+
+    fn serve(&self, config: &Path) -> Result<(), String> {
+        app::serve(config).map_err(|error| error.to_string())
+    }
+
+    fn serve_dev(&self, prepared: &dev::Prepared, ready: dev::OnReady) -> Result<(), String> {
+        app::serve_dev(prepared, ready).map_err(|error| error.to_string())
+    }
+
+    fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String> {
+        app::verify_certificate(certificate, log_key)
+    }
 }

@@ -16,7 +16,7 @@ use crate::heads::Heads;
 use crate::keystore::{Change, Keystore, unwrap_root, wrap_root};
 use crate::material::{Secret, random_array};
 use crate::provider::{MasterKeys, RootSecret};
-use crate::record::{KeyKind, KeyName, Record};
+use crate::record::{KeyKind, KeyName, ProviderKind, Record};
 use crate::signer::LogSigner;
 use crate::tenant_keys::{Gate, GeoKeys, Lease, Roots, SubjectKey, TenantKeys};
 use parking_lot::{Mutex, RwLock};
@@ -91,6 +91,11 @@ impl GeoKeyService {
     /// The geo these keys belong to.
     pub fn geo(&self) -> Id {
         self.geo
+    }
+
+    /// What keeps the master key.
+    pub fn provider_kind(&self) -> ProviderKind {
+        self.provider.kind()
     }
 
     /// The keys of the geo's own directory.

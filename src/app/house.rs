@@ -13,7 +13,8 @@ use crate::index::{self, FjallEngine, FjallOptions, IndexOptions, RegionIndex};
 use crate::model::atlas::Geo;
 use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFile, SystemSource};
 use crate::regions::{RegionRoots, Regions};
-use crate::seal::{GeoKeyService, LocalKeyring, Unlock};
+use crate::seal::{GeoKeyService, KeyringError, LocalKeyring, ProviderError, Unlock};
+use crate::tenancy::Tenancy;
 use crate::store::Store;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,25 @@ impl House {
         Ok(Self { geos: rooms, regions, store, gate, clock, simulated })
     }
 
+    /// The acts on the tenants of every geo.
+    pub(super) fn tenancies(&self) -> Vec<Tenancy> {
+        self.geos.iter().map(|room| self.tenancy_of(room)).collect()
+    }
+
+    /// The acts on the tenants of one geo, if it is served.
+    pub(super) fn tenancy(&self, geo: &str) -> Option<Tenancy> {
+        self.geos.iter().find(|room| room.geo.id == geo).map(|room| self.tenancy_of(room))
+    }
+
+    pub(super) fn tenancy_of(&self, room: &GeoRoom) -> Tenancy {
+        Tenancy {
+            directory: room.directory.clone(),
+            audit: room.audit.clone(),
+            regions: self.regions.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
     /// Ends in good order: nothing queued is lost, and the next start needs no recovery.
     pub(super) async fn close(&self) {
         for roots in self.regions.values() {
@@ -106,12 +126,17 @@ impl House {
     }
 }
 
-/// Makes the keyring of every geo that the configuration serves. Never overwrites one.
-pub(super) fn found(config: &Config, unlock: &Unlock) -> Result<(), AppError> {
+/// Makes the keyring of every geo that the configuration serves; one that is there has to open.
+pub(super) fn found(config: &Config) -> Result<(), AppError> {
+    let unlock = unlock(&config.keyring)?;
     for geo in served_geos(config) {
         let path = keyring_path(&config.data_dir, geo);
         make_dir(path.parent().expect("a keyring lies in its geo's folder"))?;
-        LocalKeyring::create(&path, geo.bytes(), unlock).map_err(|error| AppError::keys(geo, error.into()))?;
+        let made = match LocalKeyring::create(&path, geo.bytes(), &unlock) {
+            Err(ProviderError::Keyring(KeyringError::Exists)) => LocalKeyring::open(&path, geo.bytes(), &unlock),
+            other => other,
+        };
+        made.map_err(|error| AppError::keys(geo, error.into()))?;
     }
     Ok(())
 }

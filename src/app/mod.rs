@@ -3,9 +3,16 @@
 //! Called by `main`. Promises that nothing listens before everything it needs is open and checked. Decides nothing
 //! about requests.
 
+mod acts;
 mod anchors;
+mod demo;
 mod house;
+mod keys;
 mod register;
+mod serve;
+mod tenants;
+
+pub use serve::{found, serve, serve_dev, verify_certificate};
 
 use crate::model::atlas::Geo;
 use crate::seal::KeyError;
@@ -76,6 +83,9 @@ pub enum AppError {
     /// Logs.
     #[error(transparent)]
     Logs(#[from] crate::telemetry::LogsError),
+    /// What a crash cut off could not be carried out.
+    #[error("acts that a crash cut off could not be carried out: {0}")]
+    Resume(String),
     /// What `dev` prepares at its first start.
     #[error("the demo tenant could not be made: {0}")]
     Demo(String),

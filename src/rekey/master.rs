@@ -16,6 +16,8 @@ pub struct MasterEvidence {
     pub from: u32,
     /// The version now.
     pub to: u32,
+    /// Records that were wrapped again.
+    pub rewrapped: u64,
     /// Wrapped roots read back from disk and opened.
     pub records: u64,
     /// How many of them name an older version: zero.
@@ -42,7 +44,7 @@ pub async fn rotate_master(
         if remaining > 0 {
             return Err(RekeyError::Leftover(remaining));
         }
-        return Ok(MasterEvidence { from, to, records: scan.records, remaining });
+        return Ok(MasterEvidence { from, to, rewrapped, records: scan.records, remaining });
     }
 }
 

@@ -1,0 +1,266 @@
+//! Answers the admin face: each act handed to the conductor that does it, each answer in the face's words.
+
+use super::house::{GeoRoom, House};
+use super::{keys, tenants};
+use crate::admin::acts::{Acts, Mode, NewTenant, Order, Outcome, TenantRef};
+use crate::admin::error::ActError;
+use crate::admin::operations::Operations;
+use crate::admin::wire;
+use crate::audit::{AuditError, Event as Record};
+use crate::model::atlas::{Geo, Region};
+use crate::model::ids::{OperationId, TenantId};
+use crate::model::names::AccessId;
+use crate::telemetry::{Metrics, Registry};
+use crate::tenant::Event;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The acts of this process.
+pub(super) struct HouseActs {
+    pub(super) house: Arc<House>,
+    pub(super) operations: Operations,
+    registry: Arc<Registry>,
+    pub(super) metrics: Metrics,
+    pub(super) sweep_interval: Duration,
+}
+
+impl HouseActs {
+    pub(super) fn new(
+        house: Arc<House>,
+        registry: Arc<Registry>,
+        metrics: Metrics,
+        sweep_interval: Duration,
+    ) -> Self {
+        Self { house, operations: Operations::default(), registry, metrics, sweep_interval }
+    }
+
+    /// The served geos that a question is about.
+    pub(super) fn rooms(&self, geo: Option<&'static Geo>) -> Result<Vec<&GeoRoom>, ActError> {
+        let rooms: Vec<_> = self.house.geos.iter().filter(|room| geo.is_none_or(|geo| room.geo == geo)).collect();
+        if rooms.is_empty() { Err(ActError::GeoNotServed) } else { Ok(rooms) }
+    }
+}
+
+#[async_trait::async_trait]
+impl Acts for HouseActs {
+    fn served(&self) -> Vec<&'static Region> {
+        self.house.regions.values().map(|roots| roots.region).collect()
+    }
+
+    async fn waiting_for(&self) -> Vec<String> {
+        let mut waiting = Vec::new();
+        for roots in self.house.regions.values().filter(|roots| !roots.index.is_writable()) {
+            waiting.push(format!("the index of {} takes no writes", roots.region.id));
+        }
+        for room in self.house.geos.iter().filter(|room| !room.audit.writable()) {
+            waiting.push(format!("the audit log of {} takes no entries", room.geo.id));
+        }
+        waiting
+    }
+
+    fn metrics(&self) -> String {
+        crate::telemetry::encode(&self.registry)
+    }
+
+    async fn create_tenant(&self, order: &Order, new: NewTenant) -> Result<Outcome<wire::Tenant>, ActError> {
+        tenants::create(self, order, new).await
+    }
+
+    async fn tenant(&self, tenant: &TenantRef) -> Result<wire::Tenant, ActError> {
+        tenants::show(self, tenant).await
+    }
+
+    async fn tenants(&self, after: Option<TenantId>, limit: usize) -> Result<Vec<wire::Tenant>, ActError> {
+        tenants::list(self, after, limit).await
+    }
+
+    async fn disable(&self, order: &Order, t: &TenantRef, _reason: &str) -> Result<Outcome<wire::Tenant>, ActError> {
+        tenants::apply(self, order, t, |_| Ok(Event::Disable)).await
+    }
+
+    async fn enable(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError> {
+        tenants::apply(self, order, t, |found| {
+            let key_usable = found.tenancy.directory.keys(found.entry.standing.id).is_ok();
+            Ok(Event::Enable { consent: None, key_usable })
+        })
+        .await
+    }
+
+    async fn terminate(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        _reason: &str,
+        confirm: &str,
+    ) -> Result<Outcome<wire::Tenant>, ActError> {
+        tenants::apply(self, order, t, |found| {
+            let name = found.entry.detail.as_ref().map(|detail| detail.name.as_str());
+            if name == Some(confirm) { Ok(Event::Terminate) } else { Err(ActError::ConfirmMismatch) }
+        })
+        .await
+    }
+
+    async fn reinstate(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        consent: [u8; 32],
+    ) -> Result<Outcome<wire::Tenant>, ActError> {
+        tenants::apply(self, order, t, |_| Ok(Event::Reinstate { consent: Some(consent) })).await
+    }
+
+    async fn create_credential(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        role: wire::CredentialRole,
+    ) -> Result<Outcome<wire::NewCredential>, ActError> {
+        tenants::create_credential(self, order, t, role).await
+    }
+
+    async fn credentials(&self, t: &TenantRef) -> Result<Vec<wire::Credential>, ActError> {
+        tenants::credentials(self, t).await
+    }
+
+    async fn revoke_credential(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        login: &AccessId,
+    ) -> Result<Outcome<wire::Credential>, ActError> {
+        tenants::revoke_credential(self, order, t, login).await
+    }
+
+    async fn key_status(
+        &self,
+        geo: Option<&'static Geo>,
+        tenant: Option<&TenantRef>,
+    ) -> Result<wire::KeyStatus, ActError> {
+        keys::status(self, geo, tenant).await
+    }
+
+    async fn rotate_master(&self, order: &Order, geo: &'static Geo) -> Result<Outcome<wire::Operation>, ActError> {
+        keys::rotate_master(self, order, geo).await
+    }
+
+    async fn rotate_tenant(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Operation>, ActError> {
+        keys::rotate_tenant(self, order, t).await
+    }
+
+    async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError> {
+        self.operations.find(id)
+    }
+
+    async fn sweep_run(&self, _order: &Order) -> Result<Outcome<wire::Operation>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    async fn sweep_status(&self) -> Result<wire::SweepStatus, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    async fn audit_tail(
+        &self,
+        geo: Option<&'static Geo>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<wire::AuditEntry>, ActError> {
+        let mut all = Vec::new();
+        for room in self.rooms(geo)? {
+            let (log, geo) = (room.audit.clone(), room.geo.id);
+            let read = move || match after {
+                Some(after) => log.entries(after.saturating_add(1), limit),
+                None => log.tail(limit),
+            };
+            let entries = tokio::task::spawn_blocking(read).await.map_err(|_| ActError::Broken)?;
+            for entry in entries.map_err(log_error)? {
+                all.push(wire::AuditEntry {
+                    geo: geo.into(),
+                    index: entry.index,
+                    at: wire::Time(entry.proven.parse().map_err(|_| ActError::Broken)?),
+                    event: entry.name().to_owned(),
+                    actor: entry.actor.clone(),
+                    tenant: entry.tenant(),
+                    detail: entry.detail(),
+                    hash: entry.hash.to_string(),
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    async fn audit_verify(&self, geo: Option<&'static Geo>) -> Result<Vec<wire::AuditVerdict>, ActError> {
+        let mut verdicts = Vec::new();
+        for room in self.rooms(geo)? {
+            let log = room.audit.clone();
+            let verified = tokio::task::spawn_blocking(move || log.verify()).await.map_err(|_| ActError::Broken)?;
+            let geo = room.geo.id.to_owned();
+            verdicts.push(match verified {
+                Ok(summary) => wire::AuditVerdict {
+                    geo,
+                    intact: true,
+                    entries: summary.entries,
+                    head: Some(summary.head.to_string()),
+                    first_bad: None,
+                    reason: None,
+                },
+                Err(AuditError::Bad(bad)) => wire::AuditVerdict {
+                    geo,
+                    intact: false,
+                    entries: bad.index,
+                    head: None,
+                    first_bad: Some(bad.index),
+                    reason: Some(bad.to_string()),
+                },
+                Err(error) => return Err(log_error(error)),
+            });
+        }
+        Ok(verdicts)
+    }
+
+    async fn log_key(&self, geo: &'static Geo) -> Result<wire::LogKey, ActError> {
+        let room = *self.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
+        let public = hex::encode(room.keys.log_signer().public_key());
+        Ok(wire::LogKey { geo: geo.id.into(), algorithm: "ed25519".into(), public })
+    }
+
+    async fn certificate(&self, tenant: &TenantRef) -> Result<serde_json::Value, ActError> {
+        tenants::certificate(self, tenant).await
+    }
+
+    async fn clock(&self) -> Result<wire::Clock, ActError> {
+        let status = self.house.clock.status();
+        Ok(wire::Clock {
+            proven: wire::Time(status.reading.cc_lo),
+            plausible: wire::Time(status.reading.cc_hi),
+            wall: wire::Time(status.reading.wall),
+            suspect: status.suspect.is_some(),
+            pending_s: status.pending_ms.map_or(0, |ms| u64::try_from(ms / 1000).unwrap_or(0)),
+            simulated: self.house.simulated.is_some(),
+        })
+    }
+
+    async fn clock_advance(&self, order: &Order, seconds: u64) -> Result<Outcome<wire::Clock>, ActError> {
+        let clock = self.house.simulated.clone().ok_or(ActError::ClockIsReal)?;
+        if order.mode == Mode::Plan {
+            let steps = vec![format!("the simulated clock moves {seconds} s ahead")];
+            return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+        }
+        let moved = i64::try_from(seconds).unwrap_or(i64::MAX / 1000);
+        for room in &self.house.geos {
+            room.audit.append(&tenants::actor(order), Record::ClockMoved { seconds: moved }).await.map_err(log_error)?;
+        }
+        let advance = move || clock.advance(moved.saturating_mul(1000));
+        let advanced = tokio::task::spawn_blocking(advance).await.map_err(|_| ActError::Broken)?;
+        advanced.map_err(|error| {
+            tracing::error!(%error, "the simulated clock did not move");
+            ActError::Broken
+        })?;
+        Ok(Outcome::Done(self.clock().await?))
+    }
+}
+
+pub(super) fn log_error(error: AuditError) -> ActError {
+    tracing::error!(%error, "the audit log cannot answer");
+    ActError::Unavailable("the audit log")
+}

@@ -1,0 +1,189 @@
+//! Keys, between the admin face and the conductor: what there is, and rotations as operations with progress.
+
+use super::acts::HouseActs;
+use super::house::GeoRoom;
+use super::tenants::{act_error, actor, find};
+use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
+use crate::admin::error::ActError;
+use crate::admin::operations::Progress;
+use crate::admin::wire;
+use crate::model::atlas::Geo;
+use crate::model::ids::TenantId;
+use crate::rekey::{self, RekeyError, Watch};
+use crate::seal::{KeyKind, KeyState, MasterState, ProviderKind, TenantState};
+use crate::tenant::State;
+use std::collections::BTreeMap;
+
+pub(super) async fn status(
+    acts: &HouseActs,
+    geo: Option<&'static Geo>,
+    tenant: Option<&TenantRef>,
+) -> Result<wire::KeyStatus, ActError> {
+    let only = match tenant {
+        Some(tenant) => Some(find(acts, tenant).await?.entry.standing.id),
+        None => None,
+    };
+    let mut geos = Vec::new();
+    for room in acts.rooms(geo)? {
+        geos.push(geo_keys(acts, room, only).await?);
+    }
+    if only.is_some() {
+        geos.retain(|geo| !geo.tenants.is_empty());
+    }
+    Ok(wire::KeyStatus { geos })
+}
+
+async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> Result<wire::GeoKeys, ActError> {
+    let status = room.keys.status().map_err(|error| act_error(error.into()))?;
+    let geo = room.geo.id;
+    let master = status.masters.iter().map(|(master, records)| wire::KeyVersion {
+        id: format!("mk/{geo}/{}", master.name.version),
+        version: master.name.version,
+        state: match master.state {
+            MasterState::Active => "current",
+            MasterState::DecryptOnly => "decrypt-only",
+            MasterState::Disabled => "suspended",
+            MasterState::Destroyed => "destroyed",
+        }
+        .into(),
+        records: Some(*records),
+    });
+    let mut tenants = Vec::new();
+    for tenant in &status.tenants {
+        let id = TenantId(tenant.tenant);
+        if only.is_some_and(|only| only != id) {
+            continue;
+        }
+        let entry = room.directory.tenant(id).await.map_err(|error| act_error(error.into()))?;
+        let name = entry.and_then(|entry| entry.detail.clone()).map(|detail| detail.name);
+        let label = name.clone().unwrap_or_else(|| id.to_string());
+        let suspended = tenant.state == TenantState::Suspended;
+        let versions = tenant.roots.iter().filter(|root| root.kind == KeyKind::Trk).map(|root| wire::KeyVersion {
+            id: format!("tdk/{label}/{}", root.name.version),
+            version: root.name.version,
+            state: match root.state {
+                KeyState::Destroyed => "destroyed",
+                _ if suspended => "suspended",
+                KeyState::PreActive => "pre-active",
+                KeyState::Active => "current",
+                KeyState::DecryptOnly => "decrypt-only",
+            }
+            .into(),
+            records: None,
+        });
+        tenants.push(wire::TenantKeys { tenant: id, name, versions: versions.collect() });
+    }
+    Ok(wire::GeoKeys {
+        geo: geo.into(),
+        provider: provider(room.keys.provider_kind()).into(),
+        master: master.collect(),
+        tenants,
+        rotation: acts.operations.running("rotate-master", geo),
+    })
+}
+
+fn provider(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::Local => "local keyring",
+        ProviderKind::Pkcs11 => "PKCS#11",
+        ProviderKind::Transit => "Vault Transit",
+        ProviderKind::AwsKms => "AWS KMS",
+    }
+}
+
+pub(super) async fn rotate_master(
+    acts: &HouseActs,
+    order: &Order,
+    geo: &'static Geo,
+) -> Result<Outcome<wire::Operation>, ActError> {
+    let room = *acts.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
+    if order.mode == Mode::Plan {
+        let scan = room.keys.scan_masters().map_err(|error| act_error(error.into()))?;
+        let resumes = room.keys.rotation().map_err(|error| act_error(error.into()))?.is_some();
+        let first = if resumes { "take up the rotation that was cut off" } else { "make a new master key version" };
+        let steps = vec![
+            first.to_owned(),
+            "wrap every root key again under it; no data is rewritten".to_owned(),
+            "scan the key store: zero records under the old version, or it does not end".to_owned(),
+        ];
+        let counts = BTreeMap::from([("records".to_owned(), scan.records)]);
+        return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
+    }
+    let (keys, audit, by) = (room.keys.clone(), room.audit.clone(), actor(order));
+    let now = acts.house.clock.now().wall;
+    let operation = acts.operations.start("rotate-master", geo.id, now, |progress| async move {
+        let done = rekey::rotate_master(&keys, &audit, &by, &Told(progress)).await.map_err(rekey_error)?;
+        Ok(wire::OperationResult::Rotation(wire::Rotation {
+            from: format!("mk/{}/{}", geo.id, done.from),
+            to: format!("mk/{}/{}", geo.id, done.to),
+            rewrapped: done.rewrapped,
+            scanned: done.records,
+            remaining: done.remaining,
+        }))
+    });
+    Ok(Outcome::Done(operation))
+}
+
+pub(super) async fn rotate_tenant(
+    acts: &HouseActs,
+    order: &Order,
+    tenant: &TenantRef,
+) -> Result<Outcome<wire::Operation>, ActError> {
+    let found = find(acts, tenant).await?;
+    let (tenancy, entry) = (found.tenancy, found.entry);
+    let id = entry.standing.id;
+    match entry.standing.state {
+        State::Active | State::Disabled | State::Terminated => {}
+        State::Purging | State::PurgeHeld => return Err(ActError::TenantPurging),
+        State::Purged => return Err(ActError::TenantPurged),
+        State::Provisioning => return Err(ActError::WrongState(wire::TenantState::Provisioning)),
+    }
+    if order.mode == Mode::Plan {
+        let steps = vec![
+            "make a new data key version; new objects use it at once".to_owned(),
+            "wrap every object's data key again under it; no object is rewritten".to_owned(),
+            "scan all rows: zero records under older versions, or it does not end".to_owned(),
+        ];
+        return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+    }
+    let label = entry.detail.as_ref().map_or_else(|| id.to_string(), |detail| detail.name.clone());
+    let by = actor(order);
+    let now = acts.house.clock.now().wall;
+    let operation = acts.operations.start("rotate-tenant", &id.to_string(), now, |progress| async move {
+        let (directory, regions, audit) = (&tenancy.directory, &tenancy.regions, &tenancy.audit);
+        let told = Told(progress);
+        let done = rekey::rotate_tenant(directory, regions, audit, &by, id, &told).await.map_err(rekey_error)?;
+        Ok(wire::OperationResult::Rotation(wire::Rotation {
+            from: format!("tdk/{label}/{}", done.from),
+            to: format!("tdk/{label}/{}", done.to),
+            rewrapped: done.rewrapped,
+            scanned: done.scanned,
+            remaining: done.remaining,
+        }))
+    });
+    Ok(Outcome::Done(operation))
+}
+
+/// A rotation's progress in the words of an operation.
+struct Told(Progress);
+
+impl Watch for Told {
+    fn phase(&self, phase: &'static str, total: u64) {
+        self.0.phase(phase, total);
+    }
+
+    fn done(&self, done: u64) {
+        self.0.done(done);
+    }
+}
+
+fn rekey_error(error: RekeyError) -> ActError {
+    tracing::error!(%error, "a rotation stopped; running it again takes it up");
+    match error {
+        RekeyError::RegionNotServed(_) => ActError::RegionNotServed,
+        RekeyError::Audit(error) => super::acts::log_error(error),
+        RekeyError::Keys(_) => ActError::Unavailable("the key service"),
+        RekeyError::Leftover(_) => ActError::Busy,
+        RekeyError::Directory(_) | RekeyError::Index(_) | RekeyError::Worker => ActError::Broken,
+    }
+}

@@ -1,0 +1,294 @@
+//! Tenants and their logins, between the admin face and the conductor.
+
+use super::acts::HouseActs;
+use crate::admin::acts::{Mode, NewTenant, Order, Outcome, TenantRef};
+use crate::admin::error::ActError;
+use crate::admin::wire;
+use crate::audit::Actor;
+use crate::directory::{Detail, LoginEntry, TenantEntry};
+use crate::model::ids::TenantId;
+use crate::model::login::Role;
+use crate::model::names::AccessId;
+use crate::seal::KeyError;
+use crate::tenancy::{Tenancy, TenancyError};
+use crate::tenant::{self, Effect, Event, Refusal, Replication, State};
+use std::sync::Arc;
+
+/// A tenant and the acts that reach it.
+pub(super) struct FoundTenant {
+    pub(super) tenancy: Tenancy,
+    pub(super) entry: Arc<TenantEntry>,
+}
+
+pub(super) async fn find(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTenant, ActError> {
+    for tenancy in acts.house.tenancies() {
+        let found = match tenant {
+            TenantRef::Id(id) => tenancy.directory.tenant(*id).await,
+            TenantRef::Name(name) => tenancy.directory.tenant_named(name).await,
+        };
+        if let Some(entry) = found.map_err(|error| act_error(error.into()))? {
+            return Ok(FoundTenant { tenancy, entry });
+        }
+    }
+    Err(ActError::NoSuchTenant)
+}
+
+pub(super) async fn create(
+    acts: &HouseActs,
+    order: &Order,
+    new: NewTenant,
+) -> Result<Outcome<wire::Tenant>, ActError> {
+    let tenancy = acts.house.tenancy(new.geo.id).ok_or(ActError::GeoNotServed)?;
+    if !acts.house.regions.contains_key(new.home.id) {
+        return Err(ActError::RegionNotServed);
+    }
+    let named = tenancy.directory.tenant_named(&new.name).await.map_err(|error| act_error(error.into()))?;
+    if named.is_some() {
+        return Err(ActError::NameTaken);
+    }
+    let life = tenant::NewTenant {
+        id: TenantId::random(),
+        geo: new.geo,
+        home: new.home,
+        replication: Replication::None,
+        consent: new.consent,
+    };
+    if order.mode == Mode::Plan {
+        tenant::create(life, &acts.house.clock.now()).map_err(|refusal| act_error(refusal.into()))?;
+        let steps = vec![
+            "log the tenant's beginning".to_owned(),
+            format!("make, wrap and verify its three root keys in {}", new.geo.id),
+            "enter it in the directory; ACTIVE".to_owned(),
+        ];
+        return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+    }
+    let detail = Detail { name: new.name.as_str().to_owned(), contact: new.contact };
+    let entry = tenancy.create(&actor(order), life, detail).await.map_err(act_error)?;
+    Ok(Outcome::Done(shown(&tenancy, &entry)))
+}
+
+pub(super) async fn show(acts: &HouseActs, tenant: &TenantRef) -> Result<wire::Tenant, ActError> {
+    let found = find(acts, tenant).await?;
+    Ok(shown(&found.tenancy, &found.entry))
+}
+
+pub(super) async fn list(
+    acts: &HouseActs,
+    after: Option<TenantId>,
+    limit: usize,
+) -> Result<Vec<wire::Tenant>, ActError> {
+    let mut all = Vec::new();
+    for tenancy in acts.house.tenancies() {
+        let page = tenancy.directory.tenants(after, limit).await.map_err(|error| act_error(error.into()))?;
+        all.extend(page.iter().map(|entry| shown(&tenancy, entry)));
+    }
+    all.sort_by_key(|tenant| tenant.id);
+    all.truncate(limit);
+    Ok(all)
+}
+
+/// Applies the event that `event` makes of what is found.
+pub(super) async fn apply(
+    acts: &HouseActs,
+    order: &Order,
+    tenant: &TenantRef,
+    event: impl FnOnce(&FoundTenant) -> Result<Event, ActError> + Send,
+) -> Result<Outcome<wire::Tenant>, ActError> {
+    let found = find(acts, tenant).await?;
+    let event = event(&found)?;
+    let FoundTenant { tenancy, entry } = found;
+    if order.mode == Mode::Plan {
+        if order.expect.is_some_and(|seen| seen != entry.revision) {
+            return Err(ActError::RevisionChanged);
+        }
+        let (next, effects) = tenancy.foresee(&entry, &event).map_err(act_error)?;
+        let state = next.map_or("gone", |next| next.state.as_str());
+        let mut steps: Vec<_> = effects.iter().filter_map(described).collect();
+        steps.push(if effects.is_empty() { "nothing changes".into() } else { format!("the tenant is {state}") });
+        return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+    }
+    let id = entry.standing.id;
+    let entry = tenancy.apply(&actor(order), id, order.expect, &event).await.map_err(act_error)?;
+    Ok(Outcome::Done(shown(&tenancy, &entry)))
+}
+
+pub(super) async fn create_credential(
+    acts: &HouseActs,
+    order: &Order,
+    tenant: &TenantRef,
+    role: wire::CredentialRole,
+) -> Result<Outcome<wire::NewCredential>, ActError> {
+    let FoundTenant { tenancy, entry } = find(acts, tenant).await?;
+    if order.mode == Mode::Plan {
+        let steps = vec!["make a login and show its secret once".to_owned()];
+        return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+    }
+    let inner = match role {
+        wire::CredentialRole::ReadOnly => Role::ReadOnly,
+        wire::CredentialRole::Service => Role::Service,
+    };
+    let login = tenancy.create_login(&actor(order), entry.standing.id, inner).await.map_err(act_error)?;
+    Ok(Outcome::Done(wire::NewCredential {
+        access_id: login.access_id.as_str().to_owned(),
+        secret: login.secret.to_string(),
+        role,
+        region: entry.standing.home.clone(),
+    }))
+}
+
+pub(super) async fn credentials(acts: &HouseActs, tenant: &TenantRef) -> Result<Vec<wire::Credential>, ActError> {
+    let FoundTenant { tenancy, entry } = find(acts, tenant).await?;
+    let logins = tenancy.directory.logins(entry.standing.id).await.map_err(|error| act_error(error.into()))?;
+    Ok(logins.into_iter().map(shown_login).collect())
+}
+
+pub(super) async fn revoke_credential(
+    acts: &HouseActs,
+    order: &Order,
+    tenant: &TenantRef,
+    login: &AccessId,
+) -> Result<Outcome<wire::Credential>, ActError> {
+    let FoundTenant { tenancy, entry } = find(acts, tenant).await?;
+    if order.mode == Mode::Plan {
+        let steps = vec!["the login is refused from the next request on".to_owned()];
+        return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+    }
+    let revoked = tenancy.revoke_login(&actor(order), entry.standing.id, login).await.map_err(act_error)?;
+    Ok(Outcome::Done(shown_login(revoked)))
+}
+
+pub(super) async fn certificate(acts: &HouseActs, tenant: &TenantRef) -> Result<serde_json::Value, ActError> {
+    let FoundTenant { entry, .. } = find(acts, tenant).await?;
+    let room = acts.house.geos.iter().find(|room| room.geo.id == entry.standing.geo).ok_or(ActError::GeoNotServed)?;
+    let path = room.certificates.join(format!("{}.json", entry.standing.id));
+    let bytes = match tokio::fs::read(path).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(ActError::NoCertificate),
+        Err(_) => return Err(ActError::Broken),
+    };
+    serde_json::from_slice(&bytes).map_err(|_| ActError::Broken)
+}
+
+/// Who gave an order, as the log knows them.
+pub(super) fn actor(order: &Order) -> Actor {
+    order.by.0.parse().unwrap_or_else(|_| Actor::part("admin"))
+}
+
+fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenant {
+    let standing = &entry.standing;
+    let now = tenancy.clock.now();
+    let left = standing.termination.as_ref().map(|termination| {
+        let seconds = termination.due.seconds() - now.lo_for(&termination.at).seconds();
+        u64::try_from(seconds.max(0)).unwrap_or(0).div_ceil(86_400)
+    });
+    let living = matches!(standing.state, State::Active | State::Disabled | State::Terminated);
+    let key = tenancy.directory.keys(standing.id).ok().map(|keys| format!("tdk/{}", keys.active_trk().version));
+    wire::Tenant {
+        id: standing.id,
+        name: entry.detail.as_ref().map(|detail| detail.name.clone()),
+        geo: standing.geo.clone(),
+        home: standing.home.clone(),
+        replication: match standing.replication {
+            Replication::None => wire::Replication::None,
+            Replication::Geo => wire::Replication::Geo,
+        },
+        state: state(standing.state),
+        revision: entry.revision,
+        created_at: wire::Time(standing.created.wall),
+        terminated_at: standing.termination.as_ref().map(|termination| wire::Time(termination.at.wall)),
+        purge_due_at: standing.termination.as_ref().map(|termination| wire::Time(termination.due_wall())),
+        days_left: left.filter(|_| living),
+        consent_sha256: standing.consent.map(hex::encode),
+        contact: entry.detail.as_ref().and_then(|detail| detail.contact.clone()),
+        key,
+        holds: standing.holds.iter().map(|hold| hold.id.clone()).collect(),
+        warnings: warnings(standing),
+    }
+}
+
+fn warnings(standing: &tenant::Standing) -> Vec<String> {
+    let geo = crate::model::atlas::Geo::find(&standing.geo);
+    let single = geo.is_some_and(|geo| geo.regions.len() == 1);
+    single.then(|| "this geo has one region: no copy inside the geo is possible".to_owned()).into_iter().collect()
+}
+
+fn shown_login(login: LoginEntry) -> wire::Credential {
+    wire::Credential {
+        access_id: login.access_id.as_str().to_owned(),
+        role: match login.role {
+            Role::Service => wire::CredentialRole::Service,
+            Role::ReadOnly => wire::CredentialRole::ReadOnly,
+        },
+        created_at: wire::Time(login.created),
+        revoked_at: login.revoked.map(wire::Time),
+    }
+}
+
+fn state(state: State) -> wire::TenantState {
+    match state {
+        State::Provisioning => wire::TenantState::Provisioning,
+        State::Active => wire::TenantState::Active,
+        State::Disabled => wire::TenantState::Disabled,
+        State::Terminated => wire::TenantState::Terminated,
+        State::PurgeHeld => wire::TenantState::PurgeHeld,
+        State::Purging => wire::TenantState::Purging,
+        State::Purged => wire::TenantState::Purged,
+    }
+}
+
+/// What an effect is, for a plan; those without anything behind them yet are left out.
+fn described(effect: &Effect) -> Option<String> {
+    Some(match effect {
+        Effect::Log(_) => "log it".into(),
+        Effect::CloseService => "service logins are refused".into(),
+        Effect::OpenService => "service logins are let in".into(),
+        Effect::KeepKeys { keep_s } => format!("its keys are kept for {} days at least", keep_s / 86_400),
+        Effect::ReleaseKeys => "its keys are kept without a term".into(),
+        Effect::PutDue(_) => "its destruction is entered in the due index".into(),
+        Effect::DropDue => "its destruction is taken out of the due index".into(),
+        Effect::RevokeWriters => "its service logins are revoked".into(),
+        Effect::AbortUploads => "its open multipart uploads are aborted".into(),
+        _ => return None,
+    })
+}
+
+pub(super) fn act_error(error: TenancyError) -> ActError {
+    match error {
+        TenancyError::NameTaken => ActError::NameTaken,
+        TenancyError::Changed => ActError::RevisionChanged,
+        TenancyError::NoSuchTenant => ActError::NoSuchTenant,
+        TenancyError::NoSuchLogin => ActError::NoSuchCredential,
+        TenancyError::Refused(refusal) => refused(refusal),
+        TenancyError::Keys(KeyError::Destroyed) => ActError::TenantPurged,
+        TenancyError::Keys(error) => {
+            tracing::error!(%error, "the key service cannot answer");
+            ActError::Unavailable("the key service")
+        }
+        TenancyError::Audit(error) => super::acts::log_error(error),
+        error => {
+            tracing::error!(%error, "an act on a tenant failed");
+            ActError::Broken
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> ActError {
+    match refusal {
+        Refusal::RegionNotInGeo => ActError::RegionNotInGeo,
+        Refusal::NoInGeoReplica => ActError::NoInGeoReplica,
+        Refusal::ConsentRequired => ActError::ConsentRequired,
+        Refusal::WrongState(State::Purging) => ActError::TenantPurging,
+        Refusal::WrongState(State::Purged) => ActError::TenantPurged,
+        Refusal::WrongState(other) => ActError::WrongState(state(other)),
+        Refusal::PastDue => ActError::TenantPurging,
+        Refusal::RotationRunning => ActError::Busy,
+        Refusal::KeyUnusable => ActError::Unavailable("the tenant's keys"),
+        Refusal::NotDue(_)
+        | Refusal::KeyServiceDisagrees
+        | Refusal::NoSuchHold
+        | Refusal::HoldExists
+        | Refusal::BadHold
+        | Refusal::SomethingLeft(_)
+        | Refusal::KeyStillOpens => ActError::Broken,
+    }
+}
