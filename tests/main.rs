@@ -4,4 +4,6 @@
 #![allow(clippy::disallowed_methods, reason = "real processes run in real time, and are waited for in it")]
 
 mod clients;
+mod crash;
 mod operations;
+mod sealed;

@@ -25,12 +25,7 @@ pub(super) struct HouseActs {
 }
 
 impl HouseActs {
-    pub(super) fn new(
-        house: Arc<House>,
-        registry: Arc<Registry>,
-        metrics: Metrics,
-        sweep_interval: Duration,
-    ) -> Self {
+    pub(super) fn new(house: Arc<House>, registry: Arc<Registry>, metrics: Metrics, sweep_interval: Duration) -> Self {
         Self { house, operations: Operations::default(), registry, metrics, sweep_interval }
     }
 
@@ -248,7 +243,10 @@ impl Acts for HouseActs {
         }
         let moved = i64::try_from(seconds).unwrap_or(i64::MAX / 1000);
         for room in &self.house.geos {
-            room.audit.append(&tenants::actor(order), Record::ClockMoved { seconds: moved }).await.map_err(log_error)?;
+            room.audit
+                .append(&tenants::actor(order), Record::ClockMoved { seconds: moved })
+                .await
+                .map_err(log_error)?;
         }
         let advance = move || clock.advance(moved.saturating_mul(1000));
         let advanced = tokio::task::spawn_blocking(advance).await.map_err(|_| ActError::Broken)?;

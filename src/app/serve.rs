@@ -125,10 +125,11 @@ impl Server {
             meters.0,
             &config.limits,
         )?;
-        let clients = config.admin.client_authorities.clone().map(|authorities| ClientFiles {
-            authorities,
-            revoked: config.admin.client_revocations.clone(),
-        });
+        let clients = config
+            .admin
+            .client_authorities
+            .clone()
+            .map(|authorities| ClientFiles { authorities, revoked: config.admin.client_revocations.clone() });
         let files = CertificateFiles {
             chain: config.admin.certificate.clone(),
             key: config.admin.private_key.clone(),
@@ -174,10 +175,7 @@ impl Server {
         for door in [&s3, &admin] {
             tokio::spawn(door.certificates.clone().watch(certificate_poll, drain.token()));
         }
-        let beside = [
-            tokio::spawn(tick(house.clone())),
-            tokio::spawn(save_clock(house.clone())),
-        ];
+        let beside = [tokio::spawn(tick(house.clone())), tokio::spawn(save_clock(house.clone()))];
         let serving = {
             let (s3_drain, admin_drain) = (drain.token(), drain.token());
             async move {
@@ -206,12 +204,7 @@ impl Server {
     }
 }
 
-fn door(
-    files: CertificateFiles,
-    now: &Now,
-    meters: EdgeMeters,
-    limits: &LimitsConfig,
-) -> Result<Door, AppError> {
+fn door(files: CertificateFiles, now: &Now, meters: EdgeMeters, limits: &LimitsConfig) -> Result<Door, AppError> {
     let certificates = Certificates::load(files, now.clone(), meters.clone())?;
     let seconds = Duration::from_secs;
     let limits = EdgeLimits {

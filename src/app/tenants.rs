@@ -33,11 +33,7 @@ pub(super) async fn find(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTe
     Err(ActError::NoSuchTenant)
 }
 
-pub(super) async fn create(
-    acts: &HouseActs,
-    order: &Order,
-    new: NewTenant,
-) -> Result<Outcome<wire::Tenant>, ActError> {
+pub(super) async fn create(acts: &HouseActs, order: &Order, new: NewTenant) -> Result<Outcome<wire::Tenant>, ActError> {
     let tenancy = acts.house.tenancy(new.geo.id).ok_or(ActError::GeoNotServed)?;
     if !acts.house.regions.contains_key(new.home.id) {
         return Err(ActError::RegionNotServed);

@@ -1,0 +1,3 @@
+//! What a SIGKILL may not take away.
+
+mod acknowledged;
