@@ -11,7 +11,7 @@ use crate::directory::{Directory, OpenedBucket};
 use crate::index::rows::v1::ObjectRow;
 use crate::model::ids::TenantId;
 use crate::regions::{RegionRoots, Regions};
-use crate::seal::{self, DekRecord, KeyKind, KeyState, TenantKeys};
+use crate::seal::{self, DekRecord, TenantKeys};
 use futures::future::try_join_all;
 use std::sync::Arc;
 
@@ -64,13 +64,6 @@ pub async fn rotate_tenant(
         return Err(RekeyError::Leftover(remaining));
     }
     Ok(TenantEvidence { from, to, rewrapped, scanned: after.all, remaining })
-}
-
-/// Whether an older version than the active one still opens.
-pub fn has_older_version(directory: &Directory, tenant: TenantId) -> Result<bool, RekeyError> {
-    let status = directory.key_service().tenant_status(tenant.0)?;
-    let roots = status.into_iter().flat_map(|status| status.roots);
-    Ok(roots.into_iter().any(|root| root.kind == KeyKind::Trk && root.state == KeyState::DecryptOnly))
 }
 
 async fn switch(directory: &Arc<Directory>, tenant: TenantId) -> Result<u32, RekeyError> {

@@ -47,11 +47,11 @@ pub(super) async fn object(
         false => None,
     };
     let about = match replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str))? {
-        true => CopyAbout::Replace(About {
+        true => CopyAbout::Replace(Box::new(About {
             headers: content_headers!(input),
             metadata: convert::metadata(input.metadata.take())?,
             tags: tags.clone().unwrap_or_default(),
-        }),
+        })),
         false => CopyAbout::Keep,
     };
     let copy = Copy {

@@ -39,7 +39,7 @@ impl Store {
         let body = self.open(&from, look, 0, length).await?;
         let mut about = match copy.about {
             CopyAbout::Keep => info.about.clone(),
-            CopyAbout::Replace(about) => About { tags: info.about.tags.clone(), ..about },
+            CopyAbout::Replace(about) => About { tags: info.about.tags.clone(), ..*about },
         };
         if let Some(tags) = copy.tags {
             about.tags = tags;

@@ -187,7 +187,7 @@ impl Store {
                 return Err(StoreError::BadDigest);
             }
         }
-        let segments: Vec<_> = chosen.iter().map(|part| part.segment.clone()).collect();
+        let segments: Vec<_> = chosen.iter().map(|part| part.segment).collect();
         let from_upload = FromUpload { upload: upload.upload_id, segments: segments.iter().map(|s| s.id).collect() };
         let (place, segments, list) = self.place_parts(&room, &upload, segments).await?;
         let row = ObjectRow {

@@ -39,7 +39,7 @@ impl Pieces {
             let end = start + segment.len;
             let (first, last) = (from.max(start), to.min(end));
             if first < last {
-                pieces.push_back(Piece { segment: segment.clone(), from: first - start, length: last - first });
+                pieces.push_back(Piece { segment: *segment, from: first - start, length: last - first });
             }
             start = end;
         }
@@ -85,14 +85,12 @@ impl Reader {
     /// The next verified plaintext, at most one chunk; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         loop {
-            if let Some(open) = &mut self.open {
-                if open.left > 0 {
-                    if open.fetched.is_empty() {
-                        self.keys.check()?;
-                        open.fetch(self.blobs.as_ref()).await?;
-                    }
-                    return open.take().map(Some);
+            if let Some(open) = self.open.as_mut().filter(|open| open.left > 0) {
+                if open.fetched.is_empty() {
+                    self.keys.check()?;
+                    open.fetch(self.blobs.as_ref()).await?;
                 }
+                return open.take().map(Some);
             }
             let Some(piece) = self.pieces.0.pop_front() else { return Ok(None) };
             self.keys.check()?;

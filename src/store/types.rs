@@ -213,7 +213,7 @@ pub enum CopyAbout {
     /// Taken over from the source.
     Keep,
     /// Replaced.
-    Replace(About),
+    Replace(Box<About>),
 }
 
 /// CopyObject. The source was admitted on its own.
