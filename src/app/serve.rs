@@ -169,7 +169,7 @@ impl Server {
             room.audit.append(&Actor::part("geoseal"), Record::ServerStarted { release }).await?;
         }
         let drain = Drain::new();
-        let face = service(house.gate.clone(), Arc::new(house.store.clone()), settings);
+        let face = service(house.gate.clone(), house.store.clone(), settings);
         let face = Observed::new(face, metrics.clone());
         let admin_face = TowerToHyperService::new(router(acts.clone(), logins));
         for door in [&s3, &admin] {

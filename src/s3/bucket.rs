@@ -27,7 +27,7 @@ pub(super) async fn list(face: &Face, request: S3Request<ListBucketsInput>) -> S
             .filter(|most| (1..=10_000).contains(most))
             .ok_or_else(|| s3_error!(InvalidArgument, "max-buckets must be between 1 and 10000"))?,
     };
-    let mut buckets = face.objects.list_buckets(&who).await.map_err(|e| error::store(&e))?;
+    let mut buckets = face.store.list_buckets(&who).await.map_err(|e| error::store(&e))?;
     buckets.sort_by(|a, b| a.name.cmp(&b.name));
     buckets.retain(|bucket| {
         prefix.as_ref().is_none_or(|prefix| bucket.name.as_str().starts_with(prefix.as_str()))
@@ -67,7 +67,7 @@ pub(super) async fn create(
         return Err(error::store(&StoreError::ResidencyViolation));
     }
     let location = Some(format!("/{}", name.as_str()));
-    face.objects.create_bucket(&who, name, region).await.map_err(|e| error::store(&e))?;
+    face.store.create_bucket(&who, name, Some(region)).await.map_err(|e| error::store(&e))?;
     Ok(S3Response::new(CreateBucketOutput { location, ..CreateBucketOutput::default() }))
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn delete(
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
     let at = face.admit::<Delete, _>(&request, &request.input.bucket).await?;
-    face.objects.delete_bucket(&at).await.map_err(|e| error::store(&e))?;
+    face.store.delete_bucket(&at).await.map_err(|e| error::store(&e))?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 

@@ -69,7 +69,7 @@ pub(super) async fn object(
         checksum: input.checksum_algorithm.as_ref().map(|name| algorithm(name.as_str())).transpose()?,
         condition: write_condition(input.if_match.take(), input.if_none_match.take())?,
     };
-    let written = face.objects.copy(&from.at, &to, copy).await.map_err(|e| error::store(&e))?;
+    let written = face.store.copy(&from.at, &to, copy).await.map_err(|e| error::store(&e))?;
     let mut result = CopyObjectResult {
         e_tag: Some(etag(&written.etag)),
         last_modified: Some(timestamp(written.modified)),
@@ -113,7 +113,7 @@ pub(super) async fn part(
         upload: upload_id(&input.upload_id)?,
         number: convert::part_number(input.part_number)?,
     };
-    let part = face.objects.copy_part(&from.at, &to, part).await.map_err(|e| error::store(&e))?;
+    let part = face.store.copy_part(&from.at, &to, part).await.map_err(|e| error::store(&e))?;
     let mut result = CopyPartResult {
         e_tag: Some(etag(&part.etag)),
         last_modified: Some(timestamp(part.modified)),

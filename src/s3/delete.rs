@@ -39,7 +39,7 @@ async fn erase(
     id: Option<&str>,
     condition: WriteCondition,
 ) -> S3Result<()> {
-    match face.objects.delete(at, object_name(name)?, version(id)?, condition).await {
+    match face.store.delete(at, &object_name(name)?, version(id)?, condition).await {
         // S3: to delete what is not there is to succeed.
         Ok(()) | Err(StoreError::NoSuchObject) => Ok(()),
         Err(error) => Err(error::store(&error)),

@@ -8,7 +8,7 @@ use super::Face;
 use super::error;
 use super::guard::{Guard, Scope};
 use super::hosts::Hosts;
-use super::objects::Objects;
+
 use super::precheck::{PRESIGNED_S_MAX, Rules};
 use super::refusal::Refusal;
 use super::trace::Trace;
@@ -17,6 +17,7 @@ use crate::model::atlas::Region;
 use crate::model::limits::{SEGMENT_BYTES_MAX, XML_BYTES_MAX};
 use crate::model::names::AccessId;
 use crate::model::request::Operation;
+use crate::store::Store;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use s3s::access::{S3Access, S3AccessContext};
@@ -35,9 +36,9 @@ pub struct Settings {
 }
 
 /// The whole S3 face as one hyper service.
-pub fn service(gate: Gate, objects: Arc<dyn Objects>, settings: Settings) -> Guard {
+pub fn service(gate: Gate, store: Store, settings: Settings) -> Guard {
     let hosts = Hosts::new(&settings.domains);
-    let mut builder = S3ServiceBuilder::new(Face::new(gate.clone(), objects));
+    let mut builder = S3ServiceBuilder::new(Face::new(gate.clone(), store));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config(&settings.regions)))));
     // Without this, s3s runs no access check at all.
     builder.set_auth(Secrets::new(gate.clone()));

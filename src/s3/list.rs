@@ -91,9 +91,9 @@ pub(super) async fn v2(
     let prefix = input.prefix.unwrap_or_default();
     let delimiter = delimiter(input.delimiter);
     let list = List { prefix: prefix.clone(), delimiter: delimiter.clone(), after, limit };
-    let page = face.objects.list(&at, list).await.map_err(|e| error::store(&e))?;
+    let page = face.store.list(&at, list).await.map_err(|e| error::store(&e))?;
     let next = match page.last.as_deref().filter(|_| page.truncated) {
-        Some(last) => Some(face.objects.seal_token(&at, last.as_bytes()).await.map_err(|e| error::store(&e))?),
+        Some(last) => Some(face.store.seal_token(&at, last.as_bytes()).await.map_err(|e| error::store(&e))?),
         None => None,
     };
     let echoed = [Some(&prefix), delimiter.as_ref(), input.start_after.as_ref()].into_iter().flatten();
@@ -118,7 +118,7 @@ pub(super) async fn v2(
 }
 
 async fn opened(face: &Face, at: &Admitted<Read>, token: &str) -> S3Result<String> {
-    let plain = face.objects.open_token(at, token).await.map_err(|e| error::store(&e))?;
+    let plain = face.store.open_token(at, token).await.map_err(|e| error::store(&e))?;
     String::from_utf8(plain).map_err(|_| error::store(&StoreError::BadToken))
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn v1(face: &Face, request: S3Request<ListObjectsInput>) -> S3R
     let marker = input.marker.unwrap_or_default();
     let after = (!marker.is_empty()).then(|| marker.clone());
     let list = List { prefix: prefix.clone(), delimiter: delimiter.clone(), after, limit };
-    let page = face.objects.list(&at, list).await.map_err(|e| error::store(&e))?;
+    let page = face.store.list(&at, list).await.map_err(|e| error::store(&e))?;
     let echoed = [Some(&prefix), delimiter.as_ref(), Some(&marker)].into_iter().flatten();
     let spelling = Spelling::of(input.encoding_type.as_ref(), texts(&page).chain(echoed.map(String::as_str)));
     Ok(S3Response::new(ListObjectsOutput {

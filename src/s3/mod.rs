@@ -18,7 +18,6 @@ pub mod hosts;
 mod list;
 mod multipart;
 mod object;
-mod objects;
 pub mod precheck;
 mod query;
 pub mod refusal;
@@ -29,22 +28,21 @@ use crate::gate::act::Act;
 use crate::gate::{self, Admitted, AdmittedTenant, Gate};
 use crate::model::ids::TenantId;
 use crate::model::names::{AccessId, BucketName};
+use crate::store::Store;
 use guard::Scope;
-use objects::Objects;
 use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
-use std::sync::Arc;
 use trace::Trace;
 
 /// The operations. One file per family; this one only says which is where.
 pub(crate) struct Face {
     gate: Gate,
-    objects: Arc<dyn Objects>,
+    store: Store,
 }
 
 impl Face {
-    pub(crate) fn new(gate: Gate, objects: Arc<dyn Objects>) -> Self {
-        Self { gate, objects }
+    pub(crate) fn new(gate: Gate, store: Store) -> Self {
+        Self { gate, store }
     }
 
     /// Admits the caller to an act on its tenant.

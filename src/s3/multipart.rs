@@ -64,7 +64,7 @@ pub(super) async fn create(
         },
         checksum,
     };
-    let id = face.objects.create_upload(&at, create).await.map_err(|e| error::store(&e))?;
+    let id = face.store.create_upload(&at, create).await.map_err(|e| error::store(&e))?;
     Ok(S3Response::new(CreateMultipartUploadOutput {
         bucket: Some(std::mem::take(&mut input.bucket)),
         key: xml_text(&input.key),
@@ -90,7 +90,7 @@ pub(super) async fn put_part(
         number: convert::part_number(request.input.part_number)?,
         incoming: incoming(&request, stream, request.input.content_length, trailers)?,
     };
-    let part = face.objects.put_part(&at, part).await.map_err(|e| error::store(&e))?;
+    let part = face.store.put_part(&at, part).await.map_err(|e| error::store(&e))?;
     let mut output = UploadPartOutput { e_tag: Some(etag(&part.etag)), ..UploadPartOutput::default() };
     output.server_side_encryption = Some(ServerSideEncryption::from_static(ServerSideEncryption::AWS_KMS));
     set_checksums!(output, &part.checksums);
@@ -108,7 +108,7 @@ pub(super) async fn list_parts(
     let refused = || s3_error!(InvalidArgument, "part-number-marker must be between 0 and 10000");
     let after = u16::try_from(input.part_number_marker.unwrap_or(0)).map_err(|_| refused())?;
     let (name, upload) = (object_name(&input.key)?, upload_id(&input.upload_id)?);
-    let page = face.objects.list_parts(&at, name, upload, after, limit).await.map_err(|e| error::store(&e))?;
+    let page = face.store.parts(&at, &name, upload, after, limit).await.map_err(|e| error::store(&e))?;
     let last = page.parts.last().map_or(after, |part| part.number);
     let tenant = at.login().tenant;
     Ok(S3Response::new(ListPartsOutput {
@@ -163,7 +163,7 @@ pub(super) async fn complete(
         condition: write_condition(input.if_match.clone(), input.if_none_match.clone())?,
     };
     let complete = Complete { checksums: given_checksums!(input), ..complete };
-    let written = face.objects.complete(&at, complete).await.map_err(|e| error::store(&e))?;
+    let written = face.store.complete(&at, complete).await.map_err(|e| error::store(&e))?;
     let mut output = CompleteMultipartUploadOutput {
         bucket: Some(input.bucket),
         key: xml_text(&input.key),
@@ -193,7 +193,7 @@ pub(super) async fn abort(
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     let at = face.admit::<Delete, _>(&request, &request.input.bucket).await?;
     let (name, upload) = (object_name(&request.input.key)?, upload_id(&request.input.upload_id)?);
-    face.objects.abort(&at, name, upload).await.map_err(|e| error::store(&e))?;
+    face.store.abort(&at, &name, upload).await.map_err(|e| error::store(&e))?;
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
@@ -213,7 +213,7 @@ pub(super) async fn list(
     let id = id_marker.as_deref().map(upload_id).transpose()?;
     let after = key_marker.clone().map(|name| (name, id));
     let list = ListUploads { prefix: prefix.clone(), delimiter: delimiter.clone(), after, limit };
-    let page = face.objects.list_uploads(&at, list).await.map_err(|e| error::store(&e))?;
+    let page = face.store.uploads(&at, list).await.map_err(|e| error::store(&e))?;
     let names = page.uploads.iter().map(|upload| &upload.name).chain(&page.common_prefixes);
     let echoed = [Some(&prefix), delimiter.as_ref(), key_marker.as_ref()].into_iter().flatten();
     let spelling = Spelling::of(input.encoding_type.as_ref(), names.chain(echoed).map(String::as_str));

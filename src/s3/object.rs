@@ -35,7 +35,7 @@ pub(super) async fn put(face: &Face, mut request: S3Request<PutObjectInput>) -> 
         },
         condition: write_condition(input.if_match.take(), input.if_none_match.take())?,
     };
-    let written = face.objects.put(&at, put).await.map_err(|e| error::store(&e))?;
+    let written = face.store.put(&at, put).await.map_err(|e| error::store(&e))?;
     let mut output = PutObjectOutput { e_tag: Some(etag(&written.etag)), ..PutObjectOutput::default() };
     output.checksum_type = written.checksums.first().map(|sum| convert::type_name(sum.kind));
     set_checksums!(output, &written.checksums);
@@ -115,7 +115,7 @@ pub(super) async fn get(face: &Face, request: S3Request<GetObjectInput>) -> S3Re
         read_conditions(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
     let by_part = input.part_number.is_some();
     let which = Asked { name: input.key, version: input.version_id, range: input.range, part: input.part_number };
-    let got = face.objects.get(&at, asked(which, conditions)?).await.map_err(|e| error::store(&e))?;
+    let got = face.store.get(&at, asked(which, conditions)?).await.map_err(|e| error::store(&e))?;
     let stream = body::download(got.length, got.body).await.map_err(|e| error::store(&e))?;
     let mut output =
         GetObjectOutput { body: Some(stream), content_length: Some(length(got.length)), ..GetObjectOutput::default() };
@@ -132,13 +132,13 @@ pub(super) async fn head(face: &Face, request: S3Request<HeadObjectInput>) -> S3
         read_conditions(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
     let by_part = input.part_number.is_some();
     let which = Asked { name: input.key, version: input.version_id, range: input.range, part: input.part_number };
-    let headed = face.objects.head(&at, asked(which, conditions)?).await.map_err(|e| error::store(&e))?;
-    let bytes = headed.range.map_or(headed.info.size, |(first, last)| last - first + 1);
+    let (info, range) = face.store.head(&at, asked(which, conditions)?).await.map_err(|e| error::store(&e))?;
+    let bytes = range.map_or(info.size, |(first, last)| last - first + 1);
     let mut output = HeadObjectOutput { content_length: Some(length(bytes)), ..HeadObjectOutput::default() };
-    describe!(output, headed.info, at.login().tenant, headed.range, enabled(input.checksum_mode.as_ref()));
+    describe!(output, info, at.login().tenant, range, enabled(input.checksum_mode.as_ref()));
     output.parts_count = output.parts_count.filter(|_| by_part);
     output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
-    let status = if headed.range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let status = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     Ok(S3Response::with_status(output, status))
 }
 
@@ -150,8 +150,8 @@ pub(super) async fn tagging(
     let at = face.admit::<Read, _>(&request, &request.input.bucket).await?;
     let input = request.input;
     let which = Asked { name: input.key, version: input.version_id, range: None, part: None };
-    let headed = face.objects.head(&at, asked(which, Default::default())?).await.map_err(|e| error::store(&e))?;
-    let tags = headed.info.about.tags;
+    let (info, _) = face.store.head(&at, asked(which, Default::default())?).await.map_err(|e| error::store(&e))?;
+    let tags = info.about.tags;
     if !tags.iter().all(|(key, value)| convert::fits_xml(key) && convert::fits_xml(value)) {
         return Err(error::store(&StoreError::Internal));
     }
@@ -194,5 +194,5 @@ async fn retag(
     if version(id)?.is_some() {
         return Err(error::store(&StoreError::NoSuchVersion));
     }
-    face.objects.set_tags(at, object_name(name)?, tags).await.map_err(|e| error::store(&e))
+    face.store.set_tags(at, &object_name(name)?, tags).await.map_err(|e| error::store(&e))
 }

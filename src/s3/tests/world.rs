@@ -144,7 +144,7 @@ impl World {
             regions: ["westeurope", "northeurope"].map(region).to_vec(),
             domains: vec!["s3.test".to_owned()],
         };
-        let guard = entry::service(Gate::new(register.clone()), Arc::new(store), settings);
+        let guard = entry::service(Gate::new(register.clone()), store, settings);
         let credentials = |login: &Login| Credentials {
             access_id: login.access_id.as_str().to_owned(),
             secret: login.secret.to_string(),
