@@ -33,8 +33,16 @@ fn every_import_is_in_the_table_of_the_architecture_page() {
 }
 
 #[test]
-fn the_arrows_of_the_table_point_one_way() {
+fn the_table_names_rooms_that_exist_and_its_arrows_point_one_way() {
     let table = table();
+    let rooms: BTreeSet<String> = sources().iter().map(|f| room_of(f)).chain(["keys".into()]).collect();
+    let unknown: Vec<_> = table
+        .iter()
+        .flat_map(|(room, may)| may.iter().flatten().chain([room]))
+        .filter(|r| !rooms.contains(*r))
+        .collect();
+    assert!(unknown.is_empty(), "in the table, but not in src/: {unknown:?}");
+
     // Take away rooms that name nothing that is left, again and again: what cannot be taken away goes in a circle.
     let mut left: BTreeMap<_, _> = table.into_iter().filter_map(|(room, may)| Some((room, may?))).collect();
     while let Some(leaf) =
