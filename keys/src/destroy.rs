@@ -16,8 +16,9 @@ use crate::service::{
 };
 use std::fs;
 
-/// Within this many seconds of its creation a tenant that never served may be taken back without a trace.
-const DISCARD_SECONDS: i64 = 900;
+/// Within this many seconds of its creation a tenant that never served may be taken back without a trace: a quarter of
+/// an hour to make it, and the longest interval between two sweeps to notice that it was not made.
+const DISCARD_SECONDS: i64 = 900 + 86_400;
 
 /// What a destruction left on this disk, as seen by reading it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +63,14 @@ impl GeoKeyService {
         store.commit(vec![TenantEntry { due: None, ..entry }.put(&tenant)], &*self.provider)
     }
 
+    /// Whether a tenant's keys may be destroyed by this service's own clock: its due time was set and has come, or they
+    /// are destroyed already.
+    pub fn is_due(&self, tenant: Id) -> Result<bool, KeyError> {
+        let entry = tenant_entry(&self.store.lock(), &tenant)?.ok_or(KeyError::Unknown)?;
+        let reached = entry.due.is_some_and(|due| self.clock.cc_lo() >= due);
+        Ok(reached || entry.state == TenantState::Destroyed)
+    }
+
     /// Destroys all keys of a tenant: its roots in every version, its subjects' keys. Refuses before the due time by
     /// this service's own clock, and without one. Calling again repeats the overwriting and the scan.
     pub fn destroy_tenant(&self, tenant: Id) -> Result<ShredEvidence, KeyError> {
@@ -92,7 +101,7 @@ impl GeoKeyService {
         self.shred(&mut store, destroyed, salts, entry.destroyed.unwrap_or(now))
     }
 
-    /// Takes back a tenant whose creation did not complete elsewhere: within 15 minutes, and before any due time.
+    /// Takes back a tenant whose creation did not complete elsewhere: within a day of it, and before any due time.
     /// Leaves no trace; nothing may have been sealed for it.
     pub fn discard_tenant(&self, tenant: Id) -> Result<(), KeyError> {
         let mut store = self.store.lock();

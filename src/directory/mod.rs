@@ -12,6 +12,7 @@
 mod buckets;
 mod due;
 mod logins;
+mod notes;
 mod rows;
 mod tenants;
 
@@ -29,7 +30,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use due::DUE_PURGE;
+pub use due::DUE_TENANT;
 pub use logins::LoginEntry;
 pub use tenants::{Detail, TenantEntry};
 

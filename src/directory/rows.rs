@@ -14,6 +14,8 @@ pub(super) mod kind {
     pub(crate) const LOGIN: u8 = b'a';
     /// Bucket by tenant and name.
     pub(crate) const BUCKET: u8 = b'b';
+    /// How far a tenant's destruction is.
+    pub(crate) const NOTE: u8 = b'g';
 }
 
 pub(super) mod v1 {

@@ -6,7 +6,7 @@ use super::{Directory, DirectoryError, SCAN};
 use crate::index::engine::{Batch, Direction, EngineError, KeyRange};
 use crate::model::ids::TenantId;
 use crate::model::names::TenantName;
-use crate::tenant::Standing;
+use crate::tenant::{Standing, State};
 use std::fmt;
 use std::sync::Arc;
 
@@ -91,7 +91,8 @@ impl Directory {
         let geo_keys = self.keys.geo_keys();
         let sealed_name = geo_keys.directory().seal(kind::TENANT_NAME, &name_key, &rows::encode(&named), &[]);
         batch.put(name_key, sealed_name);
-        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry)?);
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, self.seal_detail(&entry)?));
+        self.move_due(&mut batch, None, Some(&entry.standing))?;
         match self.engine.commit(batch).await {
             Err(EngineError::Precondition) => return Err(DirectoryError::NameTaken),
             other => other?,
@@ -115,11 +116,16 @@ impl Directory {
         if self.open_tenant(&row_key, &current)?.revision != seen.revision {
             return Err(DirectoryError::Changed);
         }
+        // As it stands sealed: it is kept although the tenant's keys may not open it now, and stays away once buried.
+        let detail = self.open_row(&row_key, &current)?.detail;
         let entry = TenantEntry { revision: seen.revision + 1, standing, detail: seen.detail.clone() };
         let mut batch = Batch::new();
         batch.expect(row_key.clone(), Some(current));
-        self.move_due(&mut batch, Some(&seen.standing), &entry.standing)?;
-        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry)?);
+        self.move_due(&mut batch, Some(&seen.standing), Some(&entry.standing))?;
+        if entry.standing.state == State::Purged {
+            batch.delete(rows::row_key(kind::NOTE, &[&entry.standing.id.0]));
+        }
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, detail));
         self.engine.commit(batch).await?;
         let entry = Arc::new(entry);
         self.cache.write().tenants.insert(entry.standing.id, entry.clone());
@@ -127,33 +133,17 @@ impl Directory {
     }
 
     /// Removes everything of a tenant but its tombstone: name, buckets, logins, and what its keys sealed in the row.
-    /// To be called while its keys still open the detail; again does no harm.
+    /// Needs none of its keys; again does no harm. Answers how many rows went.
     pub async fn bury_tenant(&self, id: TenantId) -> Result<u64, DirectoryError> {
         let _change = self.change.lock().await;
         let row_key = rows::row_key(kind::TENANT, &[&id.0]);
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(0) };
         let mut entry = self.open_tenant(&row_key, &sealed)?;
         let mut batch = Batch::new();
-        if let Some(detail) = entry.detail.take()
-            && let Ok(name) = TenantName::parse(&detail.name)
-        {
-            batch.delete(self.name_row_key(&name)?);
-        }
-        for (login_key, _) in self.login_rows(id).await? {
-            batch.delete(login_key);
-        }
-        let mut range = KeyRange::prefix(&rows::row_key(kind::BUCKET, &[&id.0]));
-        loop {
-            let page = self.engine.scan_keys(range.clone(), SCAN).await?;
-            page.iter().for_each(|bucket_key| batch.delete(bucket_key.clone()));
-            match page.last() {
-                Some(last) if page.len() == SCAN => range = range.behind(last),
-                _ => break,
-            }
-        }
-        entry.revision += 1;
+        self.rows_of(id).await?.into_iter().for_each(|row_key| batch.delete(row_key));
         let removed = batch.writes.len() as u64;
-        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry)?);
+        entry.revision += 1;
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, Vec::new()));
         self.engine.commit(batch).await?;
         self.forget(id);
         Ok(removed)
@@ -162,8 +152,13 @@ impl Directory {
     /// Removes a tenant that never served, tombstone and all.
     pub async fn erase_tenant(&self, id: TenantId) -> Result<(), DirectoryError> {
         self.bury_tenant(id).await?;
+        let _change = self.change.lock().await;
+        let row_key = rows::row_key(kind::TENANT, &[&id.0]);
+        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(()) };
+        let entry = self.open_tenant(&row_key, &sealed)?;
         let mut batch = Batch::new();
-        batch.delete(rows::row_key(kind::TENANT, &[&id.0]));
+        self.move_due(&mut batch, Some(&entry.standing), None)?;
+        batch.delete(row_key);
         self.engine.commit(batch).await?;
         self.forget(id);
         Ok(())
@@ -171,8 +166,35 @@ impl Directory {
 
     /// How many rows name this tenant besides its tombstone.
     pub async fn rows_of_tenant(&self, id: TenantId) -> Result<u64, DirectoryError> {
-        let buckets = self.engine.scan_keys(KeyRange::prefix(&rows::row_key(kind::BUCKET, &[&id.0])), SCAN).await?;
-        Ok((buckets.len() + self.login_rows(id).await?.len()) as u64)
+        Ok(self.rows_of(id).await?.len() as u64)
+    }
+
+    /// The row keys of a tenant's name, logins and buckets, by full listing.
+    async fn rows_of(&self, id: TenantId) -> Result<Vec<Vec<u8>>, DirectoryError> {
+        let mut found: Vec<_> = self.login_rows(id).await?.into_iter().map(|(row_key, _)| row_key).collect();
+        let geo_keys = self.keys.geo_keys();
+        let mut range = KeyRange::prefix(&[kind::TENANT_NAME]);
+        loop {
+            let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
+            for (row_key, sealed) in &page {
+                let opened = geo_keys.directory().open(kind::TENANT_NAME, row_key, sealed)?;
+                let row: v1::NameRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
+                found.extend((row.tenant == id).then(|| row_key.to_vec()));
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == SCAN => range = range.behind(last),
+                _ => break,
+            }
+        }
+        let mut range = KeyRange::prefix(&rows::row_key(kind::BUCKET, &[&id.0]));
+        loop {
+            let page = self.engine.scan_keys(range.clone(), SCAN).await?;
+            found.extend(page.iter().map(|row_key| row_key.to_vec()));
+            match page.last() {
+                Some(last) if page.len() == SCAN => range = range.behind(last),
+                _ => return Ok(found),
+            }
+        }
     }
 
     fn name_row_key(&self, name: &TenantName) -> Result<Vec<u8>, DirectoryError> {
@@ -180,21 +202,25 @@ impl Directory {
         Ok(rows::row_key(kind::TENANT_NAME, &[&token]))
     }
 
-    fn seal_tenant(&self, row_key: &[u8], entry: &TenantEntry) -> Result<Vec<u8>, DirectoryError> {
-        let detail = match &entry.detail {
-            Some(detail) => {
-                let keys = self.keys(entry.standing.id)?;
-                keys.directory().seal(kind::TENANT, DETAIL_AT, &rows::encode(detail), &[])
-            }
-            None => Vec::new(),
-        };
+    fn seal_detail(&self, entry: &TenantEntry) -> Result<Vec<u8>, DirectoryError> {
+        let Some(detail) = &entry.detail else { return Ok(Vec::new()) };
+        let keys = self.keys(entry.standing.id)?;
+        Ok(keys.directory().seal(kind::TENANT, DETAIL_AT, &rows::encode(detail), &[]))
+    }
+
+    /// `detail` is sealed already, or empty.
+    fn seal_tenant(&self, row_key: &[u8], entry: &TenantEntry, detail: Vec<u8>) -> Vec<u8> {
         let row = v1::TenantRow { revision: entry.revision, standing: entry.standing.encode(), detail };
-        Ok(self.keys.geo_keys().directory().seal(kind::TENANT, row_key, &rows::encode(&row), &[]))
+        self.keys.geo_keys().directory().seal(kind::TENANT, row_key, &rows::encode(&row), &[])
+    }
+
+    fn open_row(&self, row_key: &[u8], sealed: &[u8]) -> Result<v1::TenantRow, DirectoryError> {
+        let opened = self.keys.geo_keys().directory().open(kind::TENANT, row_key, sealed)?;
+        rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)
     }
 
     fn open_tenant(&self, row_key: &[u8], sealed: &[u8]) -> Result<TenantEntry, DirectoryError> {
-        let opened = self.keys.geo_keys().directory().open(kind::TENANT, row_key, sealed)?;
-        let row: v1::TenantRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
+        let row = self.open_row(row_key, sealed)?;
         let standing = Standing::decode(&row.standing).ok_or(DirectoryError::Integrity)?;
         if row_key[1..] != standing.id.0 {
             return Err(DirectoryError::Integrity);

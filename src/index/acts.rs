@@ -90,6 +90,8 @@ pub(crate) enum Act {
         bucket: BucketId,
         row_key: Bytes,
         sealed: Value,
+        /// The due row that goes with it.
+        due: (Bytes, Value),
         reply: Reply<()>,
     },
     /// Answers whether the upload's row was still the one that was read.

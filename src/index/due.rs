@@ -6,10 +6,12 @@
 
 use super::acts::Act;
 use super::anchor::Value;
+use super::bucket::OpenBucket;
 use super::engine::{Direction, KeyRange};
 use super::error::IndexError;
 use super::region::RegionIndex;
 use super::row_keys::{self, DueKey, RowKind};
+use crate::model::ids::{BucketId, TenantId, UploadId};
 use crate::model::time::Millis;
 use crate::seal::RowKey;
 use bytes::Bytes;
@@ -29,6 +31,33 @@ impl Due {
     }
 }
 
+/// The due kind of an upload that nobody completed. Source: docs/index-layout.md, "Due rows".
+const DUE_UPLOAD: u8 = 2;
+
+impl Due {
+    /// The row that says when an upload is stale: the upload's id in its key, the bucket's id behind the sealed row. It
+    /// is sealed under that very bucket's key, so a row that was given another bucket's id does not open.
+    pub(crate) fn of_upload(bucket: &OpenBucket, upload: UploadId, stale: Millis) -> (Bytes, Value) {
+        let seconds = u64::try_from(stale.seconds()).unwrap_or(0);
+        let row_key = row_keys::due(&DueKey { seconds, kind: DUE_UPLOAD, tenant: bucket.tenant, id: upload.0 });
+        let sealed = bucket.key.row_key().seal(RowKind::Due as u8, &row_key, &[], &bucket.bucket.0);
+        (row_key, Value::new(sealed.into()))
+    }
+
+    /// The upload and its bucket, if it speaks of one; not verified yet.
+    pub fn upload(&self) -> Option<(UploadId, BucketId)> {
+        let bucket = self.sealed.last_chunk::<16>().filter(|_| self.key.kind == DUE_UPLOAD)?;
+        Some((UploadId(self.key.id), BucketId(*bucket)))
+    }
+
+    /// Whether the row is what was written for that bucket.
+    pub fn is_of(&self, bucket: &OpenBucket) -> bool {
+        let (row_key, kind) = (row_keys::due(&self.key), RowKind::Due as u8);
+        let opened = bucket.key.row_key().open(kind, &row_key, &self.sealed);
+        opened.is_ok_and(|opened| opened.trailing == bucket.bucket.0)
+    }
+}
+
 impl RegionIndex {
     /// Records something due. The same key again replaces it.
     pub async fn put_due(&self, directory: &RowKey, key: DueKey, about: &[u8]) -> Result<(), IndexError> {
@@ -45,6 +74,13 @@ impl RegionIndex {
         let rows = self.shared.engine.scan(range, limit, Direction::Ascending).await?;
         let due = rows.into_iter().filter_map(|(row_key, sealed)| Some(Due { key: DueKey::parse(&row_key)?, sealed }));
         Ok(due.collect())
+    }
+
+    /// Every due row of a tenant, whenever it is due: for its purge.
+    pub async fn due_of_tenant(&self, tenant: TenantId) -> Result<Vec<DueKey>, IndexError> {
+        let range = KeyRange::prefix(&[RowKind::Due as u8]);
+        let row_keys = self.shared.engine.scan_keys(range, usize::MAX).await?;
+        Ok(row_keys.iter().filter_map(|row_key| DueKey::parse(row_key)).filter(|key| key.tenant == tenant).collect())
     }
 
     /// Takes rows away that were dealt with.

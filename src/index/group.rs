@@ -133,10 +133,11 @@ impl<'a> Group<'a> {
                 let done = done.await;
                 self.promise(reply, done);
             }
-            Act::CreateUpload { bucket, row_key, sealed, reply } => {
+            Act::CreateUpload { bucket, row_key, sealed, due, reply } => {
                 let done = self.open_to_writes(bucket);
                 if done.is_ok() {
                     self.write(row_key, Some(sealed));
+                    self.write(due.0, Some(due.1));
                 }
                 self.promise(reply, done);
             }

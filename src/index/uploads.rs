@@ -6,20 +6,23 @@
 use super::acts::Act;
 use super::anchor::Value;
 use super::bucket::{OpenBucket, Stamp};
+use super::due::Due;
 use super::engine::{Direction, KeyRange};
 use super::error::{Damage, IndexError};
 use super::region::RegionIndex;
 use super::row_keys::{self, RowKind};
 use super::rows::v1::{PartRow, UploadRow};
 use crate::model::ids::UploadId;
+use crate::model::time::Millis;
 
 impl RegionIndex {
-    /// Records a new upload.
-    pub async fn create_upload(&self, bucket: &OpenBucket, row: UploadRow) -> Result<(), IndexError> {
+    /// Records a new upload and, in the same commit, that it is stale at `stale`: see [`Due::upload`].
+    pub async fn create_upload(&self, bucket: &OpenBucket, row: UploadRow, stale: Millis) -> Result<(), IndexError> {
         let row_key = row_keys::upload(bucket.bucket, row.upload_id);
         let sealed = Value::new(bucket.seal(RowKind::Upload, &row_key, &row, &[]));
+        let due = Due::of_upload(bucket, row.upload_id, stale);
         let bucket = bucket.bucket;
-        self.submit(|reply| Act::CreateUpload { bucket, row_key, sealed, reply }).await
+        self.submit(|reply| Act::CreateUpload { bucket, row_key, sealed, due, reply }).await
     }
 
     /// An upload in progress.

@@ -16,7 +16,7 @@ use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, PartRow, Place, SegmentRef, UploadRow};
 use crate::index::{FromUpload, PutObject};
 use crate::model::ids::{ObjectId, SegmentId, UploadId, VersionId};
-use crate::model::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, SEGMENT_BYTES_MAX};
+use crate::model::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, SEGMENT_BYTES_MAX, UPLOAD_KEEP_S};
 use crate::model::names::ObjectName;
 use crate::model::object::{Checksum, ChecksumAlgorithm};
 use crate::seal::{self, SegmentKind};
@@ -53,7 +53,8 @@ impl Store {
             created: self.now(),
         };
         let _awake = self.awake(&room).await?;
-        room.roots.index.create_upload(&room.bucket.index, row).await?;
+        let stale = self.0.clock.now().cc_lo.plus_seconds(UPLOAD_KEEP_S);
+        room.roots.index.create_upload(&room.bucket.index, row, stale).await?;
         Ok(upload_id)
     }
 

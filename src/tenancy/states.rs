@@ -70,6 +70,18 @@ impl Tenancy {
         self.log(&house(), Record::TenantGivenUp { tenant: id }).await
     }
 
+    /// Gives up a tenant that stays PROVISIONING, after 15 minutes: log → keys → rows. A crash in between leaves the
+    /// rows, and with them the next try.
+    pub async fn give_up_unmade(&self, actor: &Actor, id: TenantId) -> Result<(), TenancyError> {
+        let _acts = self.directory.acts().lock().await;
+        let entry = self.directory.tenant(id).await?.ok_or(TenancyError::NoSuchTenant)?;
+        tenant::step(&entry.standing, &Event::ProvisioningChecked, &self.clock.now())?;
+        self.log(actor, Record::TenantGivenUp { tenant: id }).await?;
+        self.blocking(move |keys| keys.discard_tenant(id.0)).await?;
+        self.directory.erase_tenant(id).await?;
+        Ok(())
+    }
+
     fn master_version(&self) -> Result<u32, TenancyError> {
         let status = self.directory.key_service().status()?;
         let newest = status.masters.iter().map(|(master, _)| master.name.version).max();

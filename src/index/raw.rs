@@ -1,0 +1,78 @@
+//! Rows as the engine has them, counted and weighed without any key.
+//!
+//! Called by `sweep`: what it counts after a purge must not depend on what the purge itself believed to be there, nor on
+//! keys that are destroyed by then.
+
+use super::engine::{Direction, KeyRange};
+use super::error::IndexError;
+use super::region::RegionIndex;
+use super::row_keys::{self, BUCKET_KINDS, RowKind};
+use crate::model::ids::{BucketId, UploadId};
+use std::collections::BTreeSet;
+
+/// Rows read at once.
+const STEP: usize = 256;
+
+/// Rows and what they weigh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RawRows {
+    /// How many.
+    pub rows: u64,
+    /// How many of them are versions of objects.
+    pub objects: u64,
+    /// How many of them are parts of uploads in progress.
+    pub parts: u64,
+    /// Sealed bytes of their values.
+    pub bytes: u64,
+}
+
+impl RegionIndex {
+    /// All rows of a bucket, of every kind.
+    pub async fn raw_rows(&self, bucket: BucketId) -> Result<RawRows, IndexError> {
+        let mut found = RawRows::default();
+        for kind in BUCKET_KINDS {
+            let mut range = KeyRange::prefix(&row_keys::of_bucket(kind, bucket));
+            loop {
+                let page = self.shared.engine.scan(range.clone(), STEP, Direction::Ascending).await?;
+                found.rows += page.len() as u64;
+                match kind {
+                    RowKind::Object => found.objects += page.len() as u64,
+                    RowKind::Part => found.parts += page.len() as u64,
+                    _ => {}
+                }
+                found.bytes += page.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
+                match page.last() {
+                    Some((last, _)) if page.len() == STEP => range = range.behind(last),
+                    _ => break,
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether there is a row of this upload.
+    pub async fn has_upload(&self, bucket: BucketId, upload: UploadId) -> Result<bool, IndexError> {
+        Ok(self.shared.engine.get(&row_keys::upload(bucket, upload)).await?.is_some())
+    }
+
+    /// The ids of all buckets that have any row here: one look for each bucket and kind, however many rows there are.
+    pub async fn raw_buckets(&self) -> Result<BTreeSet<BucketId>, IndexError> {
+        let mut found = BTreeSet::new();
+        for kind in BUCKET_KINDS {
+            let mut range = KeyRange::prefix(&[kind as u8]);
+            while let Some(row_key) = self.shared.engine.scan_keys(range.clone(), 1).await?.first() {
+                let Some(id) = row_key.get(1..17).and_then(|id| id.try_into().ok()).map(BucketId) else {
+                    range = range.behind(row_key);
+                    continue;
+                };
+                found.insert(id);
+                // Behind everything that begins with this bucket's prefix.
+                range.start = KeyRange::prefix(&row_keys::of_bucket(kind, id)).end.unwrap_or_default();
+                if range.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,292 @@
+//! The sweeper: finds what is due, plans, carries the plan out, reports.
+//!
+//! One sweep at a time. An act that fails is reported and left to the next sweep; its due row stays. What a crash leaves
+//! behind is what each act says of itself: `purge`, `uploads`, `orphans`.
+
+use super::certificate::Kind;
+use super::find::{Found, name};
+use super::plan::{Act, Item, Plan, Why};
+use super::{SweepError, archive, blocking, orphans, purge, uploads};
+use crate::audit::{Actor, Event as Record};
+use crate::model::clock::Clock;
+use crate::model::ids::TenantId;
+use crate::model::time::Millis;
+use crate::regions::RegionRoots;
+use crate::tenancy::Tenancy;
+use crate::tenant::Event;
+use parking_lot::Mutex;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the sweeper needs of one geo.
+#[derive(Clone)]
+pub struct GeoRooms {
+    /// The acts on its tenants, with the directory, the log and the regions.
+    pub tenancy: Tenancy,
+    /// Where its certificates are kept.
+    pub certificates: PathBuf,
+}
+
+impl GeoRooms {
+    /// The served regions of this geo.
+    pub(super) fn regions(&self) -> Vec<Arc<RegionRoots>> {
+        let of_geo = self.tenancy.directory.geo().regions.iter();
+        of_geo.filter_map(|region| self.tenancy.regions.get(region.id).cloned()).collect()
+    }
+}
+
+/// Destroys what is due, in every served geo. Meant to live in an `Arc`.
+pub struct Sweeper {
+    geos: Vec<GeoRooms>,
+    clock: Arc<dyn Clock>,
+    interval_s: i64,
+    alone: tokio::sync::Mutex<()>,
+    status: Mutex<Status>,
+}
+
+impl fmt::Debug for Sweeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sweeper({} geos)", self.geos.len())
+    }
+}
+
+/// What the sweeper did last and has to do. Times are the wall's.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// When the last sweep of this process began.
+    pub started: Option<Millis>,
+    /// When it ended.
+    pub ended: Option<Millis>,
+    /// What it did.
+    pub last: Option<Report>,
+    /// Acts that were due at the last look, those that wait included.
+    pub due: u64,
+    /// How late the longest due of them was, in seconds.
+    pub late_s: i64,
+}
+
+/// What one sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The acts that were carried out, in order: those of the plan, unless something failed.
+    pub done: Vec<Act>,
+    /// Tenants whose destruction ended with a certificate.
+    pub tenants_purged: u64,
+    /// Tenants that are due but held.
+    pub tenants_held: u64,
+    /// Tenants that could not be made and were given up.
+    pub tenants_given_up: u64,
+    /// Objects of purged tenants.
+    pub objects_removed: u64,
+    /// Uploads that nobody completed.
+    pub uploads_aborted: u64,
+    /// Blobs, temporary files and buckets' rows that nothing named.
+    pub orphans_removed: u64,
+    /// What was not done and why, in opaque ids.
+    pub skipped: Vec<String>,
+}
+
+impl Sweeper {
+    /// A sweeper over its geos. `interval_s`: seconds between two sweeps.
+    pub fn new(geos: Vec<GeoRooms>, clock: Arc<dyn Clock>, interval_s: i64) -> Self {
+        Self { geos, clock, interval_s, alone: tokio::sync::Mutex::default(), status: Mutex::default() }
+    }
+
+    /// What a sweep would do now. Changes nothing.
+    pub async fn plan(&self) -> Plan {
+        let now = self.clock.now();
+        let plan = Found::look(&self.geos, &now).await.plan(&now);
+        self.note(&plan);
+        plan
+    }
+
+    /// What a sweep would report now, as far as a plan can tell. Changes nothing.
+    pub async fn foresee(&self) -> Report {
+        let now = self.clock.now();
+        let found = Found::look(&self.geos, &now).await;
+        let plan = found.plan(&now);
+        let mut report = Report { skipped: Found::waiting(&plan).collect(), ..Report::default() };
+        report.skipped.extend(found.troubles);
+        report.tenants_held = held(&plan);
+        for act in &plan.acts {
+            match act {
+                Act::PurgeTenant(_) | Act::ResumePurge(_) => report.tenants_purged += 1,
+                Act::HoldTenant(_) => report.tenants_held += 1,
+                Act::GiveUpTenant(_) => report.tenants_given_up += 1,
+                Act::AbortUpload { .. } => report.uploads_aborted += 1,
+                Act::DropTenantDue(_) | Act::CollectOrphans(_) => {}
+            }
+        }
+        report.done = plan.acts;
+        report
+    }
+
+    /// Sweeps once; waits for a sweep that is under way. Fails when no geo could be looked at.
+    pub async fn run(&self, actor: &Actor) -> Result<Report, SweepError> {
+        let _alone = self.alone.lock().await;
+        let now = self.clock.now();
+        self.status.lock().started = Some(now.wall);
+        let mut found = Found::look(&self.geos, &now).await;
+        if found.troubles.len() == self.geos.len() && !self.geos.is_empty() {
+            return Err(SweepError::OutOfReach(self.geos.len()));
+        }
+        let plan = found.plan(&now);
+        self.note(&plan);
+        let mut report = Report { skipped: Found::waiting(&plan).collect(), ..Report::default() };
+        report.skipped.append(&mut found.troubles);
+        report.tenants_held = held(&plan);
+        let mut by_geo = vec![Report::default(); self.geos.len()];
+        for act in &plan.acts {
+            let before = report.clone();
+            let geo = self.carry_out(actor, &found, *act, &mut report).await;
+            match geo {
+                Ok(geo) => by_geo[geo].add(&before, &report),
+                Err(error) => {
+                    tracing::warn!(act = %name(&item(act)), %error, "something due was not done");
+                    report.skipped.push(format!("{}: {error}", name(&item(act))));
+                }
+            }
+        }
+        for (roots, row) in &found.spent {
+            if let Err(error) = roots.index.remove_due(&[*row]).await {
+                report.skipped.push(format!("due rows of {}: {error}", roots.region.id));
+            }
+        }
+        for (rooms, part) in self.geos.iter().zip(by_geo) {
+            part.log(rooms, actor, report.skipped.len()).await?;
+        }
+        let left = Found::look(&self.geos, &now).await.plan(&now);
+        self.note(&left);
+        let mut status = self.status.lock();
+        (status.ended, status.last) = (Some(self.clock.now().wall), Some(report.clone()));
+        Ok(report)
+    }
+
+    /// How late the longest due act was at the last look, in seconds. A held or disabled tenant is not late.
+    pub fn lateness_s(&self) -> i64 {
+        self.status.lock().late_s
+    }
+
+    /// What was done last, and what was due at the last look. [`Sweeper::plan`] looks anew.
+    pub fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+
+    /// The certificate of a tenant's destruction: the final one, or else the one before it.
+    pub async fn certificate(&self, tenant: TenantId) -> Result<Option<String>, SweepError> {
+        for rooms in &self.geos {
+            let dir = rooms.certificates.clone();
+            let text = blocking(move || match archive::read(&dir, tenant, Kind::Final)? {
+                None => archive::read(&dir, tenant, Kind::Residual),
+                found => Ok(found),
+            });
+            if let Some(text) = text.await? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+
+    fn note(&self, plan: &Plan) {
+        let mut status = self.status.lock();
+        status.due = (plan.acts.len() + plan.skipped.len()) as u64;
+        status.late_s = plan.late_s;
+    }
+
+    /// One act; tells in which geo it was.
+    async fn carry_out(
+        &self,
+        actor: &Actor,
+        found: &Found,
+        act: Act,
+        report: &mut Report,
+    ) -> Result<usize, SweepError> {
+        let place = self.place(found, &act).ok_or(SweepError::Gone)?;
+        let rooms = &self.geos[place];
+        match act {
+            Act::PurgeTenant(id) | Act::ResumePurge(id) => {
+                report.objects_removed += purge::purge(rooms, actor, id, self.interval_s).await?;
+                report.tenants_purged += 1;
+            }
+            Act::HoldTenant(id) => {
+                // A hold keeps the whole tenant: which objects a partial one names is not kept anywhere yet.
+                let evidence = super::find::evidence(rooms, id).await?;
+                rooms.tenancy.apply(actor, id, None, &Event::Sweep(evidence)).await?;
+                report.tenants_held += 1;
+            }
+            Act::GiveUpTenant(id) => {
+                rooms.tenancy.give_up_unmade(actor, id).await?;
+                report.tenants_given_up += 1;
+            }
+            Act::DropTenantDue(id) => {
+                let row = found.tenant_rows.get(&id).ok_or(SweepError::Gone)?;
+                rooms.tenancy.directory.remove_due(row).await?;
+            }
+            Act::AbortUpload { tenant, bucket, upload } => {
+                let (region, row) = found.upload_rows.get(&(tenant, bucket, upload)).ok_or(SweepError::Gone)?;
+                uploads::abort(rooms, region, row).await?;
+                report.uploads_aborted += 1;
+            }
+            Act::CollectOrphans(region) => {
+                report.orphans_removed += orphans::collect(rooms, region, self.clock.as_ref()).await?;
+            }
+        }
+        report.done.push(act);
+        Ok(place)
+    }
+
+    fn place(&self, found: &Found, act: &Act) -> Option<usize> {
+        match item(act) {
+            Item::Tenant(id) | Item::Upload { tenant: id, .. } => found.geo_of.get(&id).copied(),
+            Item::Orphans(region) => {
+                self.geos.iter().position(|rooms| rooms.tenancy.directory.geo().regions.contains(region))
+            }
+        }
+    }
+}
+
+/// What an act is about.
+fn item(act: &Act) -> Item {
+    match *act {
+        Act::PurgeTenant(id)
+        | Act::ResumePurge(id)
+        | Act::HoldTenant(id)
+        | Act::GiveUpTenant(id)
+        | Act::DropTenantDue(id) => Item::Tenant(id),
+        Act::AbortUpload { tenant, bucket, upload } => Item::Upload { tenant, bucket, upload },
+        Act::CollectOrphans(region) => Item::Orphans(region),
+    }
+}
+
+fn held(plan: &Plan) -> u64 {
+    let held = |skipped: &&super::plan::Skipped| skipped.why == Why::Held && matches!(skipped.item, Item::Tenant(_));
+    plan.skipped.iter().filter(held).count() as u64
+}
+
+impl Report {
+    /// Adds what one act changed.
+    fn add(&mut self, before: &Self, after: &Self) {
+        self.tenants_purged += after.tenants_purged - before.tenants_purged;
+        self.tenants_held += after.tenants_held - before.tenants_held;
+        self.tenants_given_up += after.tenants_given_up - before.tenants_given_up;
+        self.uploads_aborted += after.uploads_aborted - before.uploads_aborted;
+        self.orphans_removed += after.orphans_removed - before.orphans_removed;
+    }
+
+    /// Records what was done in one geo, if anything was.
+    async fn log(&self, rooms: &GeoRooms, actor: &Actor, skipped: usize) -> Result<(), SweepError> {
+        let destroyed = self.tenants_purged + self.tenants_given_up + self.uploads_aborted + self.orphans_removed;
+        if destroyed > 0 {
+            let ended = Record::SweepEnded {
+                purged: self.tenants_purged,
+                held: self.tenants_held,
+                uploads_aborted: self.uploads_aborted,
+                orphans_removed: self.orphans_removed,
+                skipped: skipped as u64,
+            };
+            rooms.tenancy.audit.append(actor, ended).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! Ends the world at the n-th write: from then on every engine, blob store, log head and keyring refuses, as after a
+//! crash. Odd numbers burn before the write, even ones behind it.
+
+use crate::audit::{Head, HeadError, HeadStore};
+use crate::blob::{BlobError, BlobStore, Leftovers, ListedBlob, SealedStream};
+use crate::index::engine::{Batch, Direction, Engine, EngineError, KeyRange};
+use crate::model::ids::SegmentId;
+use crate::model::time::Millis;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts writes; `at` zero: never burns.
+#[derive(Debug, Default)]
+pub(super) struct Fuse {
+    pub(super) burnt: AtomicU64,
+    at: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Burnt;
+
+impl Fuse {
+    pub(super) fn at(at: u64) -> Arc<Self> {
+        Arc::new(Self { burnt: AtomicU64::new(0), at })
+    }
+
+    /// Passed before and behind every write.
+    fn pass(&self) -> Result<(), Burnt> {
+        let passed = self.burnt.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.at != 0 && passed >= self.at { Err(Burnt) } else { Ok(()) }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.burnt.load(Ordering::SeqCst)
+    }
+}
+
+pub(super) struct FusedEngine<E>(pub(super) E, pub(super) Arc<Fuse>);
+
+fn broken() -> EngineError {
+    EngineError::Write("the fuse burnt".into())
+}
+
+#[async_trait]
+impl<E: Engine> Engine for FusedEngine<E> {
+    async fn get(&self, row_key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.0.get(row_key).await
+    }
+
+    async fn scan(
+        &self,
+        range: KeyRange,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<(Bytes, Bytes)>, EngineError> {
+        self.0.scan(range, limit, direction).await
+    }
+
+    async fn scan_keys(&self, range: KeyRange, limit: usize) -> Result<Vec<Bytes>, EngineError> {
+        self.0.scan_keys(range, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        self.1.pass().map_err(|_| broken())?;
+        self.0.commit(batch).await?;
+        self.1.pass().map_err(|_| broken())
+    }
+
+    async fn compact(&self) -> Result<(), EngineError> {
+        self.1.pass().map_err(|_| broken())?;
+        self.0.compact().await
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct FusedBlobs<B>(pub(super) B, pub(super) Arc<Fuse>);
+
+#[async_trait]
+impl<B: BlobStore> BlobStore for FusedBlobs<B> {
+    async fn put(&self, id: SegmentId, sealed: SealedStream<'_>) -> Result<u64, BlobError> {
+        self.0.put(id, sealed).await
+    }
+
+    async fn get(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes, BlobError> {
+        self.0.get(id, range).await
+    }
+
+    async fn len(&self, id: SegmentId) -> Result<u64, BlobError> {
+        self.0.len(id).await
+    }
+
+    async fn delete(&self, ids: &[SegmentId]) -> Result<(), BlobError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        // One after the other, so that a crash may fall between any two.
+        for id in ids {
+            self.1.pass().map_err(|_| BlobError::Setup("the fuse burnt".into()))?;
+            self.0.delete(&[*id]).await?;
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> BoxStream<'static, Result<ListedBlob, BlobError>> {
+        self.0.list()
+    }
+
+    async fn remove_leftovers(&self, before: Millis) -> Result<Leftovers, BlobError> {
+        self.0.remove_leftovers(before).await
+    }
+}
+
+pub(super) struct FusedHeads<H>(pub(super) H, pub(super) Arc<Fuse>);
+
+impl<H: HeadStore> HeadStore for FusedHeads<H> {
+    fn newest(&self) -> Result<Option<Head>, HeadError> {
+        self.0.newest()
+    }
+
+    fn save(&self, head: &Head) -> Result<(), HeadError> {
+        self.1.pass().map_err(|_| HeadError("the fuse burnt".into()))?;
+        self.0.save(head)?;
+        self.1.pass().map_err(|_| HeadError("the fuse burnt".into()))
+    }
+}
