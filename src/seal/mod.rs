@@ -31,6 +31,11 @@ pub fn segment_info(
     SegmentInfo { kind, part, context, segment_id: segment.0, dek_id: dek.0 }
 }
 
+/// What the header of the list of an object's parts must say: there is one of it, and the format counts from 1.
+pub fn part_list_info(context: ObjectContext, segment: SegmentId, dek: DekId) -> SegmentInfo {
+    segment_info(SegmentKind::PartManifest, 1, context, segment, dek)
+}
+
 /// The id of the data key in a record.
 pub fn dek_id(record: &DekRecord) -> DekId {
     DekId(record[16..32].try_into().expect("16 bytes"))

@@ -249,7 +249,7 @@ impl Store {
         let id = SegmentId::random();
         let context = seal::object_context(&room.bucket.at, upload.object_id, upload.version_id);
         let dek = room.keys.open_dek(&upload.dek_record, &context)?;
-        let info = seal::segment_info(SegmentKind::PartManifest, 0, context, id, upload.dek_id);
+        let info = seal::part_list_info(context, id, upload.dek_id);
         let sealed = Bytes::from(dek.seal_whole(&info, &plain));
         room.roots.blobs.put(id, stream::iter([Ok(sealed)]).boxed()).await?;
         let list = SegmentRef { id, part: 0, len: plain.len() as u64 };

@@ -4,7 +4,7 @@ use super::types::StoreError;
 use super::{Room, Store};
 use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
 use crate::model::ids::SegmentId;
-use crate::seal::{self, Dek, SegmentKind};
+use crate::seal::{self, Dek};
 
 impl Store {
     /// The object's segments in order; opens the sealed part list of an upload of more than 1,000 parts.
@@ -19,7 +19,7 @@ impl Store {
         }
         let list = row.segments.first().ok_or(StoreError::Integrity)?;
         let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
-        let expected = seal::segment_info(SegmentKind::PartManifest, 0, context, list.id, row.dek_id);
+        let expected = seal::part_list_info(context, list.id, row.dek_id);
         let sealed = room.roots.blobs.get(list.id, 0..seal::sealed_len(list.len)).await?;
         let plain = dek.open_whole(&expected, &sealed, list.len)?;
         minicbor::decode(&plain).map_err(|_| StoreError::Integrity)

@@ -10,7 +10,7 @@ use crate::index::rows::v1::{ObjectRow, PartRow, Place, SegmentRef, UploadRow};
 use crate::model::ids::{SegmentId, TenantId};
 use crate::model::limits::PARTS_MAX;
 use crate::regions::RegionRoots;
-use crate::seal::{self, SegmentKind, TenantKeys};
+use crate::seal::{self, TenantKeys};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl Stock {
             Err(error) => return Err(error.into()),
         };
         let context = seal::object_context(&self.bucket.at, row.object_id, row.version_id);
-        let expected = seal::segment_info(SegmentKind::PartManifest, 0, context, list.id, row.dek_id);
+        let expected = seal::part_list_info(context, list.id, row.dek_id);
         let dek = self.keys.open_dek(&row.dek_record, &context)?;
         let plain = dek.open_whole(&expected, &sealed, list.len).map_err(|_| SweepError::Integrity)?;
         let mut segments: Vec<SegmentRef> = minicbor::decode(&plain).map_err(|_| SweepError::Integrity)?;

@@ -262,7 +262,7 @@ impl House {
         }
         let plain = minicbor::to_vec(&segments).unwrap();
         let id = SegmentId::random();
-        let info = seal::segment_info(SegmentKind::PartManifest, 0, self.context(bucket, &row), id, row.dek_id);
+        let info = seal::part_list_info(self.context(bucket, &row), id, row.dek_id);
         self.put_blob(bucket, id, dek.seal_whole(&info, &plain)).await;
         row.size = 6 * u64::from(parts);
         row.segments = vec![SegmentRef { id, part: 0, len: plain.len() as u64 }];
