@@ -5,5 +5,6 @@
 
 mod clients;
 mod crash;
+mod life;
 mod operations;
 mod sealed;

@@ -1,7 +1,7 @@
 //! Answers the admin face: each act handed to the conductor that does it, each answer in the face's words.
 
 use super::house::{GeoRoom, House};
-use super::{keys, tenants};
+use super::{keys, sweeps, tenants};
 use crate::admin::acts::{Acts, Mode, NewTenant, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::operations::Operations;
@@ -10,6 +10,7 @@ use crate::audit::{AuditError, Event as Record};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::AccessId;
+use crate::sweep::{GeoRooms, Sweeper};
 use crate::telemetry::{Metrics, Registry};
 use crate::tenant::Event;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::time::Duration;
 /// The acts of this process.
 pub(super) struct HouseActs {
     pub(super) house: Arc<House>,
+    pub(super) sweeper: Arc<Sweeper>,
     pub(super) operations: Operations,
     registry: Arc<Registry>,
     pub(super) metrics: Metrics,
@@ -26,7 +28,13 @@ pub(super) struct HouseActs {
 
 impl HouseActs {
     pub(super) fn new(house: Arc<House>, registry: Arc<Registry>, metrics: Metrics, sweep_interval: Duration) -> Self {
-        Self { house, operations: Operations::default(), registry, metrics, sweep_interval }
+        let geos = house.geos.iter().map(|room| GeoRooms {
+            tenancy: house.tenancy_of(room),
+            certificates: room.certificates.clone(),
+        });
+        let interval_s = i64::try_from(sweep_interval.as_secs()).unwrap_or(i64::MAX);
+        let sweeper = Arc::new(Sweeper::new(geos.collect(), house.clock.clone(), interval_s));
+        Self { house, sweeper, operations: Operations::default(), registry, metrics, sweep_interval }
     }
 
     /// The served geos that a question is about.
@@ -50,6 +58,7 @@ impl Acts for HouseActs {
         for room in self.house.geos.iter().filter(|room| !room.audit.writable()) {
             waiting.push(format!("the audit log of {} takes no entries", room.geo.id));
         }
+        waiting.extend(sweeps::waiting_for(self));
         waiting
     }
 
@@ -146,12 +155,12 @@ impl Acts for HouseActs {
         self.operations.find(id)
     }
 
-    async fn sweep_run(&self, _order: &Order) -> Result<Outcome<wire::Operation>, ActError> {
-        Err(ActError::NotBuilt)
+    async fn sweep_run(&self, order: &Order) -> Result<Outcome<wire::Operation>, ActError> {
+        sweeps::run(self, order).await
     }
 
     async fn sweep_status(&self) -> Result<wire::SweepStatus, ActError> {
-        Err(ActError::NotBuilt)
+        Ok(sweeps::status(self))
     }
 
     async fn audit_tail(

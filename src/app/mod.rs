@@ -10,6 +10,7 @@ mod house;
 mod keys;
 mod register;
 mod serve;
+mod sweeps;
 mod tenants;
 
 pub use serve::{found, serve, serve_dev, verify_certificate};

@@ -175,7 +175,11 @@ impl Server {
         for door in [&s3, &admin] {
             tokio::spawn(door.certificates.clone().watch(certificate_poll, drain.token()));
         }
-        let beside = [tokio::spawn(tick(house.clone())), tokio::spawn(save_clock(house.clone()))];
+        let beside = [
+            tokio::spawn(tick(house.clone())),
+            tokio::spawn(save_clock(house.clone())),
+            tokio::spawn(super::sweeps::on_schedule(acts.clone())),
+        ];
         let serving = {
             let (s3_drain, admin_drain) = (drain.token(), drain.token());
             async move {

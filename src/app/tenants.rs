@@ -155,14 +155,8 @@ pub(super) async fn revoke_credential(
 
 pub(super) async fn certificate(acts: &HouseActs, tenant: &TenantRef) -> Result<serde_json::Value, ActError> {
     let FoundTenant { entry, .. } = find(acts, tenant).await?;
-    let room = acts.house.geos.iter().find(|room| room.geo.id == entry.standing.geo).ok_or(ActError::GeoNotServed)?;
-    let path = room.certificates.join(format!("{}.json", entry.standing.id));
-    let bytes = match tokio::fs::read(path).await {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(ActError::NoCertificate),
-        Err(_) => return Err(ActError::Broken),
-    };
-    serde_json::from_slice(&bytes).map_err(|_| ActError::Broken)
+    let text = acts.sweeper.certificate(entry.standing.id).await.map_err(|_| ActError::Broken)?;
+    serde_json::from_str(&text.ok_or(ActError::NoCertificate)?).map_err(|_| ActError::Broken)
 }
 
 /// Who gave an order, as the log knows them.

@@ -1,0 +1,110 @@
+//! Sweeps, between the admin face, the schedule and the conductor.
+
+use super::acts::HouseActs;
+use crate::admin::acts::{Mode, Order, Outcome};
+use crate::admin::error::ActError;
+use crate::admin::wire;
+use crate::audit::Actor;
+use crate::model::time::Millis;
+use crate::sweep::{Report, SweepError, Sweeper};
+use crate::telemetry::Metrics;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the schedule looks at the clock. It goes by the compliance clock, so that a simulated day counts as one.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Sweeps whenever the interval has passed by the compliance clock since the last sweep began; the first one at once.
+pub(super) async fn on_schedule(acts: Arc<HouseActs>) {
+    let mut look = tokio::time::interval(LOOK);
+    let mut next = None;
+    loop {
+        look.tick().await;
+        let now = acts.house.clock.now().cc_lo;
+        if next.is_some_and(|next: Millis| now < next) {
+            continue;
+        }
+        next = Some(now.plus_seconds(interval_s(&acts)));
+        // What went wrong is logged and counted there; the schedule goes on.
+        let _ = sweep(&acts.sweeper, &acts.metrics, &Actor::part("sweeper"), now).await;
+    }
+}
+
+pub(super) async fn run(acts: &HouseActs, order: &Order) -> Result<Outcome<wire::Operation>, ActError> {
+    if order.mode == Mode::Plan {
+        let foreseen = acts.sweeper.foresee().await;
+        let steps = foreseen.done.iter().map(|act| format!("{act:?}")).chain(foreseen.skipped.iter().cloned());
+        let counts = [
+            ("tenants_purged", foreseen.tenants_purged),
+            ("tenants_held", foreseen.tenants_held),
+            ("uploads_aborted", foreseen.uploads_aborted),
+            ("skipped", foreseen.skipped.len() as u64),
+        ];
+        let counts: BTreeMap<_, _> = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        return Ok(Outcome::Planned(wire::Plan { steps: steps.collect(), counts, ..wire::Plan::default() }));
+    }
+    let (sweeper, metrics, by) = (acts.sweeper.clone(), acts.metrics.clone(), super::tenants::actor(order));
+    let now = acts.house.clock.now();
+    let operation = acts.operations.start("sweep", "", now.wall, |progress| async move {
+        progress.phase("sweeping", 0);
+        let report =
+            sweep(&sweeper, &metrics, &by, now.cc_lo).await.map_err(|_| ActError::Unavailable("the sweeper"))?;
+        Ok(wire::OperationResult::Sweep(shown(&report)))
+    });
+    Ok(Outcome::Done(operation))
+}
+
+pub(super) fn status(acts: &HouseActs) -> wire::SweepStatus {
+    let status = acts.sweeper.status();
+    let interval = interval_s(acts);
+    wire::SweepStatus {
+        interval_s: acts.sweep_interval.as_secs(),
+        last_started_at: status.started.map(wire::Time),
+        last_finished_at: status.ended.map(wire::Time),
+        next_at: status.started.map(|started| wire::Time(started.plus_seconds(interval))),
+        late_s: u64::try_from(status.late_s).unwrap_or(0),
+        due: status.due,
+        last: status.last.as_ref().map(shown),
+    }
+}
+
+/// What keeps the server from being ready: something due has been waiting for more than two intervals.
+pub(super) fn waiting_for(acts: &HouseActs) -> Option<String> {
+    let late = acts.sweeper.lateness_s();
+    (late > 2 * interval_s(acts)).then(|| format!("the sweep is {late} s late"))
+}
+
+async fn sweep(sweeper: &Sweeper, metrics: &Metrics, by: &Actor, now: Millis) -> Result<Report, SweepError> {
+    let swept = sweeper.run(by).await;
+    let late = Duration::from_secs(u64::try_from(sweeper.lateness_s()).unwrap_or(0));
+    match &swept {
+        Ok(report) => {
+            let things = report.objects_removed + report.uploads_aborted + report.orphans_removed;
+            metrics.sweep_ended(now.seconds(), things, late);
+            for reason in &report.skipped {
+                tracing::warn!(reason, "left to the next sweep");
+            }
+        }
+        Err(error) => {
+            metrics.sweep_is_late(late);
+            tracing::error!(%error, "a sweep did not run");
+        }
+    }
+    swept
+}
+
+fn interval_s(acts: &HouseActs) -> i64 {
+    i64::try_from(acts.sweep_interval.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn shown(report: &Report) -> wire::SweepReport {
+    wire::SweepReport {
+        tenants_purged: report.tenants_purged,
+        tenants_held: report.tenants_held,
+        objects_removed: report.objects_removed,
+        uploads_aborted: report.uploads_aborted,
+        orphans_removed: report.orphans_removed,
+        skipped: report.skipped.clone(),
+    }
+}

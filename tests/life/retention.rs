@@ -1,0 +1,121 @@
+//! The story: a customer leaves. For 90 days its administrators may still export, or change their minds; a second before
+//! the time is up everything is still there, and after the next sweep nothing is, the certificate says so, and it stops
+//! saying so when a single character of it is changed.
+
+use super::{state, tenant};
+use geoseal_support::server::{BUCKET, Launch, Server};
+use geoseal_support::signer::{Body, Credentials, Request, object_path};
+use geoseal_support::wire::{Response, Wire};
+use std::path::Path;
+
+const BLOB_BYTES: usize = 1 << 20;
+
+fn call(server: &Server, who: &Credentials, request: Request) -> Response {
+    let mut wire = Wire::to(server);
+    let host = wire.host().to_owned();
+    wire.exchange(&request.signed(who, &host, Body::Hashed)).expect("the server answers")
+}
+
+fn put(server: &Server, who: &Credentials, name: &str, body: Vec<u8>) -> u16 {
+    call(server, who, Request::new("PUT", &object_path("letters", name)).body(body)).status
+}
+
+fn blobs(server: &Server) -> usize {
+    fn files(path: &Path) -> usize {
+        let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
+    }
+    files(&server.data().join("data/region/westeurope/blobs"))
+}
+
+fn sweep(server: &Server) -> serde_json::Value {
+    server.geoseal(&["sweep", "run", "--json"]).json()
+}
+
+#[test]
+fn ninety_days_after_termination_and_not_a_second_before() {
+    let server = Launch::default().flag("--simulated-clock").start();
+    let stays = server.credentials();
+    let kept = Request::new("PUT", &object_path(BUCKET, "kept.json")).body("another tenant's");
+    assert_eq!(call(&server, &stays, kept).status, 200);
+
+    let leaves = tenant(&server, "contoso");
+    assert_eq!(call(&server, &leaves, Request::new("PUT", "/letters")).status, 200);
+    for i in 0..50 {
+        assert_eq!(put(&server, &leaves, &format!("dt=2026-11-20/{i}.json"), format!("letter {i}").into_bytes()), 200);
+    }
+    assert_eq!(put(&server, &leaves, "attachment.bin", vec![7; BLOB_BYTES]), 200);
+    assert_eq!(blobs(&server), 1);
+
+    // A wrong confirmation terminates nobody; a dry run changes nothing.
+    let wrong = server.geoseal(&["tenant", "terminate", "contoso", "--reason", "r", "--confirm", "fabrikam"]);
+    assert_eq!(wrong.code(), Some(2), "{}", wrong.stderr());
+    server.geoseal(&["tenant", "terminate", "contoso", "--reason", "r", "--confirm", "contoso", "--dry-run"]).ok();
+    assert_eq!(state(&server, "contoso"), "ACTIVE");
+
+    // Terminated, taken back, terminated again: a full 90 days each time (P16).
+    terminate(&server);
+    assert_eq!(put(&server, &leaves, "late.json", b"too late".to_vec()), 403);
+    advance(&server, "80d");
+    let consent = server.home().join("consent.txt");
+    server.geoseal(&["tenant", "reinstate", "contoso", "--consent", consent.to_str().expect("UTF-8")]).ok();
+    assert_eq!(state(&server, "contoso"), "DISABLED");
+    terminate(&server);
+
+    // The clock flows while we look, so "a second before" is some minutes before.
+    advance(&server, "89d23h50m");
+    sweep(&server);
+    assert_eq!(state(&server, "contoso"), "TERMINATED");
+    assert_eq!(blobs(&server), 1, "an early sweep must not touch anything");
+    let id = server.geoseal(&["tenant", "show", "contoso", "--json"]).json()["id"].as_str().expect("an id").to_owned();
+    server.geoseal(&["certificate", "get", &id]).refused();
+
+    advance(&server, "10m");
+    // The schedule may have been faster than this sweep; either way one sweep after the time it is over.
+    sweep(&server);
+    assert_eq!(state(&server, &id), "PURGED");
+    assert_eq!(blobs(&server), 0);
+    server.geoseal(&["tenant", "show", "contoso"]).refused();
+    let keys = server.geoseal(&["key", "status", "--tenant", &id, "--json"]).json();
+    let versions = keys["geos"][0]["tenants"][0]["versions"].as_array().expect("its versions").clone();
+    assert!(!versions.is_empty() && versions.iter().all(|version| version["state"] == "destroyed"), "{keys}");
+
+    certificate_holds_until_it_is_edited(&server, &id);
+    server.geoseal(&["audit", "verify"]).ok();
+    let got = call(&server, &stays, Request::new("GET", &object_path(BUCKET, "kept.json")));
+    assert_eq!((got.status, got.body.as_slice()), (200, b"another tenant's".as_slice()), "the other tenant is intact");
+}
+
+fn terminate(server: &Server) {
+    server.geoseal(&["tenant", "terminate", "contoso", "--reason", "contract-end", "--confirm", "contoso"]).ok();
+    assert_eq!(state(server, "contoso"), "TERMINATED");
+}
+
+fn advance(server: &Server, by: &str) {
+    server.geoseal(&["dev", "clock", "advance", by]).ok();
+}
+
+fn certificate_holds_until_it_is_edited(server: &Server, id: &str) {
+    let text = server.geoseal(&["certificate", "get", id]).ok();
+    let file = server.home().join("cert.json");
+    let path = file.to_str().expect("UTF-8");
+    let key = server.geoseal(&["audit", "log-key", "--geo", "europe", "--json"]).json();
+    let key = key["public"].as_str().expect("a key").to_owned();
+    let verify = |text: &str| {
+        std::fs::write(&file, text).expect("the scratch directory is writable");
+        server.geoseal(&["certificate", "verify", path, "--log-key", &key])
+    };
+    verify(&text).ok();
+    assert!(text.contains(id) && !text.contains("contoso") && !text.contains("letters"), "ids, no names");
+    // Every digit of the document in turn, a few hundred of them: each edit is noticed.
+    let digits: Vec<_> = text.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(at, _)| at).collect();
+    for at in digits.iter().step_by(1 + digits.len() / 40) {
+        let mut edited = text.clone().into_bytes();
+        edited[*at] = if edited[*at] == b'9' { b'0' } else { edited[*at] + 1 };
+        let edited = String::from_utf8(edited).expect("digits");
+        assert_eq!(verify(&edited).code(), Some(1), "an edit at {at} was not noticed");
+    }
+    verify(&text).ok();
+    // Without a key it asks the server, and says so.
+    server.geoseal(&["certificate", "verify", path]).ok();
+}
