@@ -28,10 +28,10 @@ pub(super) struct HouseActs {
 
 impl HouseActs {
     pub(super) fn new(house: Arc<House>, registry: Arc<Registry>, metrics: Metrics, sweep_interval: Duration) -> Self {
-        let geos = house.geos.iter().map(|room| GeoRooms {
-            tenancy: house.tenancy_of(room),
-            certificates: room.certificates.clone(),
-        });
+        let geos = house
+            .geos
+            .iter()
+            .map(|room| GeoRooms { tenancy: house.tenancy_of(room), certificates: room.certificates.clone() });
         let interval_s = i64::try_from(sweep_interval.as_secs()).unwrap_or(i64::MAX);
         let sweeper = Arc::new(Sweeper::new(geos.collect(), house.clock.clone(), interval_s));
         Self { house, sweeper, operations: Operations::default(), registry, metrics, sweep_interval }

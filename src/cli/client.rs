@@ -6,7 +6,7 @@
 use super::args::Common;
 use super::failure::Failure;
 use crate::admin::wire::{Plan, Problem};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH};
 use reqwest::{Certificate, Method, RequestBuilder, StatusCode, Url, redirect};
 use serde::Serialize;
@@ -70,6 +70,9 @@ impl Address {
         Ok(Self { url, token_file, ca: common.ca.clone() })
     }
 }
+
+/// All but RFC 3986's unreserved characters: the router takes a fixed segment as it is written.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Client {
     /// Reads the token and the authority; connects to nothing yet.
@@ -140,8 +143,7 @@ impl Client {
 
     fn target(&self, path: &[&str], query: &[(&str, String)]) -> Url {
         let mut url = self.base.clone();
-        let path: String =
-            path.iter().map(|part| format!("/{}", utf8_percent_encode(part, NON_ALPHANUMERIC))).collect();
+        let path: String = path.iter().map(|part| format!("/{}", utf8_percent_encode(part, SEGMENT))).collect();
         url.set_path(&format!("{}/admin/v1{path}", self.base.path().trim_end_matches('/')));
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);

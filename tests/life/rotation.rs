@@ -67,10 +67,12 @@ fn a_master_rotation_under_load_and_kills_converges() {
     let client = Client { address: server.s3(), authority: server.authority(), who: server.credentials() };
 
     let stored: Vec<BTreeMap<String, String>> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..4).map(|id| {
-            let (client, stop, served) = (&client, &stop, &served);
-            scope.spawn(move || client.work(id, stop, served))
-        }).collect();
+        let clients: Vec<_> = (0..4)
+            .map(|id| {
+                let (client, stop, served) = (&client, &stop, &served);
+                scope.spawn(move || client.work(id, stop, served))
+            })
+            .collect();
         for _ in 0..KILLS {
             // Rotations of both kinds, begun one after the other until the power goes.
             let until = Instant::now() + BETWEEN_KILLS;
