@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use geoseal::app;
-use geoseal::cli::{self, Wiring, dev};
+use geoseal::cli::{self, RolledBack, Wiring, dev};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,8 +18,8 @@ impl Wiring for House {
         app::found(config).map_err(|error| error.to_string())
     }
 
-    fn serve(&self, config: &Path) -> Result<(), String> {
-        app::serve(config).map_err(|error| error.to_string())
+    fn serve(&self, config: &Path, accepted: Option<&RolledBack>) -> Result<(), String> {
+        app::serve(config, accepted).map_err(|error| error.to_string())
     }
 
     fn serve_dev(&self, prepared: &dev::Prepared, ready: dev::OnReady) -> Result<(), String> {

@@ -4,14 +4,16 @@
 use super::AppError;
 use super::anchors::{Anchors, KeyClock, LogHeads};
 use super::register::Registrar;
-use crate::audit::AuditLog;
+use crate::audit::{Actor, AuditLog, Event as Record, Hash};
 use crate::blob::{BlobStore, ObjectStoreBlobs, RemoteStore};
+use crate::cli::RolledBack;
 use crate::config::{BlobsConfig, Config, Keyring};
 use crate::directory::Directory;
 use crate::gate::Gate;
-use crate::index::{self, FjallEngine, FjallOptions, IndexOptions, RegionIndex};
+use crate::index::{self, FjallEngine, FjallOptions, IndexOptions, OpenFault, RegionIndex};
 use crate::model::atlas::Geo;
 use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFile, SystemSource};
+use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
 use crate::seal::{GeoKeyService, KeyringError, LocalKeyring, ProviderError, Unlock};
 use crate::store::Store;
@@ -55,15 +57,8 @@ pub(super) enum Time {
     Simulated,
 }
 
-/// Whether a region whose index is behind its anchor may serve.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rollback {
-    Refuse,
-    Accept,
-}
-
 impl House {
-    pub(super) async fn open(config: &Config, time: Time, rollback: Rollback) -> Result<Self, AppError> {
+    pub(super) async fn open(config: &Config, time: Time, accepted: Option<&RolledBack>) -> Result<Self, AppError> {
         let geos = served_geos(config);
         let unlock = unlock(&config.keyring)?;
         let mut keyrings = Vec::new();
@@ -81,7 +76,7 @@ impl House {
         let mut regions = HashMap::new();
         for region in &config.regions {
             let room = rooms.iter().find(|room| room.geo == region.geo).ok_or(AppError::NoRegion)?;
-            let roots = region_roots(config, region, room, clock.as_ref(), rollback).await?;
+            let roots = region_roots(config, region, room, clock.as_ref(), accepted).await?;
             regions.insert(region.region.id, Arc::new(roots));
         }
         let regions: Regions = Arc::new(regions);
@@ -211,7 +206,7 @@ async fn region_roots(
     region: &crate::config::RegionConfig,
     room: &GeoRoom,
     clock: &dyn Clock,
-    rollback: Rollback,
+    accepted: Option<&RolledBack>,
 ) -> Result<RegionRoots, AppError> {
     let dir = config.data_dir.join("region").join(region.region.id);
     make_dir(&dir)?;
@@ -219,9 +214,18 @@ async fn region_roots(
     let anchors = Arc::new(Anchors(room.keys.clone()));
     let options = IndexOptions { leaf_cache_bytes: LEAF_CACHE_BYTES, ..IndexOptions::default() };
     let (now, keys) = (clock.now().wall, room.keys.geo_keys());
-    let index = match rollback {
-        Rollback::Refuse => RegionIndex::open(engine, region.region, anchors, keys, now, options).await,
-        Rollback::Accept => index::danger::open_rolled_back(engine, region.region, anchors, keys, now, options).await,
+    let opened = RegionIndex::open(engine.clone(), region.region, anchors.clone(), keys.clone(), now, options).await;
+    let accepted = accepted.filter(|accepted| accepted.region == region.region);
+    let index = match (opened, accepted) {
+        (Err(OpenFault::Anchor(fault)), Some(accepted)) => {
+            let reason = Hash::of(&[accepted.reason.as_bytes()]);
+            let event = Record::AnchorOverridden { region: region.region.id.into(), behind: fault.behind(), reason };
+            room.audit.append(&Actor::part("operator"), event).await?;
+            tracing::warn!(region = region.region.id, %fault, "accepted: acknowledged writes are missing");
+            index::danger::open_rolled_back(engine, region.region, anchors, keys, now, options).await
+        }
+        (Ok(_), Some(_)) => return Err(AppError::NothingRolledBack(region.region.id)),
+        (opened, _) => opened,
     };
     let index = index.map_err(|error| AppError::Index { region: region.region.id, error })?;
     let blobs = match &region.blobs {
@@ -240,6 +244,15 @@ async fn region_roots(
         }
     };
     let blobs: Arc<dyn BlobStore> = Arc::new(blobs);
+    // Nothing is being written yet: whatever is half written is a crash's.
+    let leftovers = blobs.remove_leftovers(Millis(i64::MAX)).await?;
+    if leftovers.files > 0 {
+        tracing::info!(
+            region = region.region.id,
+            files = leftovers.files,
+            "removed what a crash had left half written"
+        );
+    }
     Ok(RegionRoots { region: region.region, index, blobs, inline_bytes_max: region.inline_bytes_max })
 }
 

@@ -8,6 +8,7 @@ mod anchors;
 mod demo;
 mod house;
 mod keys;
+mod process;
 mod register;
 mod serve;
 mod sweeps;
@@ -53,6 +54,12 @@ pub enum AppError {
         /// Why.
         error: crate::index::OpenFault,
     },
+    /// A rollback was to be accepted, and there is none: the flag is for one start.
+    #[error("the index of {0} was not rolled back: start without --accept-rollback")]
+    NothingRolledBack(&'static str),
+    /// A rollback was to be accepted in a region that is not served.
+    #[error("{0} is not one of the configured regions: nothing to accept there")]
+    RollbackElsewhere(&'static str),
     /// A blob store.
     #[error("blobs: {0}")]
     Blob(#[from] crate::blob::BlobError),

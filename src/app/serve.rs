@@ -3,14 +3,15 @@
 
 use super::AppError;
 use super::acts::HouseActs;
-use super::house::{self, House, Rollback, Time};
+use super::house::{self, House, Time};
 use crate::admin::auth::Logins;
 use crate::admin::http::router;
 use crate::audit::{Actor, Event as Record};
+use crate::cli::RolledBack;
 use crate::cli::dev::{OnReady, Prepared, Ready};
 use crate::config::{Config, LimitsConfig, LogFormat, LogLevel};
 use crate::edge::{CertificateFiles, Certificates, ClientFiles, Door, Drain, EdgeLimits, EdgeMeters, Now};
-use crate::model::clock::SAVE_EVERY_S;
+use crate::model::clock::{SAVE_EVERY_S, Source, SystemSource};
 use crate::s3::entry::{Settings, service};
 use crate::sweep::certificate::{self, CertificateError, PublicKey};
 use crate::telemetry::{Logs, Metrics, Observed, Registry, registry};
@@ -21,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 /// Between two ticks of the indexes: they save their anchors and let go of what is idle.
@@ -32,11 +33,15 @@ pub fn found(config: &Path) -> Result<(), AppError> {
     house::found(&Config::load(config)?)
 }
 
-/// Serves by a configuration until told to stop.
-pub fn serve(config: &Path) -> Result<(), AppError> {
+/// Serves by a configuration until told to stop; takes `accepted` for true although its index is behind.
+pub fn serve(config: &Path, accepted: Option<&RolledBack>) -> Result<(), AppError> {
     let config = Config::load(config)?;
+    let served = |region| config.regions.iter().any(|served| served.region == region);
+    if let Some(elsewhere) = accepted.filter(|accepted| !served(accepted.region)) {
+        return Err(AppError::RollbackElsewhere(elsewhere.region.id));
+    }
     let logs = logs(&config)?;
-    run(async move { Server::open(&config, Time::Real).await?.run(None).await }, logs)
+    run(async { Server::open(&config, Time::Real, accepted).await?.run(None).await }, logs)
 }
 
 /// Serves a directory that `dev` prepared, at the addresses of its command line.
@@ -49,7 +54,7 @@ pub fn serve_dev(prepared: &Prepared, ready: OnReady) -> Result<(), AppError> {
     let logs = logs(&config)?;
     let time = if prepared.simulated_clock { Time::Simulated } else { Time::Real };
     let work = async move {
-        let server = Server::open(&config, time).await?;
+        let server = Server::open(&config, time, None).await?;
         let login = super::demo::demo(&server.house, prepared.login.as_ref()).await?;
         server.run(Some((ready, login))).await
     };
@@ -63,6 +68,8 @@ pub fn verify_certificate(certificate: &[u8], log_key: &[u8; 32]) -> Result<(), 
 }
 
 fn run(work: impl Future<Output = Result<(), AppError>>, logs: Logs) -> Result<(), AppError> {
+    // Before the first thread: what is set here, threads inherit.
+    super::process::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("geoseal").build();
     let runtime = runtime.map_err(|error| AppError::Disk { path: "threads".into(), error })?;
     let done = runtime.block_on(work);
@@ -101,7 +108,7 @@ struct Server {
 }
 
 impl Server {
-    async fn open(config: &Config, time: Time) -> Result<Self, AppError> {
+    async fn open(config: &Config, time: Time, accepted: Option<&RolledBack>) -> Result<Self, AppError> {
         // The blob client and the admin CLI ask the process for its provider; everything else names ring itself.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut registry = registry();
@@ -112,9 +119,10 @@ impl Server {
         if let Some(file) = &config.admin.auditor_token {
             logins = logins.with_auditor(&file.read()?).map_err(|_| AppError::WeakToken)?;
         }
-        let house = Arc::new(House::open(config, time, Rollback::Refuse).await?);
-        let clock = house.clock.clone();
-        let now: Now = Arc::new(move || clock.now().wall);
+        let house = Arc::new(House::open(config, time, accepted).await?);
+        // Certificates are made by and for the world outside: their dates are judged by its time, never a simulated one.
+        let real = SystemSource::new();
+        let now: Now = Arc::new(move || real.sample().wall);
         let s3 = door(
             CertificateFiles {
                 chain: config.s3.certificate.clone(),
@@ -161,6 +169,7 @@ impl Server {
         for tenancy in house.tenancies() {
             tenancy.resume().await.map_err(|error| AppError::Resume(error.to_string()))?;
         }
+        let mut stop = StopSignals::listen()?;
         let s3_socket = bind(listen.0).await?;
         let admin_socket = bind(listen.1).await?;
         let addresses = (local(&s3_socket, listen.0)?, local(&admin_socket, listen.1)?);
@@ -186,18 +195,25 @@ impl Server {
                 tokio::join!(s3.serve(s3_socket, face, s3_drain), admin.serve(admin_socket, admin_face, admin_drain))
             }
         };
-        let serving = tokio::spawn(serving);
+        let mut serving = tokio::spawn(serving);
         tracing::info!(s3 = %addresses.0, admin = %addresses.1, "serving");
         if let Some((tell, login)) = ready {
             let ready = Ready { listen: addresses.0, admin: addresses.1, login };
-            tell(&ready).map_err(AppError::Demo)?;
+            tell(ready).await.map_err(AppError::Demo)?;
         }
-        stop_signal().await;
+        stop.asked().await;
         tracing::info!("draining");
         drain.start();
-        let drained = serving.await;
-        if let Ok((s3, admin)) = drained {
-            tracing::info!(cut = s3.cut + admin.cut, "drained");
+        tokio::select! {
+            drained = &mut serving => if let Ok((s3, admin)) = drained {
+                tracing::info!(cut = s3.cut + admin.cut, "drained");
+            },
+            () = stop.asked() => {
+                tracing::warn!("told to stop again: what is in flight is cut");
+                serving.abort();
+                // Ended by the abort; connections go with it.
+                _ = (&mut serving).await;
+            }
         }
         beside.iter().for_each(tokio::task::JoinHandle::abort);
         for room in &house.geos {
@@ -257,15 +273,24 @@ async fn save_clock(house: Arc<House>) {
     }
 }
 
-async fn stop_signal() {
-    let terminate = signal(SignalKind::terminate());
-    let interrupt = signal(SignalKind::interrupt());
-    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
-        // Without signals the process can only be killed, which loses nothing either.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What tells the process to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self, AppError> {
+        let failed = |error| AppError::Disk { path: "signals".into(), error };
+        let listen = |kind| signal(kind).map_err(failed);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Once for each time it was told.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

@@ -103,8 +103,8 @@ pub enum Event {
     ClockMoved { seconds: i64 },
     /// Stored bytes failed their authentication.
     IntegrityFailed { tenant: TenantId, bucket: BucketId, object: ObjectId, version: VersionId },
-    /// An operator let a region serve that was behind its anchor.
-    AnchorOverridden { region: String, behind: u64 },
+    /// An operator let a region serve that was behind its anchor by so many commits. `reason` is the hash of his words.
+    AnchorOverridden { region: String, behind: u64, reason: Hash },
     /// An administrator was refused.
     AdminRefused { status: u16 },
 }

@@ -138,6 +138,13 @@ pub struct Serve {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Take this region's index for the true one although acknowledged writes are missing, as after the restore of a
+    /// backup; for this one start
+    #[arg(long, value_name = "REGION", requires = "reason")]
+    pub accept_rollback: Option<String>,
+    /// Why; the audit log keeps the SHA-256 of this text
+    #[arg(long, value_name = "TEXT", requires = "accept_rollback")]
+    pub reason: Option<String>,
 }
 
 /// `geoseal region …`.
@@ -459,6 +466,7 @@ mod tests {
             "dev clock advance 91d --dir D",
             "init D --region westeurope --host s3.example.org --passphrase-file p",
             "serve --config geoseal.toml",
+            "serve --config geoseal.toml --accept-rollback westeurope --reason restored",
             "region list --json",
             "tenant create contoso --geo europe --home westeurope --replication none --consent c --contact x",
             "tenant show contoso",
@@ -488,9 +496,13 @@ mod tests {
 
     #[test]
     fn there_is_no_default_region_and_no_force() {
-        for line in
-            ["init D --host h", "tenant disable c --reason r --force", "audit tail --after 3", "tenant terminate c"]
-        {
+        for line in [
+            "init D --host h",
+            "serve --config c --accept-rollback westeurope",
+            "tenant disable c --reason r --force",
+            "audit tail --after 3",
+            "tenant terminate c",
+        ] {
             assert!(Cli::try_parse_from(std::iter::once("geoseal").chain(line.split(' '))).is_err(), "{line}");
         }
     }

@@ -9,9 +9,11 @@ use super::authority::Certificates;
 use super::client::Address;
 use super::failure::Failure;
 use super::files::{Readers, failed, make_dir, read_if_there, replace, write_new};
+use super::first_upload::{self, Target, first_upload};
 use super::init::{self, Layout, Secret};
 use super::print::Output;
 use crate::model::clock::{Source, SystemSource};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -63,8 +65,8 @@ pub struct Ready {
     pub login: Login,
 }
 
-/// To be called once; an error is a reason to stop.
-pub type OnReady = Box<dyn FnOnce(&Ready) -> Result<(), String> + Send>;
+/// To be called once, while the server serves; an error is a reason to stop.
+pub type OnReady = Box<dyn FnOnce(Ready) -> BoxFuture<'static, Result<(), String>> + Send>;
 
 /// What kind of directory this is; `dev.json`.
 #[derive(Serialize, Deserialize)]
@@ -80,7 +82,8 @@ pub(super) fn serve(wiring: &dyn Wiring, output: Output, args: &Dev) -> Result<(
         replace(&prepared.dir.join(FOUNDED), b"", Readers::Everybody)?;
     }
     let story = Story::of(&prepared, output);
-    let ready = Box::new(move |ready: &Ready| story.tell(ready).map_err(|failure| failure.to_string()));
+    let ready: OnReady =
+        Box::new(move |ready| Box::pin(async move { story.tell(&ready).await.map_err(|failure| failure.to_string()) }));
     wiring.serve_dev(&prepared, ready).map_err(Failure::Failed)
 }
 
@@ -194,26 +197,51 @@ pub(super) fn address(args: &Dev, common: &Common) -> Result<Address, Failure> {
     })
 }
 
-/// What is written and said once the server accepts connections.
+/// What is done, written and said once the server accepts connections.
 struct Story {
     dir: PathBuf,
     ca: PathBuf,
     token_file: PathBuf,
+    fresh: bool,
     output: Output,
 }
 
 impl Story {
     fn of(prepared: &Prepared, output: Output) -> Self {
         let dir = prepared.dir.clone();
-        Self { ca: Certificates::under(&dir).ca, token_file: dir.join(init::TOKEN_FILE), dir, output }
+        let (ca, token_file) = (Certificates::under(&dir).ca, dir.join(init::TOKEN_FILE));
+        Self { ca, token_file, dir, fresh: prepared.fresh, output }
     }
 
-    fn tell(&self, ready: &Ready) -> Result<(), Failure> {
+    async fn tell(&self, ready: &Ready) -> Result<(), Failure> {
         let path = self.dir.join("dev.env");
         let (endpoint, admin) = (url(ready.listen), url(ready.admin));
+        let first = if self.fresh { Some(self.upload(&ready.login, &endpoint).await) } else { None };
         replace(&path, self.env(ready, &endpoint, &admin).as_bytes(), Readers::Owner)?;
-        let shown = serde_json::json!({ "endpoint": endpoint, "admin": admin, "region": REGION, "env": path });
-        self.output.result(&shown, |_| first_upload(&path, &endpoint, &admin))
+        let shown = serde_json::json!({
+            "endpoint": endpoint, "admin": admin, "region": REGION, "env": path, "first_upload": first,
+        });
+        self.output.result(&shown, |_| {
+            let first = first.map_or_else(String::new, |first| format!("{first}\n\n"));
+            format!("geoseal serves {GEO} on {endpoint} (S3) and {admin} (admin)\n\n{first}{}", next(&path))
+        })
+    }
+
+    /// The first upload in a sentence. A failure is told, too, and is no reason not to serve.
+    async fn upload(&self, login: &Login, endpoint: &str) -> String {
+        let data = self.dir.join("data");
+        let target = Target { endpoint, ca: &self.ca, login, data: &data };
+        match first_upload(&target, SystemSource::new().sample().wall).await {
+            Ok(seen) => format!(
+                "First upload: {} bytes to s3://{BUCKET}/{}, sealed under {}; read back: identical.\n\
+                 On disk: no trace of its content, name or metadata in {} files.",
+                seen.bytes,
+                first_upload::NAME,
+                seen.key,
+                seen.files
+            ),
+            Err(failure) => format!("First upload: FAILED: {failure}"),
+        }
     }
 
     fn env(&self, ready: &Ready, endpoint: &str, admin: &str) -> Zeroizing<String> {
@@ -235,20 +263,18 @@ impl Story {
     }
 }
 
-fn first_upload(env: &Path, endpoint: &str, admin: &str) -> String {
+fn next(env: &Path) -> String {
     let env = assign("ENV", &env.display().to_string());
     let env = env.trim_start_matches("export ENV=").trim_end();
     format!(
-        "geoseal serves {GEO} on {endpoint} (S3) and {admin} (admin)
-
-In another terminal, a first upload and its way back:
+        "In another terminal, your own:
 
   . {env}
-  echo '{{\"eventType\":\"Open\"}}' > record.json
-  aws s3api put-object --bucket {BUCKET} --key first/record.json --body record.json \\
+  echo '{{\"eventType\":\"Click\"}}' > record.json
+  aws s3api put-object --bucket {BUCKET} --key mine/record.json --body record.json \\
     --metadata geoseal-subject=contact:4711
-  aws s3api get-object --bucket {BUCKET} --key first/record.json back.json
-  cmp record.json back.json && geoseal key status
+  aws s3api get-object --bucket {BUCKET} --key mine/record.json back.json
+  cmp record.json back.json && aws s3 ls s3://{BUCKET} --recursive
 
 Stop with Ctrl-C."
     )
@@ -279,8 +305,15 @@ mod tests {
         Ready { listen: "0.0.0.0:1234".parse().unwrap(), admin: "[::]:99".parse().unwrap(), login }
     }
 
-    #[test]
-    fn a_directory_is_made_once_and_found_again() {
+    /// Nothing serves in these tests, so nothing is uploaded.
+    async fn tell(prepared: &Prepared, secret: &str) {
+        let mut story = Story::of(prepared, Output::Programs);
+        story.fresh = false;
+        story.tell(&ready(secret)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_made_once_and_found_again() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("it's new");
         let first = prepare(&args(dir.clone(), true)).unwrap();
@@ -292,7 +325,7 @@ mod tests {
         let content = || secrets.map(|s| std::fs::read(dir.join(s)).unwrap());
         let before = content();
         std::fs::write(dir.join(FOUNDED), "").unwrap();
-        Story::of(&first, Output::Programs).tell(&ready("it's+/secret=")).unwrap();
+        tell(&first, "it's+/secret=").await;
         let second = prepare(&args(dir.clone(), false)).unwrap();
         assert_eq!(content(), before, "nothing is made twice");
         assert!(!second.fresh && second.simulated_clock, "the directory remembers its clock");
@@ -301,12 +334,12 @@ mod tests {
         assert!(prepare(&args(dir, false)).unwrap().login.is_some(), "also when no server came up in between");
     }
 
-    #[test]
-    fn dev_env_is_complete_private_and_read_back_by_a_shell() {
+    #[tokio::test]
+    async fn dev_env_is_complete_private_and_read_back_by_a_shell() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("it's $HOME");
         let prepared = prepare(&args(dir, false)).unwrap();
-        Story::of(&prepared, Output::Programs).tell(&ready("a'b c")).unwrap();
+        tell(&prepared, "a'b c").await;
         let env = prepared.dir.join("dev.env");
         assert_eq!(env.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let script = ". \"$0\"; printf '%s|%s|%s|%s|%s' \"$AWS_SECRET_ACCESS_KEY\" $AWS_ENDPOINT_URL $GEOSEAL_ADMIN_URL $AWS_REGION \"$GEOSEAL_CA\"";

@@ -212,7 +212,7 @@ fn random() -> Result<Zeroizing<[u8; 32]>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::dev;
+    use crate::cli::{RolledBack, dev};
 
     struct House;
 
@@ -221,7 +221,7 @@ mod tests {
             if config.is_file() { Ok(()) } else { Err("no configuration".into()) }
         }
 
-        fn serve(&self, _: &Path) -> Result<(), String> {
+        fn serve(&self, _: &Path, _: Option<&RolledBack>) -> Result<(), String> {
             Err("not in this test".into())
         }
 

@@ -11,6 +11,7 @@ mod client;
 pub mod dev;
 pub mod failure;
 mod files;
+mod first_upload;
 pub mod init;
 mod passphrase;
 mod print;
@@ -19,8 +20,8 @@ mod tenants;
 mod work;
 
 use crate::admin::wire;
-use crate::model::atlas::GEOS;
-use args::{Certificate, Cli, Command, Common, DevClock, DevCommand, Region};
+use crate::model::atlas::{GEOS, Region};
+use args::{Certificate, Cli, Command, Common, DevClock, DevCommand, Serve};
 use clap::Parser;
 use client::{Address, Client};
 use failure::Failure;
@@ -34,8 +35,8 @@ pub trait Wiring {
     /// where a first attempt was cut short: a keyring that is there and opens is left as it is.
     fn found(&self, config: &Path) -> Result<(), String>;
 
-    /// Serves by this configuration until told to stop.
-    fn serve(&self, config: &Path) -> Result<(), String>;
+    /// Serves by this configuration until told to stop; takes what `accepted` names for true although it is behind.
+    fn serve(&self, config: &Path, accepted: Option<&RolledBack>) -> Result<(), String>;
 
     /// Serves a directory that [`dev::prepare`] made; calls `ready` once both listeners accept and the demo tenant,
     /// its bucket and a login stand.
@@ -43,6 +44,26 @@ pub trait Wiring {
 
     /// Verifies a certificate by the log's public key; the error says what is wrong with it.
     fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String>;
+}
+
+/// A region whose index an operator restored from a backup, and why.
+pub struct RolledBack {
+    /// Which.
+    pub region: &'static Region,
+    /// In the operator's words; the audit log keeps their hash.
+    pub reason: String,
+}
+
+impl RolledBack {
+    /// What the flags of `serve` say.
+    fn asked(args: &Serve) -> Result<Option<Self>, Failure> {
+        let (Some(id), Some(reason)) = (&args.accept_rollback, &args.reason) else { return Ok(None) };
+        if reason.trim().is_empty() {
+            return Err(Failure::Usage("--reason says nothing".into()));
+        }
+        let (_, region) = Region::find(id).ok_or_else(|| Failure::Usage(format!("{id}: no such region")))?;
+        Ok(Some(Self { region, reason: reason.clone() }))
+    }
 }
 
 /// Runs the command that the process was started with.
@@ -72,12 +93,12 @@ fn command(wiring: &dyn Wiring, output: Output, cli: Cli) -> Result<(), Failure>
             }
         },
         Command::Init(args) => init::init(wiring, output, &args),
-        Command::Serve(args) => wiring.serve(&args.config).map_err(Failure::Failed),
+        Command::Serve(args) => wiring.serve(&args.config, RolledBack::asked(&args)?.as_ref()).map_err(Failure::Failed),
         Command::Certificate(command) => {
             let connect = || Client::new(&Address::of(&cli.common)?);
             wait(certificate(wiring, output, command, connect))
         }
-        Command::Region(Region::List) if cli.common.admin_url.is_none() => {
+        Command::Region(args::Region::List) if cli.common.admin_url.is_none() => {
             print::note("No server was asked (GEOSEAL_ADMIN_URL is not set): this is the whole atlas.");
             records::regions(output, &wire::Regions::of_atlas(GEOS, |_| None))
         }
@@ -88,7 +109,7 @@ fn command(wiring: &dyn Wiring, output: Output, cli: Cli) -> Result<(), Failure>
 async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Failure> {
     let client = &Client::new(&Address::of(common)?)?;
     match command {
-        Command::Region(Region::List) => records::regions(output, &client.get(&["regions"], &[]).await?),
+        Command::Region(args::Region::List) => records::regions(output, &client.get(&["regions"], &[]).await?),
         Command::Tenant(command) => tenants::tenant(client, output, command).await,
         Command::Credential(command) => tenants::credential(client, output, command).await,
         Command::Key(command) => work::key(client, output, command).await,

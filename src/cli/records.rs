@@ -98,6 +98,7 @@ pub(super) async fn verify_certificate(
     let (public, from) = match log_key {
         Some(given) => (public(&given)?, "given".to_owned()),
         None => {
+            // Not believed yet: it only says whose key to ask for.
             let geo = document.pointer("/certificate/geo").and_then(Value::as_str);
             let geo = geo.ok_or_else(|| Failure::Failed("the certificate names no geo".into()))?;
             let client = connect()?;

@@ -78,6 +78,16 @@ pub enum AnchorFault {
     },
 }
 
+impl AnchorFault {
+    /// How many acknowledged commits are missing; zero when others stand in their place.
+    pub fn behind(&self) -> u64 {
+        match self {
+            Self::Behind { engine, saved } => saved - engine,
+            Self::Forked { .. } => 0,
+        }
+    }
+}
+
 /// Compares the engine's anchor with the remembered one.
 pub(crate) fn compare(engine: &Anchor, saved: Option<&Anchor>) -> Result<(), AnchorFault> {
     match saved {

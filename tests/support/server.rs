@@ -14,7 +14,11 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{signer::Credentials, tools::scratch};
+use crate::{
+    signer::{Credentials, Request, object_path},
+    tools::scratch,
+    wire::Wire,
+};
 
 /// How long a start or a stop may take before the test fails. Far above what either needs on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +37,9 @@ const VARIABLES: [&str; 8] = [
 
 /// The bucket that `geoseal dev` makes.
 pub const BUCKET: &str = "interactions";
+
+/// The object that `geoseal dev` uploads when it makes its directory.
+pub const FIRST_UPLOAD: &str = "first/open.json";
 
 /// The binary that Cargo built for this run of tests or benches.
 pub fn binary() -> PathBuf {
@@ -65,6 +72,7 @@ impl Launch {
         let mut server =
             Server { launch: self, child: None, env: BTreeMap::new(), data: home.path().join("data"), home };
         server.spawn("127.0.0.1:0", "127.0.0.1:0");
+        server.remove_first_upload();
         server
     }
 }
@@ -190,6 +198,13 @@ impl Server {
     /// Runs `geoseal ARGUMENTS` against this server's admin API and hands back what it did.
     pub fn geoseal(&self, arguments: &[&str]) -> crate::clients::Ran {
         crate::clients::Ran::of(Command::new(binary()).args(arguments).envs(&self.env).stdin(Stdio::null()))
+    }
+
+    /// `dev` begins with an upload of its own; tests begin with an empty bucket.
+    fn remove_first_upload(&self) {
+        let request = Request::new("DELETE", &object_path(BUCKET, FIRST_UPLOAD));
+        let answer = Wire::to(self).call(self, request);
+        assert_eq!(answer.status, 204, "{}", answer.text());
     }
 
     fn spawn(&mut self, s3: &str, admin: &str) {
