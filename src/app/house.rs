@@ -16,7 +16,8 @@ use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFil
 use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
 use crate::seal::{GeoKeyService, KeyringError, LocalKeyring, ProviderError, Unlock};
-use crate::store::Store;
+use crate::store::{Alarm, Store};
+use crate::telemetry::Registry;
 use crate::tenancy::Tenancy;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,12 @@ pub(super) enum Time {
 }
 
 impl House {
-    pub(super) async fn open(config: &Config, time: Time, accepted: Option<&RolledBack>) -> Result<Self, AppError> {
+    pub(super) async fn open(
+        config: &Config,
+        time: Time,
+        accepted: Option<&RolledBack>,
+        registry: &mut Registry,
+    ) -> Result<Self, AppError> {
         let geos = served_geos(config);
         let unlock = unlock(&config.keyring)?;
         let mut keyrings = Vec::new();
@@ -81,7 +87,8 @@ impl House {
         }
         let regions: Regions = Arc::new(regions);
         let directories = rooms.iter().map(|room| (room.geo.id, room.directory.clone())).collect();
-        let store = Store::new(directories, regions.clone(), clock.clone());
+        let logs = rooms.iter().map(|room| (room.geo.id, room.audit.clone())).collect();
+        let store = Store::new(directories, regions.clone(), clock.clone(), Alarm::new(logs, registry));
         let gate = Gate::new(Arc::new(Registrar {
             directories: rooms.iter().map(|room| room.directory.clone()).collect(),
             regions: regions.keys().copied().collect(),

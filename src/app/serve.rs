@@ -119,7 +119,7 @@ impl Server {
         if let Some(file) = &config.admin.auditor_token {
             logins = logins.with_auditor(&file.read()?).map_err(|_| AppError::WeakToken)?;
         }
-        let house = Arc::new(House::open(config, time, accepted).await?);
+        let house = Arc::new(House::open(config, time, accepted, &mut registry).await?);
         // Certificates are made by and for the world outside: their dates are judged by its time, never a simulated one.
         let real = SystemSource::new();
         let now: Now = Arc::new(move || real.sample().wall);

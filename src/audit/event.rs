@@ -101,8 +101,10 @@ pub enum Event {
     ClockAttested { by: String, second: String, credited_s: i64 },
     /// A simulated clock was moved.
     ClockMoved { seconds: i64 },
-    /// Stored bytes failed their authentication.
-    IntegrityFailed { tenant: TenantId, bucket: BucketId, object: ObjectId, version: VersionId },
+    /// Stored bytes of an object, or its key, failed their authentication; `class` says which check.
+    IntegrityFailed { tenant: TenantId, bucket: BucketId, object: ObjectId, version: VersionId, class: String },
+    /// A row of a bucket's index failed its authentication, or rows that belong together do not fit.
+    RowDamaged { tenant: TenantId, bucket: BucketId, class: String },
     /// An operator let a region serve that was behind its anchor by so many commits. `reason` is the hash of his words.
     AnchorOverridden { region: String, behind: u64, reason: Hash },
     /// An administrator was refused.

@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::trace::Trace;
 use crate::model::limits::{CHUNK_BYTES, XML_BYTES_MAX};
 use crate::store::digest::Hashing;
-use crate::store::types::{BodyFault, Download, Expected, StoreError, Upload};
+use crate::store::types::{BodyFault, Download, Expected, Fault, StoreError, Upload};
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt as _, StreamExt as _};
 use http_body::{Frame, SizeHint};
@@ -187,7 +187,11 @@ pub(super) async fn download(length: u64, mut body: Download) -> Result<Streamin
         }
         first = all.freeze();
     }
-    if first.len() as u64 == length { Ok(StreamingBlob::from_bytes(first)) } else { Err(StoreError::Integrity) }
+    if first.len() as u64 == length {
+        Ok(StreamingBlob::from_bytes(first))
+    } else {
+        Err(StoreError::Integrity(Fault::SHAPE))
+    }
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub(super) fn code(error: &StoreError) -> (&'static str, StatusCode) {
         StoreError::Asleep(state) => asleep(*state, Need::Write),
         StoreError::KeysSuspended => ("KeysSuspended", S::FORBIDDEN),
         StoreError::Unavailable => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
-        StoreError::Integrity => ("IntegrityFailure", S::INTERNAL_SERVER_ERROR),
+        StoreError::Integrity(_) => ("IntegrityFailure", S::INTERNAL_SERVER_ERROR),
         StoreError::Internal => ("InternalError", S::INTERNAL_SERVER_ERROR),
     }
 }
@@ -126,6 +126,7 @@ fn answer_headers(answer: &mut S3Error, mut headers: HeaderMap) {
 mod tests {
     use super::*;
     use crate::model::time::Millis;
+    use crate::store::types::Fault;
 
     /// Every variant with what the S3 API reference, or docs/s3.md where S3 has no word for it, says.
     #[test]
@@ -160,7 +161,7 @@ mod tests {
             (StoreError::Asleep(Asleep::Terminated), "TenantTerminated", 403),
             (StoreError::KeysSuspended, "KeysSuspended", 403),
             (StoreError::Unavailable, "ServiceUnavailable", 503),
-            (StoreError::Integrity, "IntegrityFailure", 500),
+            (StoreError::Integrity(Fault::SHAPE), "IntegrityFailure", 500),
             (StoreError::Internal, "InternalError", 500),
         ] {
             let answer = store(&error);

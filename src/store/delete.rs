@@ -2,6 +2,7 @@
 //! a row without bytes.
 
 use super::Store;
+use super::alarm::Subject;
 use super::put::condition;
 use super::types::{StoreError, WriteCondition};
 use crate::gate::{Admitted, act};
@@ -27,7 +28,8 @@ impl Store {
             }
         }
         let _awake = self.awake(&room).await?;
-        if let Some(removed) = room.roots.index.delete(&room.bucket.index, name, condition(asked)).await? {
+        let removed = room.roots.index.delete(&room.bucket.index, name, condition(asked)).await;
+        if let Some(removed) = self.heard(&room.bucket.at, Subject::Row, removed).await? {
             self.discard(&room, &removed);
         }
         Ok(())

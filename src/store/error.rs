@@ -1,15 +1,17 @@
 //! The other rooms' errors in the store's words. Reasons stop here: they go to the log with ids, never further.
 
-use super::types::StoreError;
+use super::types::{Fault, StoreError};
 use crate::blob::BlobError;
 use crate::directory::DirectoryError;
-use crate::index::IndexError;
-use crate::seal::{KeyError, OpenError, ProviderError, SealError};
+use crate::index::{Damage, IndexError};
+use crate::seal::{KeyError, OpenClass, OpenError, ProviderError, SealError};
 
 impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
-        tracing::error!(class = error.class().as_str(), "sealed data did not open");
-        Self::Integrity
+        match error.class() {
+            OpenClass::Revoked => Self::KeysSuspended,
+            class => Self::Integrity(Fault::new(class.as_str())),
+        }
     }
 }
 
@@ -19,7 +21,7 @@ impl From<KeyError> for StoreError {
             KeyError::Open(error) => error.into(),
             KeyError::Suspended => Self::KeysSuspended,
             KeyError::Unknown | KeyError::Destroyed => Self::NoSuchBucket,
-            KeyError::Provider(ProviderError::Wrong) => Self::Integrity,
+            KeyError::Provider(ProviderError::Wrong) => Self::Integrity(Fault::new("provider")),
             KeyError::Provider(_) | KeyError::Store(_) => {
                 tracing::error!(%error, "the key service cannot answer");
                 Self::Unavailable
@@ -38,7 +40,7 @@ impl From<BlobError> for StoreError {
             // A row without its bytes: somebody took the blob away, or cut it short.
             BlobError::Missing(segment) | BlobError::Range(segment) => {
                 tracing::error!(%segment, "a blob is missing or short");
-                Self::Integrity
+                Self::Integrity(Fault::MISSING)
             }
             BlobError::Source(_) => Self::Unavailable,
             BlobError::Store(_) | BlobError::Disk { .. } | BlobError::Setup(_) => {
@@ -53,7 +55,7 @@ impl From<DirectoryError> for StoreError {
     fn from(error: DirectoryError) -> Self {
         match error {
             DirectoryError::Keys(error) => error.into(),
-            DirectoryError::Integrity => Self::Integrity,
+            DirectoryError::Integrity => Self::Integrity(Fault::DIRECTORY),
             DirectoryError::Changed | DirectoryError::NameTaken => Self::ConditionalConflict,
             DirectoryError::Engine(_) => {
                 tracing::error!(%error, "the directory cannot answer");
@@ -73,10 +75,13 @@ impl From<IndexError> for StoreError {
             IndexError::NotEmpty => Self::BucketNotEmpty,
             IndexError::NoSuchUpload => Self::NoSuchUpload,
             IndexError::KeysWithheld => Self::KeysSuspended,
-            IndexError::Damaged(damage) => {
-                tracing::error!(%damage, "a row of the index is damaged");
-                Self::Integrity
-            }
+            IndexError::Damaged(damage) => Self::Integrity(Fault::new(match damage {
+                Damage::Seal => "seal",
+                Damage::Shape => "shape",
+                Damage::Gap => "gap",
+                Damage::Missing => "missing",
+                Damage::Elsewhere => "elsewhere",
+            })),
             IndexError::Refusing | IndexError::Unread | IndexError::Engine(_) => {
                 tracing::error!(%error, "the index cannot answer");
                 Self::Unavailable

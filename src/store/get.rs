@@ -2,9 +2,10 @@
 //! crash leaves nothing. The first chunk of the range verifies before the caller sees a reply at all; a later fault is
 //! an error in the stream, which the face must turn into a broken transport.
 
+use super::alarm::Subject;
 use super::conditions;
 use super::read::{Pieces, Reader};
-use super::types::{About, Download, Get, Got, ObjectInfo, StoreError};
+use super::types::{About, Download, Fault, Get, Got, ObjectInfo, StoreError};
 use super::{Room, Store};
 use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
@@ -71,7 +72,8 @@ impl Store {
         name: &ObjectName,
         version: Option<VersionId>,
     ) -> Result<(ObjectRow, Option<Bytes>), StoreError> {
-        let found = room.roots.index.get(&room.bucket.index, name).await?;
+        let found = room.roots.index.get(&room.bucket.index, name).await;
+        let found = self.heard(&room.bucket.at, Subject::Row, found).await?;
         let found = found.filter(|found| found.row.kind == ObjectKind::Object);
         match (found, version) {
             (Some(found), Some(version)) if found.row.version_id != version => Err(StoreError::NoSuchVersion),
@@ -83,11 +85,18 @@ impl Store {
 
     /// Plaintext of `length` bytes from `from`, its first chunk verified.
     pub(super) async fn open(&self, room: &Room, look: Look, from: u64, length: u64) -> Result<Download, StoreError> {
+        let subject = Subject::of(&look.row);
+        let opened = self.open_unheard(room, look, from, length).await;
+        self.heard(&room.bucket.at, subject, opened).await
+    }
+
+    async fn open_unheard(&self, room: &Room, look: Look, from: u64, length: u64) -> Result<Download, StoreError> {
         let Look { row, inline, .. } = look;
+        let subject = Subject::of(&row);
         let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
         let dek = room.keys.open_dek(&row.dek_record, &context)?;
         if let Some(sealed) = inline {
-            let segment = row.segments.first().ok_or(StoreError::Integrity)?;
+            let segment = row.segments.first().ok_or(StoreError::Integrity(Fault::SHAPE))?;
             let expected = seal::segment_info(seal::SegmentKind::Whole, 0, context, segment.id, row.dek_id);
             let plain = Bytes::from(dek.open_whole(&expected, &sealed, row.size)?);
             let (from, to) = (from as usize, (from + length) as usize);
@@ -97,19 +106,23 @@ impl Store {
         let pieces = Pieces::cut(&segments, from, length);
         let mut reader = Reader::new(room.roots.blobs.clone(), room.keys.clone(), dek, context, row.dek_id, pieces);
         let first = reader.next().await?;
-        let rest =
-            stream::try_unfold(
-                reader,
-                |mut reader| async move { Ok(reader.next().await?.map(|bytes| (bytes, reader))) },
-            );
+        let (store, bucket) = (self.clone(), room.bucket.clone());
+        let rest = stream::try_unfold((reader, store, bucket), move |(mut reader, store, bucket)| async move {
+            let next = reader.next().await;
+            let next = store.heard(&bucket.at, subject, next).await?;
+            Ok(next.map(|bytes| (bytes, (reader, store, bucket))))
+        });
         Ok(stream::iter(first.map(Ok)).chain(rest).boxed())
     }
 
     /// The bytes of part `number` of a completed upload; of a single PUT, part 1 is all of it.
     async fn part_range(&self, room: &Room, row: &ObjectRow, number: u16) -> Result<(u64, u64), StoreError> {
         let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
-        let dek = room.keys.open_dek(&row.dek_record, &context)?;
-        let segments = self.segments(room, row, &dek).await?;
+        let segments = async {
+            let dek = room.keys.open_dek(&row.dek_record, &context)?;
+            self.segments(room, row, &dek).await
+        };
+        let segments = self.heard(&room.bucket.at, Subject::of(row), segments.await).await?;
         let mut from = 0;
         for (segment, position) in segments.iter().zip(1..) {
             if segment.part == number || (segment.part == 0 && number == 1 && position == 1) {

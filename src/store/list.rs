@@ -1,6 +1,7 @@
 //! ListObjects: the index walks its sealed leaves; nothing is decided here but the bounds.
 
 use super::Store;
+use super::alarm::Subject;
 use super::types::{List, Listed, Page, StoreError};
 use crate::gate::{Admitted, act};
 use crate::index::ListQuery;
@@ -19,7 +20,8 @@ impl Store {
         if query.limit == 0 {
             return Ok(Page::default());
         }
-        let page = room.roots.index.list(&room.bucket.index, &query).await?;
+        let page = room.roots.index.list(&room.bucket.index, &query).await;
+        let page = self.heard(&room.bucket.at, Subject::Row, page).await?;
         let entries = page.entries.into_iter();
         Ok(Page {
             entries: entries

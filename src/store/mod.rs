@@ -4,6 +4,7 @@
 //! Called by `s3`. Every method takes an [`Admitted`](crate::gate::Admitted) value, so nothing here asks who the
 //! caller is. Must not know HTTP.
 
+mod alarm;
 mod bucket;
 pub mod conditions;
 mod copy;
@@ -20,6 +21,8 @@ mod segments;
 mod tags;
 mod token;
 pub mod types;
+
+pub use alarm::Alarm;
 
 use crate::directory::{CommitGuard, Directory, OpenedBucket};
 use crate::gate::Asleep;
@@ -42,6 +45,7 @@ struct Rooms {
     directories: HashMap<&'static str, Arc<Directory>>,
     regions: Regions,
     clock: Arc<dyn Clock>,
+    alarm: Alarm,
 }
 
 impl fmt::Debug for Store {
@@ -59,8 +63,13 @@ struct Room {
 
 impl Store {
     /// A store over the directories of its geos and the roots of its regions.
-    pub fn new(directories: HashMap<&'static str, Arc<Directory>>, regions: Regions, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Rooms { directories, regions, clock }))
+    pub fn new(
+        directories: HashMap<&'static str, Arc<Directory>>,
+        regions: Regions,
+        clock: Arc<dyn Clock>,
+        alarm: Alarm,
+    ) -> Self {
+        Self(Arc::new(Rooms { directories, regions, clock, alarm }))
     }
 
     fn now(&self) -> Millis {

@@ -4,11 +4,12 @@
 //!
 //! A crash leaves orphan blobs, which the sweeper finds, or an upload that nobody completes, which falls due.
 
+use super::alarm::Subject;
 use super::digest;
 use super::put::condition;
 use super::receive::Segment;
 use super::types::{
-    BodyFault, Complete, CompletedPart, CopyPart, CreateUpload, Expected, Get, Incoming, ListUploads, PartInfo,
+    BodyFault, Complete, CompletedPart, CopyPart, CreateUpload, Expected, Fault, Get, Incoming, ListUploads, PartInfo,
     PartsPage, PutPart, StoreError, UploadInfo, UploadsPage, Written,
 };
 use super::{Room, Store};
@@ -173,7 +174,8 @@ impl Store {
     pub async fn complete(&self, admitted: &Admitted<act::Write>, complete: Complete) -> Result<Written, StoreError> {
         let room = self.room(admitted.bucket()).await?;
         let upload = self.upload(&room, &complete.name, complete.upload).await?;
-        let stored = room.roots.index.parts(&room.bucket.index, upload.upload_id, 0, usize::from(PARTS_MAX)).await?;
+        let stored = room.roots.index.parts(&room.bucket.index, upload.upload_id, 0, usize::from(PARTS_MAX)).await;
+        let stored = self.heard(&room.bucket.at, Subject::Row, stored).await?;
         let chosen = choose(&stored, &complete.parts)?;
         let size = chosen.iter().map(|part| part.segment.len).sum::<u64>();
         if size > OBJECT_BYTES_MAX {
@@ -198,7 +200,8 @@ impl Store {
             kind: ObjectKind::Object,
             size,
             mtime: self.now(),
-            etag: digest::multipart_etag(chosen.iter().map(|part| part.etag.as_str())).ok_or(StoreError::Integrity)?,
+            etag: digest::multipart_etag(chosen.iter().map(|part| part.etag.as_str()))
+                .ok_or(StoreError::Integrity(Fault::SHAPE))?,
             checksums: checksum.into_iter().collect(),
             headers: upload.headers.clone(),
             metadata: upload.metadata.clone(),
@@ -231,7 +234,8 @@ impl Store {
     }
 
     async fn upload(&self, room: &Room, name: &ObjectName, id: UploadId) -> Result<UploadRow, StoreError> {
-        let row = room.roots.index.upload(&room.bucket.index, id).await?;
+        let row = room.roots.index.upload(&room.bucket.index, id).await;
+        let row = self.heard(&room.bucket.at, Subject::Row, row).await?;
         row.filter(|row| row.name == name.as_str()).ok_or(StoreError::NoSuchUpload)
     }
 

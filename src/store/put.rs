@@ -6,6 +6,7 @@
 //! 3. the row is committed, durable on return, with the condition evaluated inside the commit;
 //! 4. blobs of the object that was replaced are deleted. Crash before: orphans again.
 
+use super::alarm::Subject;
 use super::receive::Segment;
 use super::types::{Put, StoreError, Written};
 use super::{Room, Store};
@@ -93,7 +94,7 @@ impl Store {
         self.wrap_anew(room, &mut commit.row)?;
         let done = room.roots.index.put(&room.bucket.index, commit).await;
         drop(awake);
-        match done {
+        match self.heard(&room.bucket.at, Subject::Row, done).await {
             Ok(put) => {
                 if let Some(replaced) = put.replaced {
                     self.discard(room, &replaced);
@@ -102,7 +103,6 @@ impl Store {
                 Ok(())
             }
             Err(refused) => {
-                let refused = StoreError::from(refused);
                 // When the outcome is unknown the row may yet be there after a restart: leave its blobs to the sweeper.
                 if !matches!(refused, StoreError::Unavailable | StoreError::Internal) {
                     self.discard_blobs(room, blobs.to_vec());

@@ -3,7 +3,7 @@
 //! Called by `get` and `copy`. Promises that no byte leaves before its chunk's tag verified, that a blob's length is
 //! compared with the row's before anything is opened, and that the tenant's lease is checked once a fetch (1 MiB).
 
-use super::types::StoreError;
+use super::types::{Fault, StoreError};
 use crate::blob::BlobStore;
 use crate::index::rows::v1::SegmentRef;
 use crate::model::ids::DekId;
@@ -102,7 +102,8 @@ impl Reader {
         let segment = &piece.segment;
         let kind = if segment.part == 0 { SegmentKind::Whole } else { SegmentKind::Part };
         let expected = seal::segment_info(kind, segment.part, self.context, segment.id, self.dek_id);
-        let span = ChunkSpan::of(piece.from, piece.from + piece.length, segment.len).ok_or(StoreError::Integrity)?;
+        let span = ChunkSpan::of(piece.from, piece.from + piece.length, segment.len)
+            .ok_or(StoreError::Integrity(Fault::SHAPE))?;
         // The header and, when the range begins at the front, the first chunks with it in one fetch.
         let head = HEADER_BYTES as u64;
         let sealed_len = seal::sealed_len(segment.len);
@@ -110,7 +111,7 @@ impl Reader {
         let (fetched, total) = futures::try_join!(self.blobs.get(segment.id, 0..front), self.blobs.len(segment.id))?;
         let mut fetched = unshare(fetched);
         if fetched.len() < HEADER_BYTES {
-            return Err(StoreError::Integrity);
+            return Err(StoreError::Integrity(Fault::SHAPE));
         }
         let header = fetched.split_to(HEADER_BYTES);
         let opener = self.dek.opener(&expected, &header, segment.len, total)?;
@@ -125,7 +126,7 @@ impl OpenPiece {
         let to = chunks_end(&self.span, self.next).min(seal::sealed_len(self.piece.segment.len));
         let fetched = blobs.get(self.piece.segment.id, from..to).await?;
         self.fetched = unshare(fetched);
-        if self.fetched.is_empty() { Err(StoreError::Integrity) } else { Ok(()) }
+        if self.fetched.is_empty() { Err(StoreError::Integrity(Fault::SHAPE)) } else { Ok(()) }
     }
 
     /// Opens one fetched chunk and trims it to the range.

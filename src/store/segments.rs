@@ -1,6 +1,6 @@
 //! Which segments an object consists of, and how they go away.
 
-use super::types::StoreError;
+use super::types::{Fault, StoreError};
 use super::{Room, Store};
 use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
 use crate::model::ids::SegmentId;
@@ -17,12 +17,12 @@ impl Store {
         if row.place != Place::PartList {
             return Ok(row.segments.clone());
         }
-        let list = row.segments.first().ok_or(StoreError::Integrity)?;
+        let list = row.segments.first().ok_or(StoreError::Integrity(Fault::SHAPE))?;
         let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
         let expected = seal::part_list_info(context, list.id, row.dek_id);
         let sealed = room.roots.blobs.get(list.id, 0..seal::sealed_len(list.len)).await?;
         let plain = dek.open_whole(&expected, &sealed, list.len)?;
-        minicbor::decode(&plain).map_err(|_| StoreError::Integrity)
+        minicbor::decode(&plain).map_err(|_| StoreError::Integrity(Fault::SHAPE))
     }
 
     /// Deletes what a replaced or deleted row pointed to, in the background: the row is gone already, so whatever is

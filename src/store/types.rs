@@ -416,6 +416,29 @@ pub struct BucketInfo {
     pub region: &'static Region,
 }
 
+/// Which check refused stored bytes: a short word for the audit log, never for a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault(&'static str);
+
+impl Fault {
+    /// The row, the segments or the blob do not fit together.
+    pub const SHAPE: Self = Self("shape");
+    /// A blob that a row names is missing or short.
+    pub const MISSING: Self = Self("missing");
+    /// Something above the buckets: a login, a bucket's own row.
+    pub const DIRECTORY: Self = Self("directory");
+
+    /// A word of the room that found the fault.
+    pub fn new(class: &'static str) -> Self {
+        Self(class)
+    }
+
+    /// The word.
+    pub fn class(self) -> &'static str {
+        self.0
+    }
+}
+
 /// Why a store act failed. Variants say what the caller can do; reasons stay inside. No variant holds a name.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -507,7 +530,7 @@ pub enum StoreError {
     Unavailable,
     /// Sealed bytes did not verify. One word outside; the class goes to the audit log.
     #[error("stored data failed its integrity check")]
-    Integrity,
+    Integrity(Fault),
     /// Ours to mend.
     #[error("internal error")]
     Internal,

@@ -15,7 +15,7 @@ use crate::regions::RegionRoots;
 use crate::s3::entry::{self, Settings};
 use crate::s3::guard::Guard;
 use crate::seal::{GeoKeyService, LocalKeyring, Unlock};
-use crate::store::Store;
+use crate::store::{Alarm, Store};
 use crate::tenant::{NewTenant, Replication, Standing, State, create};
 use bytes::Bytes;
 use geoseal_support::signer::{Body, Credentials, Request};
@@ -138,7 +138,12 @@ impl World {
             let roots = RegionRoots { region, index: index.unwrap(), blobs, inline_bytes_max: 64 * 1024 };
             regions.insert(region.id, Arc::new(roots));
         }
-        let store = Store::new(HashMap::from([(geo.id, directory.clone())]), Arc::new(regions), clock.clone());
+        let store = Store::new(
+            HashMap::from([(geo.id, directory.clone())]),
+            Arc::new(regions),
+            clock.clone(),
+            Alarm::default(),
+        );
         let register = Arc::new(TestRegister { directory, asleep: Mutex::new(None) });
         let settings = Settings {
             regions: ["westeurope", "northeurope"].map(region).to_vec(),
