@@ -10,9 +10,11 @@
 //! * `Keyspace::range` reads at the newest sequence number and so may see half a batch; scans go through a `Snapshot`.
 //! * A failed write or fsync poisons the database. Such a commit answers `EngineError::Write`, and every later one too.
 //! * Damage in the middle of a journal silently drops the batches behind it (#311): the anchor notices, one floor up.
+//! * A deleted row stays on disk in the journal, in old tables and in files of values: `compact` says what gets it out.
 //! * Sealed bytes do not compress, so nothing tries to: neither blocks nor the journal.
 
 use super::engine::{Batch, Direction, Engine, EngineError, KeyRange};
+use ::fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
 use ::fjall::config::CompressionPolicy;
 use ::fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Snapshot,
@@ -21,8 +23,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rows in a directory. A handle: clones share one open database, which closes with the last of them.
 #[derive(Clone)]
@@ -33,7 +36,12 @@ pub struct FjallEngine {
 struct Inner {
     /// In the order of `SHELVES`.
     keyspaces: [Keyspace; SHELVES.len()],
+    /// Holds what pushes the journal on when it is to be given back; no rows.
+    filler: Keyspace,
     database: Database,
+    directory: PathBuf,
+    /// While it is set, compactions write the values beside the tables anew.
+    rewriting: Arc<AtomicBool>,
     /// Held while a batch's preconditions are checked and the batch is written.
     committing: Mutex<()>,
 }
@@ -69,7 +77,13 @@ impl FjallEngine {
 
 impl Inner {
     fn open(directory: &Path, options: FjallOptions) -> ::fjall::Result<Self> {
+        let rewriting = Arc::new(AtomicBool::new(false));
+        let rewrite: Arc<dyn Factory> = Arc::new(Rewrite(rewriting.clone()));
         let database = Database::builder(directory)
+            .with_compaction_filter_factories(Arc::new(move |keyspace| {
+                let separates = SHELVES.iter().any(|shelf| shelf.name == keyspace && shelf.separate_bytes.is_some());
+                separates.then(|| rewrite.clone())
+            }))
             .cache_size(options.cache_bytes)
             .journal_compression(CompressionType::None)
             .open()?;
@@ -78,7 +92,10 @@ impl Inner {
             keyspaces.push(database.keyspace(shelf.name, || shelf.options(options))?);
         }
         let keyspaces = keyspaces.try_into().ok().expect("one keyspace was opened for each shelf");
-        Ok(Self { keyspaces, database, committing: Mutex::new(()) })
+        let filler = Shelf { name: "filler", first_byte: None, separate_bytes: None };
+        let filler = database.keyspace(filler.name, || filler.options(options))?;
+        let directory = directory.to_owned();
+        Ok(Self { keyspaces, filler, database, directory, rewriting, committing: Mutex::new(()) })
     }
 
     fn keyspace(&self, row_key: &[u8]) -> &Keyspace {
@@ -106,12 +123,70 @@ impl Inner {
         writes.commit().map_err(|e| EngineError::Write(Box::new(e)))
     }
 
-    fn compact(&self) -> ::fjall::Result<()> {
+    /// Rewrites everything, so that no file holds a deleted or replaced row any more: the journal is made to give way to
+    /// another and flushed; then all tables, and all values beside them, are written anew.
+    fn compact(&self) -> Result<(), EngineError> {
+        self.replace_journal()?;
+        self.rewriting.store(true, Ordering::SeqCst);
+        let rewritten = self.compact_tables();
+        self.rewriting.store(false, Ordering::SeqCst);
+        // What the first pass left without a reference is dropped by the second.
+        rewritten.and_then(|()| self.compact_tables()).map_err(read)
+    }
+
+    fn compact_tables(&self) -> ::fjall::Result<()> {
         for keyspace in &self.keyspaces {
-            keyspace.rotate_memtable_and_wait()?;
             keyspace.major_compact()?;
         }
-        Ok(())
+        // Only a flush lets go of the files of versions that nobody reads any more.
+        self.filler.remove(FILLER)?;
+        self.filler.rotate_memtable_and_wait()?;
+        self.filler.major_compact()
+    }
+
+    /// fjall follows a journal by another only when it is 64 MB long, and has no call for it: so it is filled.
+    fn replace_journal(&self) -> Result<(), EngineError> {
+        let filling = vec![0; FILLER_BYTES];
+        let old = self.newest_journal()?;
+        for _ in 0..JOURNAL_FILLINGS_MAX {
+            if self.newest_journal()? > old {
+                break;
+            }
+            self.filler.insert(FILLER, filling.as_slice()).map_err(read)?;
+            self.filler.rotate_memtable_and_wait().map_err(read)?;
+        }
+        // It is deleted once every keyspace has flushed what it had in it.
+        for keyspace in self.keyspaces.iter().chain([&self.filler]) {
+            keyspace.rotate_memtable_and_wait().map_err(read)?;
+        }
+        let stays = || EngineError::Read("the engine's journal does not give way".into());
+        for _ in 0..JOURNAL_FILLINGS_MAX {
+            if self.oldest_journal()? > old {
+                return Ok(());
+            }
+            self.filler.insert(FILLER, [0; 1]).map_err(read)?;
+            self.filler.rotate_memtable_and_wait().map_err(read)?;
+        }
+        Err(stays())
+    }
+
+    /// Numbers of the journals that there are: `<n>.jnl`.
+    fn journals(&self) -> Result<Vec<u64>, EngineError> {
+        let unread = |error: std::io::Error| EngineError::Read(Box::new(error));
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(unread)? {
+            let name = entry.map_err(unread)?.file_name();
+            numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".jnl")?.parse::<u64>().ok()));
+        }
+        Ok(numbers)
+    }
+
+    fn newest_journal(&self) -> Result<u64, EngineError> {
+        Ok(self.journals()?.into_iter().max().unwrap_or(0))
+    }
+
+    fn oldest_journal(&self) -> Result<u64, EngineError> {
+        Ok(self.journals()?.into_iter().min().unwrap_or(u64::MAX))
     }
 
     /// Walks a range that may touch several keyspaces, calling `take` until it has had enough.
@@ -202,7 +277,7 @@ impl Engine for FjallEngine {
         let (done, answer) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
             .name("index-compact".into())
-            .spawn(move || done.send(inner.compact().map_err(read)))
+            .spawn(move || done.send(inner.compact()))
             .map_err(|e| EngineError::Read(Box::new(e)))?;
         answer.await.unwrap_or_else(|e| Err(EngineError::Read(Box::new(e))))
     }
@@ -238,6 +313,34 @@ fn pieces(range: &KeyRange) -> Vec<(usize, KeyRange)> {
     }
     push(OTHERS, &start, None);
     pieces
+}
+
+/// The one row of the filler, and how much it grows the journal by.
+const FILLER: &[u8] = b"filler";
+const FILLER_BYTES: usize = 4 << 20;
+/// More fillings than this do not help: 64 MB are reached after 16.
+const JOURNAL_FILLINGS_MAX: usize = 64;
+
+/// Writes every value beside the tables anew while a compaction is asked for. By itself fjall leaves a file of values as
+/// it is until a quarter of it is dead.
+struct Rewrite(Arc<AtomicBool>);
+
+impl Factory for Rewrite {
+    fn name(&self) -> &str {
+        "rewrite"
+    }
+
+    fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(Rewriting(self.0.load(Ordering::SeqCst)))
+    }
+}
+
+struct Rewriting(bool);
+
+impl CompactionFilter for Rewriting {
+    fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
+        Ok(if self.0 && item.is_indirection() { Verdict::ReplaceValue(item.value()?) } else { Verdict::Keep })
+    }
 }
 
 /// One keyspace: which rows stand on it and how large they are.
@@ -281,5 +384,54 @@ mod tests {
         assert_eq!(names(KeyRange::prefix(b"o1")), ["objects"]);
         assert_eq!(names(KeyRange { start: b"dz".to_vec(), end: Some(b"l".to_vec()) }), ["inline", "others"]);
         assert_eq!(names(KeyRange { start: b"x".to_vec(), end: Some(b"x".to_vec()) }), [""; 0]);
+    }
+
+    /// What no file may hold afterwards, and what must still be there.
+    #[tokio::test]
+    async fn compacted_no_file_holds_a_deleted_or_replaced_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine =
+            FjallEngine::open(dir.path(), FjallOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 18 }).unwrap();
+        let value = |n: u32, bytes: usize| Bytes::from([&b"canary"[..], &n.to_be_bytes(), &vec![0; bytes]].concat());
+        let row_key = |n: u32| [&[b"dlou"[n as usize % 4]], &n.to_be_bytes()[..]].concat();
+        // Few are replaced and few deleted, in files that are mostly alive.
+        for (round, step) in [(0, 1), (1, 40)] {
+            for n in (0..400).step_by(step) {
+                let bytes = [100, 2000, 30_000, 5000][n as usize / 4 % 4];
+                let mut batch = Batch::new();
+                batch.put(row_key(n), value(n + 1000 * round, bytes));
+                engine.commit(batch).await.unwrap();
+            }
+        }
+        let mut batch = Batch::new();
+        (0..400).filter(|n| n % 50 < 4).for_each(|n| batch.delete(row_key(n)));
+        engine.commit(batch).await.unwrap();
+        engine.compact().await.unwrap();
+        let mut files = vec![];
+        let mut open = vec![dir.path().to_owned()];
+        while let Some(dir) = open.pop() {
+            for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() { open.push(path) } else { files.push((std::fs::read(&path).unwrap(), path)) }
+            }
+        }
+        let mut left = std::collections::BTreeMap::new();
+        for n in (0..400).chain(1000..1400) {
+            let gone = n % 50 < 4 || (n < 1000 && n % 40 == 0);
+            if n >= 1000 && n % 40 != 0 {
+                continue;
+            }
+            let canary = &value(n, 0)[..];
+            let found: Vec<_> =
+                files.iter().filter(|(bytes, _)| memchr::memmem::find(bytes, canary).is_some()).collect();
+            if gone {
+                for (_, path) in found {
+                    *left.entry(path.strip_prefix(dir.path()).unwrap().to_owned()).or_insert(0) += 1;
+                }
+            } else {
+                assert!(!found.is_empty(), "{n}");
+                assert!(engine.get(&row_key(n % 1000)).await.unwrap().unwrap().starts_with(canary));
+            }
+        }
+        assert!(left.is_empty(), "{left:?}");
     }
 }

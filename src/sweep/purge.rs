@@ -42,13 +42,21 @@ const LISTINGS_MAX: usize = 3;
 /// Entries of the log read at once.
 const LOG_STEP: usize = 1000;
 
-/// Destroys a tenant that is due, or goes on with it. Answers how many objects there were.
-pub(super) async fn purge(
+/// A tenant of which nothing is left but what lies deleted in the engines' files, and its keys.
+pub(super) struct Emptied {
+    id: TenantId,
+    entry: Arc<TenantEntry>,
+    note: Note,
+    missing: BTreeSet<String>,
+}
+
+/// Steps 1 to 3 without the compaction, which all tenants of a sweep share.
+pub(super) async fn empty(
     rooms: &GeoRooms,
     actor: &Actor,
     id: TenantId,
     sweep_interval_s: i64,
-) -> Result<u64, SweepError> {
+) -> Result<Emptied, SweepError> {
     let purge = Purge { rooms, actor, id };
     let mut entry = purge.freeze().await?;
     let mut note = purge.manifest().await?;
@@ -57,6 +65,24 @@ pub(super) async fn purge(
         entry = purge.keys_first(missing.len(), sweep_interval_s).await?;
     }
     purge.delete(&mut note).await?;
+    Ok(Emptied { id, entry, note, missing })
+}
+
+/// The compaction of step 3: rewrites the engines of the regions where the emptied tenants had buckets, and the
+/// directory's. Only then are deleted rows gone from the files.
+pub(super) async fn compact(rooms: &GeoRooms, emptied: &[&Emptied]) -> Result<(), SweepError> {
+    let buckets = emptied.iter().flat_map(|emptied| &emptied.note.buckets);
+    let regions: BTreeSet<_> = buckets.map(|bucket| bucket.region.as_str()).collect();
+    for roots in rooms.regions().iter().filter(|roots| regions.contains(roots.region.id)) {
+        roots.index.compact().await?;
+    }
+    Ok(rooms.tenancy.directory.engine().compact().await?)
+}
+
+/// Steps 4 to 8. Answers how many objects there were.
+pub(super) async fn finish(rooms: &GeoRooms, actor: &Actor, emptied: Emptied) -> Result<u64, SweepError> {
+    let Emptied { id, entry, mut note, missing } = emptied;
+    let purge = Purge { rooms, actor, id };
     let listings = purge.list_again(&note, &missing).await?;
     let destroyed = purge.destroy_keys(&mut note).await?;
     purge.probe(&note).await?;
@@ -236,11 +262,7 @@ impl Purge<'_> {
             }
         }
         directory.bury_tenant(self.id).await?;
-        // Deleted rows lie in the engines' files until those are rewritten.
-        for roots in self.rooms.regions() {
-            roots.index.compact().await?;
-        }
-        Ok(directory.engine().compact().await?)
+        Ok(())
     }
 
     async fn delete_blobs(&self, stock: &Stock) -> Result<(), SweepError> {

@@ -137,17 +137,22 @@ impl Sweeper {
         report.skipped.append(&mut found.troubles);
         report.tenants_held = held(&plan);
         let mut by_geo = vec![Report::default(); self.geos.len()];
+        let mut emptied = Vec::new();
         for act in &plan.acts {
             let before = report.clone();
-            let geo = self.carry_out(actor, &found, *act, &mut report).await;
-            match geo {
+            match self.carry_out(actor, &found, *act, &mut report, &mut emptied).await {
                 Ok(geo) => by_geo[geo].add(&before, &report),
-                Err(error) => {
-                    tracing::warn!(act = %name(&item(act)), %error, "something due was not done");
-                    report.skipped.push(format!("{}: {error}", name(&item(act))));
-                }
+                Err(error) => report.skip(act, &error),
             }
         }
+        for (geo, rooms) in self.geos.iter().enumerate() {
+            let before = report.clone();
+            let (here, elsewhere) = emptied.into_iter().partition(|emptied: &Waiting| emptied.geo == geo);
+            emptied = elsewhere;
+            Self::finish(rooms, actor, here, &mut report).await;
+            by_geo[geo].add(&before, &report);
+        }
+        report.done.sort_by_key(|done| plan.acts.iter().position(|act| act == done));
         for (roots, row) in &found.spent {
             if let Err(error) = roots.index.remove_due(&[*row]).await {
                 report.skipped.push(format!("due rows of {}: {error}", roots.region.id));
@@ -194,20 +199,23 @@ impl Sweeper {
         status.late_s = plan.late_s;
     }
 
-    /// One act; tells in which geo it was.
+    /// One act; tells in which geo it was. Of a tenant's destruction only the first half: the second waits for the
+    /// engines to be rewritten, which is done once for all.
     async fn carry_out(
         &self,
         actor: &Actor,
         found: &Found,
         act: Act,
         report: &mut Report,
+        emptied: &mut Vec<Waiting>,
     ) -> Result<usize, SweepError> {
-        let place = self.place(found, &act).ok_or(SweepError::Gone)?;
-        let rooms = &self.geos[place];
+        let geo = self.place(found, &act).ok_or(SweepError::Gone)?;
+        let rooms = &self.geos[geo];
         match act {
             Act::PurgeTenant(id) | Act::ResumePurge(id) => {
-                report.objects_removed += purge::purge(rooms, actor, id, self.interval_s).await?;
-                report.tenants_purged += 1;
+                let tenant = purge::empty(rooms, actor, id, self.interval_s).await?;
+                emptied.push(Waiting { geo, act, tenant });
+                return Ok(geo);
             }
             Act::HoldTenant(id) => {
                 // A hold keeps the whole tenant: which objects a partial one names is not kept anywhere yet.
@@ -233,7 +241,28 @@ impl Sweeper {
             }
         }
         report.done.push(act);
-        Ok(place)
+        Ok(geo)
+    }
+
+    /// The second half of the destructions of one geo.
+    async fn finish(rooms: &GeoRooms, actor: &Actor, emptied: Vec<Waiting>, report: &mut Report) {
+        if emptied.is_empty() {
+            return;
+        }
+        let tenants: Vec<_> = emptied.iter().map(|waiting| &waiting.tenant).collect();
+        if let Err(error) = purge::compact(rooms, &tenants).await {
+            return emptied.iter().for_each(|waiting| report.skip(&waiting.act, &error));
+        }
+        for Waiting { act, tenant, .. } in emptied {
+            match purge::finish(rooms, actor, tenant).await {
+                Ok(objects) => {
+                    report.done.push(act);
+                    report.tenants_purged += 1;
+                    report.objects_removed += objects;
+                }
+                Err(error) => report.skip(&act, &error),
+            }
+        }
     }
 
     fn place(&self, found: &Found, act: &Act) -> Option<usize> {
@@ -244,6 +273,13 @@ impl Sweeper {
             }
         }
     }
+}
+
+/// A tenant whose destruction is half done.
+struct Waiting {
+    geo: usize,
+    act: Act,
+    tenant: purge::Emptied,
 }
 
 /// What an act is about.
@@ -265,6 +301,13 @@ fn held(plan: &Plan) -> u64 {
 }
 
 impl Report {
+    /// Something due was not done.
+    fn skip(&mut self, act: &Act, error: &SweepError) {
+        let what = name(&item(act));
+        tracing::warn!(what, %error, "something due was not done");
+        self.skipped.push(format!("{what}: {error}"));
+    }
+
     /// Adds what one act changed.
     fn add(&mut self, before: &Self, after: &Self) {
         self.tenants_purged += after.tenants_purged - before.tenants_purged;

@@ -1,6 +1,8 @@
 //! The sweeper over real parts: fjall, a blob directory, a key service with its keyring, the audit log. Only the clock is
 //! simulated, and a fuse can end the world at any of its writes.
 
+mod crash;
 mod fuse;
+mod orphans;
 mod purge;
 mod world;

@@ -1,6 +1,7 @@
 //! From termination to certificate: not before 90 days, all of it, nothing else, and provably.
 
-use super::world::{DAY_MS, House, World, operator};
+use super::fuse::Fuse;
+use super::world::{DAY_MS, House, World, files, geo, operator};
 use crate::directory::OpenedBucket;
 use crate::model::ids::TenantId;
 use crate::model::names::TenantName;
@@ -11,7 +12,7 @@ use crate::tenant::{Event, Hold, HoldScope, State};
 use std::sync::Arc;
 
 /// A tenant with something in every place that there is.
-async fn stocked(house: &House, name: &str) -> (TenantId, Vec<Arc<OpenedBucket>>) {
+pub(super) async fn stocked(house: &House, name: &str) -> (TenantId, Vec<Arc<OpenedBucket>>) {
     let id = house.tenant(name).await;
     let buckets = vec![house.bucket(id, "first", 0).await, house.bucket(id, "second", 1).await];
     for bucket in &buckets {
@@ -25,7 +26,7 @@ async fn stocked(house: &House, name: &str) -> (TenantId, Vec<Arc<OpenedBucket>>
     (id, buckets)
 }
 
-async fn terminate(house: &House, id: TenantId) {
+pub(super) async fn terminate(house: &House, id: TenantId) {
     // Uploads in progress are aborted by the termination; one that came in despite it must go with the purge.
     house.apply(id, Event::Terminate).await;
 }
@@ -200,4 +201,35 @@ async fn a_hold_keeps_everything_until_it_is_released() {
     house.apply(id, Event::ReleaseHold { id: "M-9".into() }).await;
     house.sweeper.run(&operator()).await.unwrap();
     assert_eq!(house.entry(id).await.standing.state, State::Purged);
+}
+
+#[tokio::test]
+async fn no_file_holds_its_rows_or_blobs_afterwards() {
+    let world = World::new();
+    let house = world.open_with(Fuse::that_compacts(), &["westeurope", "northeurope"]).await;
+    let (id, buckets) = stocked(&house, "leaver").await;
+    let (_, kept) = stocked(&house, "stayer").await;
+    let salts = |rows: Vec<(bytes::Bytes, bytes::Bytes)>| rows.into_iter().map(|(_, v)| v[16..40].to_vec());
+    let mut gone: Vec<Vec<u8>> = Vec::new();
+    for bucket in &buckets {
+        let roots = house.roots(bucket);
+        for kind in crate::index::row_keys::BUCKET_KINDS {
+            let prefix = crate::index::row_keys::of_bucket(kind, bucket.at.bucket);
+            let range = crate::index::KeyRange::prefix(&prefix);
+            let rows = roots.index.shared.engine.scan(range, 1000, crate::index::Direction::Ascending);
+            gone.extend(salts(rows.await.unwrap()));
+        }
+        gone.push(bucket.at.bucket.0.to_vec());
+    }
+    assert!(gone.len() > 10);
+    terminate(&house, id).await;
+    world.clock.advance(90 * DAY_MS).unwrap();
+    house.sweeper.run(&operator()).await.unwrap();
+    assert_eq!(house.get(&kept[0], "middling").await.unwrap(), [7; 20_000]);
+    for region in geo().regions {
+        for (path, bytes) in files(&world.region_dir(region.id)) {
+            let hit = gone.iter().find(|salt| memchr::memmem::find(&bytes, salt).is_some());
+            assert!(hit.is_none(), "{} holds {hit:?}", path.display());
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::model::names::{BucketName, ObjectName};
 use crate::model::object::ContentHeaders;
 use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
-use crate::seal::{self, Dek, GeoKeyService, LocalKeyring, SegmentKind, Unlock};
+use crate::seal::{self, Dek, GeoKeyService, KeyError, KeystoreError, LocalKeyring, SegmentKind, Unlock};
 use crate::sweep::{GeoRooms, Sweeper};
 use crate::tenancy::Tenancy;
 use crate::tenant::{Event, NewTenant, Replication};
@@ -112,10 +112,7 @@ impl World {
     }
 
     pub(super) async fn open_with(&self, fuse: Arc<Fuse>, served: &[&str]) -> House {
-        let keyring = LocalKeyring::open(&self.dir.join("keyring"), geo().bytes(), &self.unlock()).unwrap();
-        let clock = Arc::new(KeyClock(self.clock.clone()));
-        let keys = GeoKeyService::open(&self.dir.join("keystore"), geo().bytes(), Box::new(keyring), clock);
-        let keys = Arc::new(keys.unwrap());
+        let keys = Arc::new(self.open_keys().await);
         let engine = FusedEngine(open_engine(&self.dir.join("directory")).await, fuse.clone());
         let directory = Arc::new(Directory::new(geo(), Arc::new(engine), keys.clone()));
         let heads = Arc::new(FusedHeads(Heads(keys.clone()), fuse.clone()));
@@ -142,6 +139,18 @@ impl World {
         House { keys, directory, audit, regions, tenancy, sweeper, clock: self.clock.clone() }
     }
 
+    async fn open_keys(&self) -> GeoKeyService {
+        for _ in 0..TRIES {
+            let keyring = LocalKeyring::open(&self.dir.join("keyring"), geo().bytes(), &self.unlock()).unwrap();
+            let clock = Arc::new(KeyClock(self.clock.clone()));
+            match GeoKeyService::open(&self.dir.join("keystore"), geo().bytes(), Box::new(keyring), clock) {
+                Err(KeyError::Store(KeystoreError::Locked)) => tokio::time::sleep(WAIT).await,
+                keys => return keys.unwrap(),
+            }
+        }
+        panic!("the key store stays open");
+    }
+
     pub(super) fn region_dir(&self, region: &str) -> PathBuf {
         let dir = self.dir.join("region").join(region);
         std::fs::create_dir_all(&dir).unwrap();
@@ -153,13 +162,16 @@ impl World {
     }
 }
 
-/// The last house may still be closing: its writer ends on a thread of its own.
+/// The last house may still be closing: its writers end on threads of their own.
+const TRIES: usize = 2000;
+const WAIT: std::time::Duration = std::time::Duration::from_millis(5);
+
 async fn open_engine(dir: &Path) -> FjallEngine {
     let options = FjallOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 20 };
-    for _ in 0..2000 {
+    for _ in 0..TRIES {
         match FjallEngine::open(dir, options) {
             Ok(engine) => return engine,
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            Err(_) => tokio::time::sleep(WAIT).await,
         }
     }
     panic!("the engine in {} stays open", dir.display());
@@ -173,7 +185,11 @@ pub(super) fn copy_dir(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_dir(&entry.path(), &to);
         } else {
-            std::fs::copy(entry.path(), &to).unwrap();
+            // A journal is 64 MiB, nearly all of it a hole.
+            let bytes = std::fs::read(entry.path()).unwrap();
+            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            std::fs::write(&to, &bytes[..end]).unwrap();
+            std::fs::OpenOptions::new().write(true).open(&to).unwrap().set_len(bytes.len() as u64).unwrap();
         }
     }
 }
