@@ -51,5 +51,4 @@ async fn cut_off_anywhere_a_purge_comes_to_the_same_end() {
         cut_off += 1;
     }
     assert!(cut_off > 30, "{cut_off} writes");
-    eprintln!("WRITES {cut_off}");
 }
