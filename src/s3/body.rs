@@ -155,6 +155,7 @@ fn fault(error: &StdError) -> BodyFault {
         return match fault {
             BodyFault::Incomplete => BodyFault::Incomplete,
             BodyFault::Signature => BodyFault::Signature,
+            BodyFault::Source => BodyFault::Source,
             BodyFault::TooSlow => BodyFault::TooSlow,
         };
     }

@@ -49,7 +49,7 @@ impl Store {
             None => info.checksums.iter().map(|checksum| checksum.algorithm).collect(),
         };
         let incoming = Incoming {
-            body: body.map_err(|_| BodyFault::Incomplete).boxed(),
+            body: body.map_err(|_| BodyFault::Source).boxed(),
             length,
             expected: Expected { compute, ..Expected::default() },
         };

@@ -23,16 +23,40 @@ pub(super) struct Look {
     pub(super) range: Option<(u64, u64)>,
 }
 
+/// What is being read, for whoever has to tell a fault from an object that went.
+struct Reading {
+    room: Room,
+    name: String,
+    subject: Subject,
+    version: VersionId,
+}
+
+impl Reading {
+    fn of(room: &Room, row: &ObjectRow) -> Self {
+        Self { room: room.clone(), name: row.name.clone(), subject: Subject::of(row), version: row.version_id }
+    }
+}
+
+/// How often a read begins anew when its object is replaced under it.
+const TRIES_MAX: usize = 5;
+
 impl Store {
     /// Reads an object or a range of it. Errors: `NoSuchObject`, `InvalidRange`, the conditions' outcomes, `Integrity`.
     pub async fn get(&self, admitted: &Admitted<act::Read>, get: Get) -> Result<Got, StoreError> {
         let room = self.room(admitted.bucket()).await?;
-        let look = self.look(&room, &get).await?;
-        let info = info(&look.row);
-        let range = look.range;
-        let (from, length) = range.map_or((0, info.size), |(first, last)| (first, last - first + 1));
-        let body = self.open(&room, look, from, length).await?;
-        Ok(Got { info, range, length, body })
+        let mut tries = TRIES_MAX;
+        loop {
+            let look = self.look(&room, &get).await?;
+            let info = info(&look.row);
+            let range = look.range;
+            let (from, length) = range.map_or((0, info.size), |(first, last)| (first, last - first + 1));
+            tries -= 1;
+            match self.open(&room, look, from, length).await {
+                Ok(body) => return Ok(Got { info, range, length, body }),
+                Err(StoreError::ConditionalConflict) if tries > 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Like [`get`](Self::get) without the bytes: what the object is, and which bytes a range or part comes to.
@@ -83,36 +107,48 @@ impl Store {
         }
     }
 
-    /// Plaintext of `length` bytes from `from`, its first chunk verified.
+    /// Plaintext of `length` bytes from `from`, its first chunk verified. Errors: `ConditionalConflict` when the object
+    /// was replaced or deleted since it was looked at, and its blobs with it.
     pub(super) async fn open(&self, room: &Room, look: Look, from: u64, length: u64) -> Result<Download, StoreError> {
-        let subject = Subject::of(&look.row);
-        let opened = self.open_unheard(room, look, from, length).await;
-        self.heard(&room.bucket.at, subject, opened).await
-    }
-
-    async fn open_unheard(&self, room: &Room, look: Look, from: u64, length: u64) -> Result<Download, StoreError> {
         let Look { row, inline, .. } = look;
-        let subject = Subject::of(&row);
-        let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
-        let dek = room.keys.open_dek(&row.dek_record, &context)?;
         if let Some(sealed) = inline {
-            let segment = row.segments.first().ok_or(StoreError::Integrity(Fault::SHAPE))?;
-            let expected = seal::segment_info(seal::SegmentKind::Whole, 0, context, segment.id, row.dek_id);
-            let plain = Bytes::from(dek.open_whole(&expected, &sealed, row.size)?);
-            let (from, to) = (from as usize, (from + length) as usize);
-            return Ok(stream::iter([Ok(plain.slice(from..to))]).boxed());
+            let opened = open_inline(room, &row, &sealed, from, length);
+            return self.heard(&room.bucket.at, Subject::of(&row), opened).await;
         }
-        let segments = self.segments(room, &row, &dek).await?;
-        let pieces = Pieces::cut(&segments, from, length);
-        let mut reader = Reader::new(room.roots.blobs.clone(), room.keys.clone(), dek, context, row.dek_id, pieces);
-        let first = reader.next().await?;
-        let (store, bucket) = (self.clone(), room.bucket.clone());
-        let rest = stream::try_unfold((reader, store, bucket), move |(mut reader, store, bucket)| async move {
+        let reading = Reading::of(room, &row);
+        let mut reader = match self.reader(room, row, from, length).await {
+            Ok(reader) => reader,
+            Err(error) => return self.heard_reading(&reading, Err(error)).await,
+        };
+        let first = reader.next().await;
+        let first = self.heard_reading(&reading, first).await?;
+        let rest = stream::try_unfold((reader, self.clone(), reading), |(mut reader, store, reading)| async move {
             let next = reader.next().await;
-            let next = store.heard(&bucket.at, subject, next).await?;
-            Ok(next.map(|bytes| (bytes, (reader, store, bucket))))
+            let next = store.heard_reading(&reading, next).await?;
+            Ok(next.map(|bytes| (bytes, (reader, store, reading))))
         });
         Ok(stream::iter(first.map(Ok)).chain(rest).boxed())
+    }
+
+    async fn reader(&self, room: &Room, row: ObjectRow, from: u64, length: u64) -> Result<Reader, StoreError> {
+        let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
+        let dek = room.keys.open_dek(&row.dek_record, &context)?;
+        let segments = self.segments(room, &row, &dek).await?;
+        let pieces = Pieces::cut(&segments, from, length);
+        Ok(Reader::new(room.roots.blobs.clone(), room.keys.clone(), dek, context, row.dek_id, pieces))
+    }
+
+    /// Like [`heard`](Self::heard), but a blob that is gone because its object went is no fault of what is stored.
+    async fn heard_reading<T>(&self, reading: &Reading, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let Reading { room, name, subject, version } = reading;
+        if let Err(StoreError::Integrity(Fault::MISSING)) = result
+            && let Ok(name) = ObjectName::parse(name.clone())
+            && let Ok(found) = room.roots.index.get(&room.bucket.index, &name).await
+            && found.is_none_or(|found| found.row.version_id != *version)
+        {
+            return Err(StoreError::ConditionalConflict);
+        }
+        self.heard(&room.bucket.at, *subject, result).await
     }
 
     /// The bytes of part `number` of a completed upload; of a single PUT, part 1 is all of it.
@@ -135,6 +171,17 @@ impl Store {
         }
         Err(StoreError::InvalidPartNumber)
     }
+}
+
+/// Plaintext of an object whose segment came with its row.
+fn open_inline(room: &Room, row: &ObjectRow, sealed: &[u8], from: u64, length: u64) -> Result<Download, StoreError> {
+    let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
+    let dek = room.keys.open_dek(&row.dek_record, &context)?;
+    let segment = row.segments.first().ok_or(StoreError::Integrity(Fault::SHAPE))?;
+    let expected = seal::segment_info(seal::SegmentKind::Whole, 0, context, segment.id, row.dek_id);
+    let plain = Bytes::from(dek.open_whole(&expected, sealed, row.size)?);
+    let (from, to) = (from as usize, (from + length) as usize);
+    Ok(stream::iter([Ok(plain.slice(from..to))]).boxed())
 }
 
 /// What a client may know of a row.

@@ -55,6 +55,7 @@ impl fmt::Debug for Store {
 }
 
 /// Where one act takes place: the region's roots, the opened bucket, the tenant's keys.
+#[derive(Clone)]
 struct Room {
     roots: Arc<RegionRoots>,
     bucket: Arc<OpenedBucket>,

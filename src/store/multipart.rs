@@ -90,7 +90,7 @@ impl Store {
             return Err(StoreError::InvalidRange { size });
         }
         let length = if size == 0 { 0 } else { last - first + 1 };
-        let body = self.open(&from, look, first, length).await?.map_err(|_| BodyFault::Incomplete).boxed();
+        let body = self.open(&from, look, first, length).await?.map_err(|_| BodyFault::Source).boxed();
         let compute = upload.checksum.map(|(algorithm, _)| algorithm).into_iter().collect();
         let incoming = Incoming { body, length, expected: Expected { compute, ..Expected::default() } };
         self.part(&to, &upload, part.number, incoming).await

@@ -32,8 +32,7 @@ impl Store {
             Place::Trailing | Place::Row => {}
             Place::Blob => self.discard_blobs(room, row.segments.iter().map(|segment| segment.id).collect()),
             Place::PartList => {
-                let (store, row) = (self.clone(), row.clone());
-                let room = Room { roots: room.roots.clone(), bucket: room.bucket.clone(), keys: room.keys.clone() };
+                let (store, row, room) = (self.clone(), row.clone(), room.clone());
                 tokio::spawn(async move {
                     let mut doomed: Vec<_> = row.segments.iter().map(|segment| segment.id).collect();
                     let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);

@@ -23,6 +23,9 @@ pub enum BodyFault {
     /// Differs from the signed hash, or a chunk's signature is wrong.
     #[error("the body does not match its signature")]
     Signature,
+    /// Not a caller's body: the object that is being copied could not be read to its end.
+    #[error("the source could not be read to its end")]
+    Source,
     /// Slower than the minimum rate.
     #[error("the body came too slowly")]
     TooSlow,
