@@ -5,6 +5,7 @@
 
 mod clients;
 mod crash;
+mod format;
 mod life;
 mod operations;
 mod sealed;

@@ -8,7 +8,7 @@ use geoseal_support::server::Server;
 use geoseal_support::signer::Credentials;
 
 /// Creates a tenant in europe and a service login for it.
-fn tenant(server: &Server, name: &str) -> Credentials {
+pub(crate) fn tenant(server: &Server, name: &str) -> Credentials {
     let consent = server.home().join("consent.txt");
     std::fs::write(&consent, "we agree\n").expect("the scratch directory is writable");
     let consent = consent.to_str().expect("UTF-8");

@@ -195,6 +195,32 @@ impl Server {
         self.spawn(&s3, &admin);
     }
 
+    /// Starts again on a directory that it has to refuse: waits until it ends by itself, without having served, and hands
+    /// back what it said.
+    pub fn refuses_to_restart(&mut self) -> String {
+        assert!(self.child.is_none(), "one process per directory");
+        let said = self.log().len();
+        // `dev` would set the last start's file aside itself: this way its being there means that the new start serves.
+        let ready = self.data.join("dev.env");
+        if ready.exists() {
+            fs::rename(&ready, self.data.join("dev.env.last")).expect("the scratch directory is writable");
+        }
+        let mut running = self.launch(&self.s3().to_string(), &self.admin().to_string());
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = running.process.try_wait().expect("our own child can be waited for") {
+                assert!(!status.success(), "it ended as if all were well\n{}", self.log());
+                return self.log()[said..].to_owned();
+            }
+            if ready.exists() || begun.elapsed() > PATIENCE {
+                running.process.kill().expect("our own child can be killed");
+                running.process.wait().expect("our own child can be waited for");
+                panic!("the server serves what it has to refuse\n{}", self.log());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Runs `geoseal ARGUMENTS` against this server's admin API and hands back what it did.
     pub fn geoseal(&self, arguments: &[&str]) -> crate::clients::Ran {
         crate::clients::Ran::of(Command::new(binary()).args(arguments).envs(&self.env).stdin(Stdio::null()))
@@ -209,6 +235,11 @@ impl Server {
 
     fn spawn(&mut self, s3: &str, admin: &str) {
         assert!(self.child.is_none(), "one process per directory");
+        self.child = Some(self.launch(s3, admin));
+        self.wait_until_ready();
+    }
+
+    fn launch(&self, s3: &str, admin: &str) -> Running {
         let log = File::options().create(true).append(true).open(self.home.path().join("server.log"));
         let log = log.expect("the scratch directory is writable");
         let process = Command::new(binary())
@@ -221,8 +252,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .expect("the geoseal binary starts");
-        self.child = Some(Running::watched(process));
-        self.wait_until_ready();
+        Running::watched(process)
     }
 
     /// Ready is: `dev.env` is complete and both of its addresses accept. After a restart `dev.env` is there from the
