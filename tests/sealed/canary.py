@@ -22,6 +22,10 @@ open_one = s3.create_multipart_upload(Bucket=bucket, Key=name + "-open", **about
 part = s3.upload_part(Bucket=bucket, Key=name + "-open", UploadId=open_one, PartNumber=1, Body=large)
 print(part["ETag"])
 
+aborted = s3.create_multipart_upload(Bucket=bucket, Key=name + "-aborted", **about)["UploadId"]
+print(s3.upload_part(Bucket=bucket, Key=name + "-aborted", UploadId=aborted, PartNumber=1, Body=large[1:])["ETag"])
+s3.abort_multipart_upload(Bucket=bucket, Key=name + "-aborted", UploadId=aborted)
+
 s3.copy_object(Bucket=bucket, Key=name + "-copy", CopySource={"Bucket": bucket, "Key": name + "-parts"})
 for n in range(5):
     print(s3.put_object(Bucket=bucket, Key=f"{name}-gone-{n}", Body=f"{content}{n}".encode(), **about)["ETag"])

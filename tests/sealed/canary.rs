@@ -7,15 +7,17 @@ use geoseal_support::{
     clients::{Ran, python},
     records::bytes,
     server::{BUCKET, Server},
-    signer::{Body, Request, object_path},
-    wire::{Response, Wire},
+    signer::{Body, Credentials, Request, object_path},
+    wire::{Response, Wire, client_config},
 };
 use md5::{Digest, Md5};
 
 use super::needles::Needles;
 
 /// Where a canary goes, and what it sings.
+const ADMIN_REASON: &str = "canary-reason-that-an-admin-gave-6d02";
 const BUCKET_NAME: &str = "canary-bucket-7f3d91";
+const CONTACT: &str = "canary-contact-9b1f@example.org";
 const CONTENT: &str = "canary-content-1c9e5a77d0";
 const CONTENT_TYPE: &str = "application/x-canary-type-55aa";
 const DISPOSITION: &str = "attachment; filename=canary-disposition-83bc";
@@ -24,8 +26,11 @@ const METADATA_VALUE: &str = "canary-metadata-value-b6f1";
 const NAME: &str = "canary-name-4e8a/with space/ünïcødé-canary";
 const PREFIX: &str = "canary-prefix-that-is-listed-91";
 const SUBJECT: &str = "contact:canary-subject-773311";
+const SECOND_BUCKET: &str = "canary-second-bucket-c40e";
 const TAG_NAME: &str = "canary-tag-name-0b5e";
 const TAG_VALUE: &str = "canary-tag-value-c2d8";
+
+const TENANT: &str = "canary-tenant-name-58a1";
 
 /// Bodies below and above the inline limit, and one of several chunks; each begins and ends with the canary.
 const SIZES: [usize; 3] = [64, 60_000, 300_000];
@@ -39,14 +44,19 @@ fn no_canary_sings_in_the_data_directory_or_in_the_logs() {
 
     let mut needles = Needles::default();
     let said = [BUCKET_NAME, CONTENT, CONTENT_TYPE, DISPOSITION, METADATA_NAME, METADATA_VALUE, NAME, PREFIX, SUBJECT];
-    for secret in said.iter().chain(&[TAG_NAME, TAG_VALUE]) {
+    for secret in said.iter().chain(&[ADMIN_REASON, CONTACT, SECOND_BUCKET, TAG_NAME, TAG_VALUE, TENANT]) {
         needles.add(secret, secret.as_bytes());
     }
     needles.add("the secret access key", server.variable("AWS_SECRET_ACCESS_KEY").as_bytes());
     needles.add("the admin token", server.admin_token().as_bytes());
 
     sing(&server, &mut needles);
+    administer(&server, &mut needles);
     fail(&server, &mut needles);
+    for (what, text) in [("metrics", metrics(&server)), ("audit log", audited(&server))] {
+        let found = needles.found_in(text.as_bytes());
+        assert!(found.is_empty(), "in the {what}: {found:#?}");
+    }
 
     let silent = |server: &Server, when: &str| {
         let (found, files) = needles.found_under(&server.data().join("data"));
@@ -113,6 +123,46 @@ fn sing(server: &Server, needles: &mut Needles) {
     }
 }
 
+/// What an administrator does: a tenant with a name and a contact, its logins, its keys.
+fn administer(server: &Server, needles: &mut Needles) {
+    let consent = server.home().join("consent.txt");
+    fs::write(&consent, "we agree\n").expect("the scratch directory is writable");
+    let consent = consent.to_str().expect("UTF-8");
+    let create = ["tenant", "create", TENANT, "--geo", "europe", "--home", "westeurope", "--contact", CONTACT];
+    server.geoseal(&[&create[..], &["--consent", consent]].concat()).ok();
+    let login = server.geoseal(&["credential", "create", "--tenant", TENANT, "--json"]).json();
+    let field = |name: &str| login[name].as_str().expect("a login has it").to_owned();
+    let who = Credentials { access_id: field("access_id"), secret: field("secret"), region: field("region") };
+    needles.add("the secret of another login", who.secret.as_bytes());
+    let (mut wire, host) = (Wire::to(server), server.s3().to_string());
+    for (method, path) in [("PUT", format!("/{SECOND_BUCKET}")), ("PUT", object_path(SECOND_BUCKET, NAME))] {
+        let request = Request::new(method, &path).body(if path.ends_with(SECOND_BUCKET) { "" } else { CONTENT });
+        ok(wire.exchange(&request.signed(&who, &host, Body::Hashed)).expect("the server answers"));
+    }
+    server.geoseal(&["key", "rotate", "tenant", TENANT]).ok();
+    server.geoseal(&["key", "rotate", "master", "--geo", "europe"]).ok();
+    server.geoseal(&["credential", "revoke", &who.access_id, "--tenant", TENANT, "--yes"]).ok();
+    server.geoseal(&["tenant", "disable", TENANT, "--reason", ADMIN_REASON]).ok();
+    server.geoseal(&["tenant", "enable", TENANT]).ok();
+    server.geoseal(&["tenant", "show", "canary-tenant-name-that-is-not-there"]).refused();
+}
+
+fn metrics(server: &Server) -> String {
+    let config = client_config(&server.authority(), &[&rustls::version::TLS13]);
+    let mut wire = Wire::connect(server.admin(), config).expect("the admin listener accepts");
+    let bearer = format!("Bearer {}", server.admin_token());
+    let request = Request::new("GET", "/metrics").header("host", wire.host()).header("authorization", &bearer);
+    let text = ok(wire.exchange(&request).expect("metrics are served")).text();
+    assert!(text.contains("geoseal_requests_total"), "{text}");
+    text
+}
+
+fn audited(server: &Server) -> String {
+    let text = server.geoseal(&["audit", "tail", "-n", "1000", "--json"]).ok();
+    assert!(text.contains("tenant-created"), "{text}");
+    text
+}
+
 /// Everything that is refused: errors are where names slip out.
 fn fail(server: &Server, needles: &mut Needles) {
     let mut wire = Wire::to(server);
@@ -141,6 +191,8 @@ fn fail(server: &Server, needles: &mut Needles) {
             Err(e) => panic!("failure {number}: {e}"),
         };
         assert_eq!(answer.status, status, "failure {number}: {}", answer.text());
+        let found = needles.found_in(&answer.body);
+        assert!(found.is_empty(), "failure {number}, in the answer: {found:#?}");
         if answer.header("connection") == Some("close") {
             wire = Wire::to(server);
         }

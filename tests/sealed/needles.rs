@@ -1,5 +1,5 @@
 //! Every spelling in which a secret could lie in a file: as it is, as UTF-16, in hexadecimal, in both alphabets of
-//! base 64 at every offset, percent-encoded; and the search for all of them at once.
+//! base 64 at every offset, percent-encoded, backwards; and the search for all of them at once.
 
 use std::{fs, path::Path};
 
@@ -18,6 +18,7 @@ impl Needles {
         assert!(secret.len() >= 12, "{what}: short needles are found by chance");
         let mut spell = |how: &str, bytes: Vec<u8>| self.0.push((format!("{what}, {how}"), bytes));
         spell("as it is", secret.to_vec());
+        spell("backwards", secret.iter().rev().copied().collect());
         spell("hexadecimal", hex::encode(secret).into());
         spell("HEXADECIMAL", hex::encode_upper(secret).into());
         spell("percent-encoded", secret.iter().map(|b| format!("%{b:02X}")).collect::<String>().into());
@@ -75,6 +76,7 @@ fn every_spelling_is_found() {
     }
     assert_eq!(needles.found_in(format!("x{}x", hex::encode(secret)).as_bytes()), ["it, hexadecimal"]);
     assert_eq!(needles.found_in(b"...a-canary-that-sings..."), ["it, as it is"]);
+    assert_eq!(needles.found_in(b"...sgnis-taht-yranac-a"), ["it, backwards"]);
     assert!(needles.found_in(b"a-canary-that-sing").is_empty());
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("below")).unwrap();
