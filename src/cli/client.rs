@@ -71,8 +71,8 @@ impl Address {
     }
 }
 
-/// All but RFC 3986's unreserved characters: the router takes a fixed segment as it is written.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// All but RFC 3986's unreserved characters, dots aside, which make a path of their own: the router takes a fixed segment as it is written.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 impl Client {
     /// Reads the token and the authority; connects to nothing yet.

@@ -63,7 +63,8 @@ impl Group<'_> {
         for (leaf, (mut run, changes)) in leaves {
             let full = run.deltas.len() >= LEAF_DELTAS_MAX || run.changes + changes.len() > LEAF_DELTAS_MAX;
             // A leaf that cannot be rewritten now (its key is withheld, its base is damaged) still takes deltas.
-            if (full || new_bucket) && names.rewrite(self, leaf, &run, &changes, new_bucket).await.is_ok() {
+            let done = full || new_bucket || names.empties(self, leaf, &changes).await;
+            if done && names.rewrite(self, leaf, &run, &changes, new_bucket).await.is_ok() {
                 continue;
             }
             names.write_delta(self, leaf, &mut run, changes);
@@ -141,6 +142,18 @@ impl Rewriter {
             end = Some(first);
         }
         Ok(())
+    }
+
+    /// Whether these changes leave nothing in a leaf that has a neighbour to its left: then it goes at once, whatever
+    /// the number of its deltas, so that an emptied bucket is not walked leaf by leaf.
+    async fn empties(&self, group: &Group<'_>, leaf: u64, changes: &Changes) -> bool {
+        if !changes.values().all(Option::is_none) {
+            return false;
+        }
+        let content = self.content(group, leaf).await;
+        content.is_ok_and(|content| {
+            !content.first().is_empty() && content.entries_from(b"").all(|entry| changes.contains_key(&entry.name))
+        })
     }
 
     async fn content(&self, group: &Group<'_>, leaf: u64) -> Result<Arc<Leaf>, IndexError> {
