@@ -1,4 +1,8 @@
 //! The plaintext side of one connection: deadlines by what the next byte belongs to, and strict framing.
+//!
+//! A connection that ends while a request's body is still arriving lingers: our side is closed, what arrives is read
+//! and dropped for a moment. Closed at once, the kernel would answer those bytes with a reset, and the reset would take
+//! our answer from the client that has not read it yet. Source: RFC 9112, 9.6.
 
 use super::framing::{Framing, Phase};
 use super::limits::EdgeLimits;
@@ -11,6 +15,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+/// How long, and for how many bytes, a connection lingers.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
 /// What hyper reads from and writes to.
 #[derive(Debug)]
 pub(super) struct Wire<Io> {
@@ -21,6 +29,8 @@ pub(super) struct Wire<Io> {
     /// Of the first byte, then of the header section that is being read.
     deadline: Pin<Box<Sleep>>,
     deadline_of: Phase,
+    /// Bytes that may still come after our side was closed.
+    lingering: Option<usize>,
     meters: EdgeMeters,
 }
 
@@ -33,6 +43,7 @@ impl<Io> Wire<Io> {
             header: limits.header,
             deadline: Box::pin(sleep(limits.first_byte)),
             deadline_of: Phase::Start,
+            lingering: None,
             meters,
         }
     }
@@ -98,7 +109,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Wire<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Wire<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
@@ -120,6 +131,23 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Wire<Io> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            if self.framing.phase() != Phase::Body {
+                return Poll::Ready(Ok(()));
+            }
+            self.deadline.as_mut().reset(Instant::now() + LINGER);
+            self.lingering = Some(LINGER_BYTES_MAX);
+        }
+        let mut dropped = [0; 4096];
+        while let Some(left) = self.lingering.filter(|left| *left > 0) {
+            let mut buf = ReadBuf::new(&mut dropped);
+            let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, &mut buf) else {
+                return self.deadline.as_mut().poll(cx).map(Ok);
+            };
+            let ended = read.is_err() || buf.filled().is_empty();
+            self.lingering = Some(if ended { 0 } else { left.saturating_sub(buf.filled().len()) });
+        }
+        Poll::Ready(Ok(()))
     }
 }
