@@ -9,6 +9,7 @@ use super::convert;
 use super::precheck::{self, BodyRule, Passed, Rules};
 use super::refusal::Refusal;
 use super::trace::Trace;
+use super::unread::Ended;
 use crate::model::atlas::Region;
 use crate::model::request::RequestId;
 use crate::store::types::Expected;
@@ -54,6 +55,7 @@ impl Guard {
         let trace = Trace::new(id);
         let method = request.method().clone();
         let (parts, body) = request.into_parts();
+        let (body, ended) = Ended::watch(body);
         let mut response = match precheck::check(&self.inner.rules, &parts) {
             Ok(passed) => self.pass(HttpRequest::from_parts(parts, body), passed, &trace).await,
             Err(refusal) => refusal.response(&method, trace.id()),
@@ -64,6 +66,13 @@ impl Guard {
         finish(&mut response, &trace);
         if method == Method::HEAD {
             *response.body_mut() = Body::empty();
+            // s3s knows 206 for GET only.
+            if response.status() == StatusCode::OK && response.headers().contains_key(header::CONTENT_RANGE) {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            }
+        }
+        if !ended.so() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.extensions_mut().insert(trace.note());
         response

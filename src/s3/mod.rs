@@ -23,6 +23,7 @@ mod query;
 pub mod refusal;
 pub mod trace;
 mod unbuilt;
+mod unread;
 
 use crate::gate::act::Act;
 use crate::gate::{self, Admitted, AdmittedTenant, Gate};

@@ -9,7 +9,6 @@ use crate::gate::Admitted;
 use crate::gate::act::{Read, Write};
 use crate::model::ids::TenantId;
 use crate::store::types::{About, Get, Incoming, ObjectInfo, Put, StoreError};
-use http::StatusCode;
 use s3s::dto::{
     ChecksumMode, DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectInput, GetObjectOutput,
     GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput, HeadObjectOutput, Metadata, ObjectVersionId,
@@ -138,8 +137,7 @@ pub(super) async fn head(face: &Face, request: S3Request<HeadObjectInput>) -> S3
     describe!(output, info, at.login().tenant, range, enabled(input.checksum_mode.as_ref()));
     output.parts_count = output.parts_count.filter(|_| by_part);
     output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
-    let status = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    Ok(S3Response::with_status(output, status))
+    Ok(S3Response::new(output))
 }
 
 /// The tags.
