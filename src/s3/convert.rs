@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::request::Parts;
 use s3s::dto::{self, ETag, ETagCondition, Timestamp, TimestampFormat};
-use s3s::{S3Result, TrailingHeaders, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders, s3_error};
 use std::time::{Duration, SystemTime};
 
 /// The algorithms with their names and headers.
@@ -88,6 +88,12 @@ pub(super) use given_checksums;
 const BAD_MD5: Refusal = Refusal::bad("InvalidDigest", "The Content-MD5 you specified is not valid.");
 const BAD_CHECKSUM: Refusal = Refusal::bad("InvalidRequest", "Value for a x-amz-checksum- header is invalid.");
 
+/// A refusal in the words of `s3s`.
+fn told(refusal: Refusal) -> S3Error {
+    let code = S3ErrorCode::from_bytes(refusal.code.as_bytes()).unwrap_or(S3ErrorCode::InvalidRequest);
+    S3Error::with_message(code, refusal.message)
+}
+
 /// What the headers say that the body hashes to.
 fn claims(headers: &HeaderMap) -> Result<Expected, Refusal> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or(""));
@@ -117,7 +123,7 @@ pub(super) fn xml_digests(parts: &Parts) -> Result<Expected, Refusal> {
 /// What the body of a PUT or part has to hash to, and what to keep of it. Trailers are read when the body has ended:
 /// exactly the one that was declared has to be there.
 pub(super) fn expected(headers: &HeaderMap, trailers: Option<TrailingHeaders>) -> S3Result<Expected> {
-    let mut expected = claims(headers).map_err(|refusal| s3_error!(InvalidRequest, "{}", refusal.message))?;
+    let mut expected = claims(headers).map_err(told)?;
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("").trim());
     if let Some(name) = text("x-amz-sdk-checksum-algorithm") {
         expected.compute.push(algorithm(name)?);
@@ -328,9 +334,9 @@ macro_rules! set_encryption {
 }
 pub(super) use set_encryption;
 
-/// Whether XML 1.0 can hold the text.
+/// Whether XML 1.0 can hold the text, and every reader gets it back: line ends may come back as others.
 pub(super) fn fits_xml(text: &str) -> bool {
-    !text.chars().any(|c| (c < ' ') || matches!(c, '\u{fffe}' | '\u{ffff}'))
+    !text.chars().any(|c| (c < ' ' && c != '\t') || matches!(c, '\u{fffe}' | '\u{ffff}'))
 }
 
 /// The text where an answer has no way to encode it and XML can hold it.

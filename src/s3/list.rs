@@ -11,7 +11,7 @@ use s3s::dto::{
     CommonPrefix, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
     ObjectStorageClass, Owner,
 };
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 /// How names are written into the XML of one answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +71,16 @@ pub(super) fn prefixes(prefixes: &[String], spelling: Spelling) -> Option<Vec<Co
     (!prefixes.is_empty()).then(|| prefixes.iter().map(one).collect())
 }
 
+/// The only spelling that a client can ask for is URL.
+fn asked(encoding: Option<&EncodingType>) -> S3Result<()> {
+    match encoding {
+        Some(other) if other.as_str() != EncodingType::URL => {
+            Err(s3_error!(InvalidArgument, "Invalid Encoding Method specified in Request"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An empty delimiter is none.
 pub(super) fn delimiter(given: Option<String>) -> Option<String> {
     given.filter(|delimiter| !delimiter.is_empty())
@@ -84,6 +94,7 @@ pub(super) async fn v2(
     let at = face.admit::<Read, _>(&request, &request.input.bucket).await?;
     let input = request.input;
     let limit = page_size(input.max_keys)?;
+    asked(input.encoding_type.as_ref())?;
     let after = match input.continuation_token.as_deref() {
         Some(token) => Some(opened(face, &at, token).await?),
         None => input.start_after.clone(),
@@ -127,6 +138,7 @@ pub(super) async fn v1(face: &Face, request: S3Request<ListObjectsInput>) -> S3R
     let at = face.admit::<Read, _>(&request, &request.input.bucket).await?;
     let input = request.input;
     let limit = page_size(input.max_keys)?;
+    asked(input.encoding_type.as_ref())?;
     let prefix = input.prefix.unwrap_or_default();
     let delimiter = delimiter(input.delimiter);
     let marker = input.marker.unwrap_or_default();

@@ -84,6 +84,7 @@ pub fn check(rules: &Rules, parts: &Parts) -> Result<Passed, Refusal> {
     };
     let query = query.as_slice();
     unique(query)?;
+    plain(query)?;
     let region = authentication(rules, &parts.headers, query)?;
     super::unbuilt::check(&parts.headers)?;
     let level = rules.hosts.level(host, &path);
@@ -220,6 +221,18 @@ fn unique(query: &[(String, String)]) -> Result<(), Refusal> {
     Err(Refusal::bad("InvalidArgument", "A query parameter stands several times."))
 }
 
+/// Query parameters that hold a name of the client's, and may hold anything.
+const NAMES: [&str; 5] = ["delimiter", "key-marker", "marker", "prefix", "start-after"];
+
+/// No control character elsewhere: it could only end up in a header of the answer, or in an error that XML cannot hold.
+fn plain(query: &[(String, String)]) -> Result<(), Refusal> {
+    let free = |name: &str| NAMES.contains(&name);
+    if query.iter().all(|(name, value)| free(name) || !value.contains(char::is_control)) {
+        return Ok(());
+    }
+    Err(Refusal::bad("InvalidArgument", "A query parameter has a character that is not allowed in it."))
+}
+
 /// Exactly one way of authentication, in one of two shapes. Returns the region that the signature's scope names.
 fn authentication(rules: &Rules, headers: &HeaderMap, query: &[(String, String)]) -> Result<&'static Region, Refusal> {
     let amz = |name: &str| name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
@@ -336,13 +349,15 @@ fn is_payload_hash(value: &[u8]) -> bool {
     )
 }
 
-/// `host` and every `x-amz-*` header are signed; each name stands once, in lower case.
+/// `host` and every `x-amz-*` header are signed; each name stands once, in lower case. `authorization` is none of
+/// them: `s3s` would skip it in silence.
 ///
 /// Routing and parsing read headers that arrived, the signature covers headers that were named: whatever lies between
 /// the two would let the holder of a signed request turn it into another one.
 fn signed(headers: &HeaderMap, names: &[&str]) -> Result<(), Refusal> {
     let mut seen = HashSet::new();
-    let proper = |name: &&str| !name.is_empty() && !name.bytes().any(|b| b.is_ascii_uppercase());
+    let proper =
+        |name: &&str| !name.is_empty() && *name != "authorization" && !name.bytes().any(|b| b.is_ascii_uppercase());
     if !names.iter().all(|name| proper(name) && seen.insert(*name)) {
         return Err(UNSIGNED_HEADERS);
     }

@@ -361,3 +361,24 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn control_characters_stand_in_names_only() {
+    for (query, good) in [
+        ("prefix=a%01", true),
+        ("list-type=2&start-after=%0A", true),
+        ("response-content-type=a%0D%0Ax:%201", false),
+        ("response-expires=a%00b", false),
+        ("max-keys=%00", false),
+    ] {
+        let passed = Plain::new("GET", &format!("/bucket?{query}")).run();
+        assert_eq!(passed.err(), (!good).then_some("InvalidArgument"), "{query}");
+    }
+}
+
+/// `s3s` leaves it out of the signature, so a list with it would pass for one without.
+#[test]
+fn authorization_is_not_among_the_signed_names() {
+    let names = format!("authorization;{SIGNED}");
+    assert_eq!(get().set("authorization", authorization(&names)).run(), Err("AccessDenied"));
+}
