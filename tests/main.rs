@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "real processes run in real time, and are waited for in it")]
 
+mod access;
+mod api;
 mod clients;
 mod crash;
 mod format;

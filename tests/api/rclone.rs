@@ -1,0 +1,42 @@
+//! rclone, which checks everything it copies.
+
+use super::aws::{assert_same, noise};
+use geoseal_support::clients::rclone;
+use geoseal_support::server::Server;
+use std::fs;
+
+#[test]
+fn copy_check_multipart_sync_and_purge() {
+    let server = Server::shared();
+    let run = |arguments: &[&str]| rclone(server, arguments);
+    let (files, back) = (server.home().join("rclone"), server.home().join("rclone.back"));
+    for (file, size) in [("a b/ü.txt", 10), ("empty", 0), ("c/x", 70_000), ("c/parts", (17 << 20) + 3)] {
+        fs::create_dir_all(files.join(file).parent().unwrap()).unwrap();
+        fs::write(files.join(file), noise(size)).unwrap();
+    }
+    let (local, local_back) = (files.to_str().unwrap(), back.to_str().unwrap());
+    // Small limits, so that the large file goes in four parts.
+    let parts = ["--s3-upload-cutoff", "5M", "--s3-chunk-size", "5M"];
+    run(&["mkdir", "geoseal:rclone"]).ok();
+    run(&[&["copy", local, "geoseal:rclone/to"], &parts[..]].concat()).ok();
+    run(&["check", local, "geoseal:rclone/to"]).ok();
+    run(&["check", "--download", local, "geoseal:rclone/to"]).ok();
+    run(&["copy", "geoseal:rclone/to", local_back]).ok();
+    assert_same(&files, &back);
+    assert_eq!(run(&["size", "--json", "geoseal:rclone"]).json()["count"], 4);
+
+    // Copied inside the server, then made equal to a changed source.
+    run(&["copy", "geoseal:rclone/to", "geoseal:rclone/copy"]).ok();
+    run(&["check", "--download", "geoseal:rclone/to", "geoseal:rclone/copy"]).ok();
+    fs::remove_file(files.join("empty")).unwrap();
+    fs::write(files.join("a b/ü.txt"), b"other").unwrap();
+    assert!(run(&["check", local, "geoseal:rclone/copy"]).code() != Some(0), "a check that sees nothing");
+    run(&["sync", local, "geoseal:rclone/copy"]).ok();
+    run(&["check", "--download", local, "geoseal:rclone/copy"]).ok();
+    assert_eq!(run(&["cat", "geoseal:rclone/copy/a b/ü.txt"]).ok(), "other");
+    run(&["moveto", "geoseal:rclone/copy/c/x", "geoseal:rclone/moved"]).ok();
+    let left = run(&["lsf", "-R", "--files-only", "geoseal:rclone"]).ok();
+    assert_eq!(left.lines().count(), 7, "{left}");
+    run(&["purge", "geoseal:rclone"]).ok();
+    assert!(!run(&["lsd", "geoseal:"]).ok().contains("rclone"));
+}
