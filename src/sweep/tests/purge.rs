@@ -173,7 +173,7 @@ async fn reinstated_and_terminated_again_it_is_kept_for_90_days_more() {
     world.clock.advance(89 * DAY_MS).unwrap();
     house.apply(id, Event::Reinstate { consent: Some([2; 32]) }).await;
     world.clock.advance(5 * DAY_MS).unwrap();
-    assert!(!house.sweeper.plan().await.acts.iter().any(|act| *act == Act::PurgeTenant(id)));
+    assert!(!house.sweeper.plan().await.acts.contains(&Act::PurgeTenant(id)));
     terminate(&house, id).await;
     world.clock.advance(90 * DAY_MS - 1000).unwrap();
     house.sweeper.run(&operator()).await.unwrap();
