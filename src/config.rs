@@ -36,9 +36,15 @@ pub enum ConfigError {
         /// The operating system's answer.
         source: std::io::Error,
     },
-    /// Not TOML, an unknown field, a missing field, or a value of the wrong kind.
-    #[error("{0}")]
-    Syntax(Box<toml::de::Error>),
+    /// Not TOML, an unknown field, a missing field, or a value of the wrong kind. The line itself is not repeated: somebody
+    /// may have put a secret there.
+    #[error("the settings, line {line}: {message}")]
+    Syntax {
+        /// Which, from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Everything else that is wrong, all of it.
     #[error("the settings are refused:\n  - {}", .0.join("\n  - "))]
     Refused(Vec<String>),
@@ -301,7 +307,7 @@ impl Config {
 
     /// Checks settings without looking at the disk. Relative paths are taken from `base`.
     pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text).map_err(|e| ConfigError::Syntax(Box::new(e)))?;
+        let file: File = toml::from_str(text).map_err(|e| syntax(text, &e))?;
         let mut wrong = Vec::new();
         let regions = regions(file.regions, base, &mut wrong);
         let keyring = match (file.keyring.passphrase_file, file.keyring.key_file) {
@@ -425,6 +431,12 @@ impl SecretFile {
         }
         Ok(secret)
     }
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = 1 + text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count();
+    ConfigError::Syntax { line, message: error.message().trim_end().to_owned() }
 }
 
 fn regions(listed: Vec<FileRegion>, base: &Path, wrong: &mut Vec<String>) -> Vec<RegionConfig> {

@@ -203,7 +203,8 @@ impl Acts for HouseActs {
                 Ok(summary) => wire::AuditVerdict {
                     geo,
                     intact: true,
-                    entries: summary.entries,
+                    // Those behind the head are just being written.
+                    entries: summary.entries - summary.behind_head,
                     head: Some(summary.head.to_string()),
                     first_bad: None,
                     reason: None,

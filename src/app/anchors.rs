@@ -30,6 +30,11 @@ impl AnchorStore for Anchors {
         let saved = self.0.save_anchor(region.id, anchor.counter, anchor.digest);
         saved.map_err(|error| AnchorStoreError(error.into()))
     }
+
+    fn put_back(&self, region: &'static Region, anchor: Anchor) -> Result<(), AnchorStoreError> {
+        let saved = self.0.danger_reset_anchor(region.id, anchor.counter, anchor.digest);
+        saved.map_err(|error| AnchorStoreError(error.into()))
+    }
 }
 
 /// The newest head of the audit log, with the key service.

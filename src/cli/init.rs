@@ -187,7 +187,7 @@ fn next_steps(layout: &Layout) -> String {
 Then, as an administrator:
 
   export GEOSEAL_ADMIN_URL=https://{} GEOSEAL_ADMIN_TOKEN_FILE={} GEOSEAL_CA={}
-  geoseal tenant create NAME --geo {} --home {first}
+  geoseal tenant create NAME --geo {} --home {first} --consent FILE
   geoseal credential create --tenant NAME
 
 Clients trust {}. Move {} off this machine: a server does not need it.

@@ -16,6 +16,12 @@ pub trait AnchorStore: Send + Sync {
 
     /// Remembers `anchor`, durably.
     fn save(&self, region: &'static Region, anchor: Anchor) -> Result<(), AnchorStoreError>;
+
+    /// Remembers an anchor that lies behind the remembered one, because an operator says so. A store whose `save` never
+    /// refuses need not tell the two apart.
+    fn put_back(&self, region: &'static Region, anchor: Anchor) -> Result<(), AnchorStoreError> {
+        self.save(region, anchor)
+    }
 }
 
 /// The anchor store failed.

@@ -177,7 +177,7 @@ impl RegionIndex {
         match (compare(&anchor, saved.as_ref()), rollback) {
             (Ok(()), _) => {}
             (Err(fault), Rollback::Refuse) => return Err(fault.into()),
-            (Err(_), Rollback::Accept) => anchors.save(region, anchor)?,
+            (Err(_), Rollback::Accept) => anchors.put_back(region, anchor)?,
         }
         let saved = saved.filter(|saved| saved.counter <= anchor.counter).unwrap_or(Anchor::START);
         let shared = Arc::new(Shared {
