@@ -369,7 +369,11 @@ impl Config {
         let mut wrong = Vec::new();
         let (Keyring::Passphrase(secret) | Keyring::KeyFile(secret)) = &self.keyring;
         for secret in [secret, &self.admin.token].into_iter().chain(&self.admin.auditor_token) {
-            wrong.extend(secret.read().err().map(|e| e.to_string()));
+            match secret.read() {
+                Ok(_) => {}
+                Err(ConfigError::Refused(why)) => wrong.extend(why),
+                Err(unread) => wrong.push(unread.to_string()),
+            }
         }
         let mut private = vec![&self.s3.private_key, &self.admin.private_key];
         let mut public = vec![&self.s3.certificate, &self.admin.certificate];

@@ -1,8 +1,9 @@
 //! The operator's pages against the code: what they name has to exist.
 
 use geoseal::edge::EdgeMeters;
+use geoseal::store::Alarm;
 use geoseal::telemetry::{Metrics, Observed, encode, registry};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 
 /// Where each request is logged: named on the page, and no metric.
@@ -14,6 +15,7 @@ fn the_alerts_and_the_page_name_metrics_that_exist() {
     let mut registry = registry();
     let metrics = Metrics::register(&mut registry);
     EdgeMeters::register(&mut registry, "s3");
+    Alarm::new(HashMap::new(), &mut registry);
     // A request that is dropped at once, so that the families of requests have a member.
     let service = hyper::service::service_fn(async |_: http::Request<String>| {
         Ok::<_, Infallible>(http::Response::new(String::new()))
