@@ -5,8 +5,10 @@
 
 mod access;
 mod api;
+mod cli;
 mod clients;
 mod crash;
+mod edge;
 mod format;
 mod life;
 mod operations;

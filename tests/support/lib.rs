@@ -2,6 +2,7 @@
 //!
 //! - [`tools`]: the foreign programs (Python, the AWS command line, rclone, nginx), found or installed once per run
 //! - [`server`]: the shipped binary with `dev` in a directory of its own: started, killed, restarted, stopped
+//! - [`daemon`]: the same binary with `init` and `serve --config`
 //! - [`clients`]: those foreign programs, run against such a server with nothing but its `dev.env`
 //! - [`wire`] and [`signer`]: a bare HTTPS client that sends exactly the bytes it is given, and SigV4 for it
 //! - [`fixtures`] and [`records`]: real e-mail records, and a generator of any number of that shape
@@ -11,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "drives real processes in real time: there is no clock to inject")]
 
 pub mod clients;
+pub mod daemon;
 pub mod fixtures;
 pub mod records;
 pub mod server;

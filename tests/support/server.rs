@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a start or a stop may take before the test fails. Far above what either needs on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The variables that `dev.env` always has.
 const VARIABLES: [&str; 8] = [
@@ -155,14 +155,13 @@ impl Server {
 
     /// The process id, for `/proc` and for signals.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("the server runs").process.id()
+        self.child.as_ref().expect("the server runs").id()
     }
 
     /// SIGKILL, and waits until the process is gone.
     pub fn kill(&mut self) {
-        if let Some(mut running) = self.child.take() {
-            running.process.kill().expect("our own child can be killed");
-            running.process.wait().expect("our own child can be waited for");
+        if let Some(running) = self.child.take() {
+            running.kill();
         }
     }
 
@@ -172,7 +171,7 @@ impl Server {
         let running = self.child.as_mut().expect("the server runs");
         let begun = Instant::now();
         let status = loop {
-            if let Some(status) = running.process.try_wait().expect("our own child can be waited for") {
+            if let Some(status) = running.ended() {
                 break status;
             }
             assert!(begun.elapsed() < PATIENCE, "the server did not stop on SIGTERM\n{}", self.log());
@@ -184,8 +183,7 @@ impl Server {
 
     /// Sends any signal, such as HUP.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, signal).expect("our own child takes signals");
+        self.child.as_ref().expect("the server runs").signal(signal);
     }
 
     /// Starts again on the same directory and the same ports, after [`kill`](Self::kill) or
@@ -261,7 +259,7 @@ impl Server {
         let begun = Instant::now();
         loop {
             let running = self.child.as_mut().expect("just started");
-            if let Some(status) = running.process.try_wait().expect("our own child can be waited for") {
+            if let Some(status) = running.ended() {
                 panic!("the server ended instead of serving: {status}\n{}", self.log());
             }
             if let Some(env) = fs::read_to_string(self.data.join("dev.env")).ok().and_then(|text| complete(&text)) {
@@ -290,13 +288,13 @@ impl Drop for Server {
 
 /// The process and its watchdog: a shell that kills it when this test process goes away, however it goes, so that no
 /// failed or interrupted run leaves a server behind.
-struct Running {
+pub(crate) struct Running {
     process: Child,
     watchdog: Child,
 }
 
 impl Running {
-    fn watched(process: Child) -> Self {
+    pub(crate) fn watched(process: Child) -> Self {
         let watchdog = Command::new("sh")
             .args(["-c", "cat; kill -9 \"$0\"", &process.id().to_string()])
             .stdin(Stdio::piped())
@@ -305,6 +303,25 @@ impl Running {
             .spawn()
             .expect("sh starts");
         Self { process, watchdog }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("our own child can be waited for")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("our own child takes signals");
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().expect("our own child can be killed");
+        self.process.wait().expect("our own child can be waited for");
     }
 }
 

@@ -1,0 +1,123 @@
+//! K-22: whoever edits, removes, moves or forges a line of the audit log is found, by index; and a log that does not end
+//! where the key service saw it end is not served.
+
+use geoseal_support::daemon::Daemon;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::{fs, path::PathBuf};
+
+/// A daemon with a log of some length.
+fn daemon() -> Daemon {
+    let daemon = Daemon::start();
+    daemon.tenant("contoso");
+    for _ in 0..3 {
+        daemon.geoseal(&["tenant", "disable", "contoso", "--reason", "r"]).ok();
+        daemon.geoseal(&["tenant", "enable", "contoso"]).ok();
+    }
+    daemon.geoseal(&["key", "rotate", "master", "--geo", "europe"]).ok();
+    daemon
+}
+
+fn log_file(daemon: &Daemon) -> PathBuf {
+    let dir = daemon.dir().join("data/geo/europe/audit");
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "a short log is one file");
+    files.remove(0)
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// The line with another actor and a hash that fits: what somebody who knows the format would write.
+fn forged(line: &str) -> String {
+    let text = line.replacen("\"actor\":\"", "\"actor\":\"x", 1);
+    let (before, _) = text.rsplit_once(",\"hash\":").expect("every line ends in its hash");
+    format!("{before},\"hash\":\"{}\"}}", hex::encode(Sha256::digest(before)))
+}
+
+#[test]
+fn every_alteration_is_found_and_named() {
+    let daemon = daemon();
+    let file = log_file(&daemon);
+    let intact = fs::read_to_string(&file).unwrap();
+    let lines: Vec<String> = intact.lines().map(str::to_owned).collect();
+    let last = lines.len() - 1;
+    assert!(last > 10, "{intact}");
+    let verify = |what: &str, content: &str, first_bad: Option<usize>| {
+        fs::write(&file, content).unwrap();
+        let (people, programs) =
+            (daemon.geoseal(&["audit", "verify"]), daemon.geoseal(&["audit", "verify", "--geo", "europe", "--json"]));
+        let verdict: Value = serde_json::from_str(&programs.stdout()).unwrap();
+        let verdict = &verdict["logs"][0];
+        match first_bad {
+            None => {
+                assert_eq!(
+                    (people.code(), programs.code(), &verdict["intact"]),
+                    (Some(0), Some(0), &true.into()),
+                    "{what}"
+                );
+            }
+            Some(index) => {
+                assert_eq!((people.code(), programs.code()), (Some(1), Some(1)), "{what}: {}", people.stdout());
+                assert_eq!(
+                    (&verdict["intact"], &verdict["first_bad"]),
+                    (&false.into(), &index.into()),
+                    "{what}: {verdict}"
+                );
+                assert!(people.stdout().contains(&format!("BROKEN at entry {index}")), "{what}: {}", people.stdout());
+            }
+        }
+    };
+    verify("as it was written", &intact, None);
+    for at in [0, 1, last / 2, last - 1, last] {
+        let with = |change: &dyn Fn(&mut Vec<String>)| {
+            let mut changed = lines.clone();
+            change(&mut changed);
+            joined(&changed)
+        };
+        verify("edited", &with(&|all| all[at] = all[at].replacen("\"actor\":\"", "\"actor\":\"x", 1)), Some(at));
+        verify("another time", &with(&|all| all[at] = all[at].replacen("\"time\":\"2", "\"time\":\"1", 1)), Some(at));
+        verify("removed", &with(&|all| drop(all.remove(at))), Some(at));
+        verify("twice", &with(&|all| all.insert(at, all[at].clone())), Some(at + 1));
+        verify("not JSON", &with(&|all| all[at] = "gone".into()), Some(at));
+        verify("empty", &with(&|all| all[at].clear()), Some(at));
+        verify("cut off here", &with(&|all| all.truncate(at)), Some(at));
+        // A line whose own hash fits again is betrayed by the next one, and the last one by the head.
+        verify("forged", &with(&|all| all[at] = forged(&all[at])), Some(at));
+        if at < last {
+            verify("swapped", &with(&|all| all.swap(at, at + 1)), Some(at));
+        }
+    }
+    verify("as it was written", &intact, None);
+    daemon.geoseal(&["tenant", "show", "contoso"]).ok();
+}
+
+#[test]
+fn a_log_behind_its_head_is_not_served() {
+    let mut daemon = daemon();
+    daemon.terminate();
+    let file = log_file(&daemon);
+    let intact = fs::read_to_string(&file).unwrap();
+    let lines: Vec<String> = intact.lines().map(str::to_owned).collect();
+    let last = lines.len() - 1;
+    let mut rewritten = lines.clone();
+    rewritten[last] = forged(&lines[last]);
+    for (what, content) in [
+        ("one entry less", joined(&lines[..last])),
+        ("half of it", joined(&lines[..last / 2])),
+        ("empty", String::new()),
+        ("another last entry", joined(&rewritten)),
+    ] {
+        fs::write(&file, content).unwrap();
+        let refused = daemon.refused(&[]);
+        assert_eq!(refused.code(), Some(1), "{what}: {}", refused.stderr());
+        assert!(refused.stderr().contains("audit log"), "{what}: {}", refused.stderr());
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(daemon.refused(&[]).code(), Some(1), "it is not begun anew");
+    assert!(daemon.dir().join("data/geo/europe/audit").read_dir().unwrap().next().is_none());
+    fs::write(&file, &intact).unwrap();
+    daemon.serve();
+    assert_eq!(daemon.geoseal(&["audit", "verify"]).code(), Some(0));
+}
