@@ -47,7 +47,8 @@ fn px_05_declarations_entities_and_bombs_are_400() {
         assert_eq!(refusal(&answer).0, 400, "{}: {}", &xml[..xml.len().min(80)], answer.text());
         assert!(!answer.text().contains("root:") && !answer.text().contains("lollol"));
     }
-    assert!(resident(&caller) < before + 64 * 1024, "from {before} to {} kB", resident(&caller));
+    // Other tests use the same server meanwhile; one of the bombs alone would be gigabytes.
+    assert!(resident(&caller) < before + 256 * 1024, "from {before} to {} kB", resident(&caller));
     assert!(caller.has("k"));
     // The same for the other bodies that are XML.
     let dtd = "<!DOCTYPE d [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>";

@@ -116,7 +116,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("the geoseal binary starts");
-        self.child = Some(Running::watched(process));
+        self.child = Some(Running::watched(process, self.home.path()));
         let begun = Instant::now();
         self.addresses = loop {
             if let Some(status) = self.ended() {

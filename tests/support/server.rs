@@ -250,7 +250,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .expect("the geoseal binary starts");
-        Running::watched(process)
+        Running::watched(process, self.home.path())
     }
 
     /// Ready is: `dev.env` is complete and both of its addresses accept. After a restart `dev.env` is there from the
@@ -287,16 +287,17 @@ impl Drop for Server {
 }
 
 /// The process and its watchdog: a shell that kills it when this test process goes away, however it goes, so that no
-/// failed or interrupted run leaves a server behind.
+/// failed or interrupted run leaves a server behind, nor its directory.
 pub(crate) struct Running {
     process: Child,
     watchdog: Child,
 }
 
 impl Running {
-    pub(crate) fn watched(process: Child) -> Self {
+    pub(crate) fn watched(process: Child, home: &Path) -> Self {
         let watchdog = Command::new("sh")
-            .args(["-c", "cat; kill -9 \"$0\"", &process.id().to_string()])
+            .args(["-c", "cat; kill -9 \"$0\"; sleep 1; rm -rf \"$1\"", &process.id().to_string()])
+            .arg(home)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
