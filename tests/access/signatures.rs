@@ -1,9 +1,10 @@
 //! signatures in headers.
 
 use super::{Caller, element, refusal};
+use geoseal_support::daemon::Daemon;
 use geoseal_support::server::Server;
 use geoseal_support::signer::{Body, Credentials, Request};
-use geoseal_support::wire::Response;
+use geoseal_support::wire::{Response, Wire, client_config};
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
 
@@ -238,6 +239,40 @@ fn a_11_other_regions_services_and_servers_are_refused() {
     let elsewhere = Server::start();
     let foreign = elsewhere.credentials();
     assert_eq!(refusal(&caller.call_as(&foreign, caller.of("GET", "k"))), told(403, "SignatureDoesNotMatch"));
+}
+
+/// One server that serves two geos: the border runs between logins all the same.
+#[test]
+fn a_11_a_login_stays_in_its_geo_on_a_server_of_two() {
+    let mut daemon = Daemon::prepare_for(&["westeurope", "eastus"]);
+    daemon.serve();
+    let config = client_config(&daemon.authority(), &[&rustls::version::TLS13]);
+    let call = |who: &Credentials, request: Request| {
+        let mut wire = Wire::connect(daemon.s3(), config.clone()).expect("the server accepts TLS 1.3");
+        let signed = request.signed(who, &daemon.s3().to_string(), Body::Hashed);
+        wire.exchange(&signed).expect("the server answers")
+    };
+    let europe = daemon.tenant("eu");
+    let states = daemon.tenant_in("unitedstates", "eastus", "us");
+    assert_eq!((europe.region.as_str(), states.region.as_str()), ("westeurope", "eastus"));
+    for (own, other) in [(&europe, "eastus"), (&states, "westeurope")] {
+        assert_eq!(call(own, Request::new("PUT", "/records")).status, 200);
+        assert_eq!(call(own, Request::new("PUT", "/records/k").body(own.region.as_str())).status, 200);
+        let across = Credentials { region: other.to_owned(), ..own.clone() };
+        for (method, path) in
+            [("GET", "/"), ("PUT", "/more"), ("GET", "/records/k"), ("PUT", "/records/k"), ("DELETE", "/records/k")]
+        {
+            let answer = call(&across, Request::new(method, path));
+            assert_eq!(refusal(&answer), told(400, "AuthorizationHeaderMalformed"), "{other}: {method} {path}");
+            assert_eq!(element(&answer, "Region"), own.region);
+        }
+        let place = format!(
+            "<CreateBucketConfiguration><LocationConstraint>{other}</LocationConstraint></CreateBucketConfiguration>"
+        );
+        let answer = call(own, Request::new("PUT", "/elsewhere").body(place));
+        assert_eq!(refusal(&answer), told(403, "ResidencyViolation"), "served here, and still not theirs");
+        assert_eq!(call(own, Request::new("GET", "/records/k")).text(), own.region);
+    }
 }
 
 #[test]

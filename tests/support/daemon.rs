@@ -34,16 +34,20 @@ pub struct Daemon {
 impl Daemon {
     /// `geoseal init`, not started yet.
     pub fn prepare() -> Self {
+        Self::prepare_for(&[REGION])
+    }
+
+    /// The same for other regions, perhaps of several geos.
+    pub fn prepare_for(regions: &[&str]) -> Self {
         let daemon = Self { child: None, addresses: None, home: scratch() };
         let passphrase = daemon.secret("passphrase", "correct horse battery staple\n");
         let passphrase = passphrase.to_str().expect("a plain path");
         let dir = daemon.dir();
         let dir = dir.to_str().expect("a plain path");
-        let made = daemon.run(&[
+        let regions: Vec<&str> = regions.iter().flat_map(|region| ["--region", region]).collect();
+        let made = [
             "init",
             dir,
-            "--region",
-            REGION,
             "--host",
             "localhost",
             "--host",
@@ -54,8 +58,8 @@ impl Daemon {
             "127.0.0.1:0",
             "--admin",
             "127.0.0.1:0",
-        ]);
-        made.ok();
+        ];
+        daemon.run(&[&made[..], &regions].concat()).ok();
         daemon
     }
 
@@ -220,9 +224,14 @@ impl Daemon {
 
     /// A tenant and a login of it.
     pub fn tenant(&self, name: &str) -> Credentials {
+        self.tenant_in(GEO, REGION, name)
+    }
+
+    /// The same in another geo and home region.
+    pub fn tenant_in(&self, geo: &str, home: &str, name: &str) -> Credentials {
         let consent = self.secret("consent.txt", "We agree.\n");
         let consent = consent.to_str().expect("a plain path");
-        self.geoseal(&["tenant", "create", name, "--geo", GEO, "--home", REGION, "--consent", consent]).ok();
+        self.geoseal(&["tenant", "create", name, "--geo", geo, "--home", home, "--consent", consent]).ok();
         let login = self.geoseal(&["credential", "create", "--tenant", name, "--json"]).json();
         login_of(&login)
     }
