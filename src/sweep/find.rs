@@ -53,9 +53,10 @@ impl Found {
         plan(&self.due, &self.tenants, now)
     }
 
-    /// Why each thing that waits does, in words and opaque ids.
+    /// Why each thing that waits does, in words and opaque ids. What goes with its tenant does not wait.
     pub(super) fn waiting(plan: &Plan) -> impl Iterator<Item = String> {
-        plan.skipped.iter().map(|skipped| format!("{}: {}", name(&skipped.item), why(skipped.why)))
+        let waiting = plan.skipped.iter().filter(|skipped| skipped.why != Why::WithItsTenant);
+        waiting.map(|skipped| format!("{}: {}", name(&skipped.item), why(skipped.why)))
     }
 
     async fn look_at(&mut self, place: usize, rooms: &GeoRooms, now: &Reading) -> Result<(), SweepError> {

@@ -122,7 +122,7 @@ pub fn plan(due: &[Due], tenants: &BTreeMap<TenantId, Candidate>, now: &Reading)
             Item::Tenant(id) => tenants.get(&id).map_or(Verdict::Leave, |tenant| tenant_act(tenant, now)),
             Item::Upload { tenant, bucket, upload } => tenants
                 .get(&tenant)
-                .map_or(Verdict::Leave, |of| upload_act(&of.standing, Act::AbortUpload { tenant, bucket, upload })),
+                .map_or(Verdict::Leave, |of| upload_act(of, Act::AbortUpload { tenant, bucket, upload }, now)),
             Item::Orphans(region) => Verdict::Act(Act::CollectOrphans(region)),
         };
         let late_s = (now.cc_lo.0.saturating_sub(due.at.0)) / 1000;
@@ -169,7 +169,11 @@ fn tenant_act(tenant: &Candidate, now: &Reading) -> Verdict {
     }
 }
 
-fn upload_act(of: &Standing, abort: Act) -> Verdict {
+fn upload_act(tenant: &Candidate, abort: Act, now: &Reading) -> Verdict {
+    let of = &tenant.standing;
+    if matches!(tenant_act(tenant, now), Verdict::Act(Act::PurgeTenant(_) | Act::GiveUpTenant(_))) {
+        return Verdict::Wait(Why::WithItsTenant);
+    }
     let all_held = of.holds.iter().any(|hold| hold.scope == HoldScope::Tenant);
     match of.state {
         State::Purging | State::Purged => Verdict::Wait(Why::WithItsTenant),

@@ -3,6 +3,8 @@
 use super::fuse::Fuse;
 use super::world::{DAY_MS, House, World, files, geo, operator};
 use crate::directory::OpenedBucket;
+use crate::index::row_keys::{self, RowKind};
+use crate::index::{Batch, Direction, KeyRange};
 use crate::model::ids::TenantId;
 use crate::model::names::TenantName;
 use crate::seal::KeyProbe;
@@ -149,15 +151,13 @@ async fn a_dry_run_changes_nothing() {
     terminate(&house, id).await;
     world.clock.advance(90 * DAY_MS).unwrap();
     let (head, revision) = (house.audit.head(), house.entry(id).await.revision);
-    let rows =
-        house.directory.engine().scan(crate::index::KeyRange::all(), usize::MAX, crate::index::Direction::Ascending);
+    let rows = house.directory.engine().scan(KeyRange::all(), usize::MAX, Direction::Ascending);
     let (rows, blobs) = (rows.await.unwrap(), house.blobs(0).await);
     let plan = house.sweeper.plan().await;
     let foreseen = house.sweeper.foresee().await;
     assert!(plan.acts.contains(&Act::PurgeTenant(id)));
     assert_eq!((house.audit.head(), house.entry(id).await.revision), (head, revision));
-    let after =
-        house.directory.engine().scan(crate::index::KeyRange::all(), usize::MAX, crate::index::Direction::Ascending);
+    let after = house.directory.engine().scan(KeyRange::all(), usize::MAX, Direction::Ascending);
     assert!(after.await.unwrap() == rows && house.blobs(0).await == blobs);
     let report = house.sweeper.run(&operator()).await.unwrap();
     assert_eq!((&report.done, report.tenants_purged), (&foreseen.done, foreseen.tenants_purged));
@@ -204,6 +204,31 @@ async fn a_hold_keeps_everything_until_it_is_released() {
 }
 
 #[tokio::test]
+async fn a_damaged_row_keeps_nothing_alive() {
+    let world = World::new();
+    let house = world.open().await;
+    let (id, buckets) = stocked(&house, "leaver").await;
+    let roots = house.roots(&buckets[0]);
+    let engine = &roots.index.shared.engine;
+    let prefix = row_keys::of_bucket(RowKind::Object, buckets[0].at.bucket);
+    let mut batch = Batch::new();
+    for (row_key, value) in engine.scan(KeyRange::prefix(&prefix), 100, Direction::Ascending).await.unwrap() {
+        let mut damaged = value.to_vec();
+        damaged[80] ^= 1;
+        batch.put(row_key, damaged);
+    }
+    engine.commit(batch).await.unwrap();
+    terminate(&house, id).await;
+    house.upload(&buckets[1], "came in by a back door").await;
+    world.clock.advance(90 * DAY_MS).unwrap();
+    let report = house.sweeper.run(&operator()).await.unwrap();
+    assert_eq!((report.tenants_purged, report.skipped), (1, vec![]));
+    assert_eq!((house.blobs(0).await.len(), house.blobs(1).await.len()), (0, 0));
+    assert_eq!(roots.index.raw_rows(buckets[0].at.bucket).await.unwrap().rows, 0);
+    assert_eq!(house.entry(id).await.standing.state, State::Purged);
+}
+
+#[tokio::test]
 async fn no_file_holds_its_rows_or_blobs_afterwards() {
     let world = World::new();
     let house = world.open_with(Fuse::that_compacts(), &["westeurope", "northeurope"]).await;
@@ -213,10 +238,10 @@ async fn no_file_holds_its_rows_or_blobs_afterwards() {
     let mut gone: Vec<Vec<u8>> = Vec::new();
     for bucket in &buckets {
         let roots = house.roots(bucket);
-        for kind in crate::index::row_keys::BUCKET_KINDS {
-            let prefix = crate::index::row_keys::of_bucket(kind, bucket.at.bucket);
-            let range = crate::index::KeyRange::prefix(&prefix);
-            let rows = roots.index.shared.engine.scan(range, 1000, crate::index::Direction::Ascending);
+        for kind in row_keys::BUCKET_KINDS {
+            let prefix = row_keys::of_bucket(kind, bucket.at.bucket);
+            let range = KeyRange::prefix(&prefix);
+            let rows = roots.index.shared.engine.scan(range, 1000, Direction::Ascending);
             gone.extend(salts(rows.await.unwrap()));
         }
         gone.push(bucket.at.bucket.0.to_vec());

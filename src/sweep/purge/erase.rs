@@ -1,0 +1,116 @@
+//! Everything is deleted, by its rows; then looked for again, by what the stores themselves say.
+
+use super::Purge;
+use crate::audit::Event as Record;
+use crate::index::IndexError;
+use crate::regions::RegionRoots;
+use crate::sweep::SweepError;
+use crate::sweep::certificate::Listing;
+use crate::sweep::inventory::{MissingList, Stock, blobs_of_tenant};
+use crate::sweep::note::Note;
+use crate::tenant::Refusal;
+use std::collections::BTreeSet;
+
+/// How often what a listing still found is deleted before the purge is put off.
+const LISTINGS_MAX: usize = 3;
+
+impl Purge<'_> {
+    pub(super) async fn delete(&self, note: &mut Note) -> Result<(), SweepError> {
+        let directory = &self.rooms.tenancy.directory;
+        self.count_late_regions(note).await?;
+        for stock in self.stocks().await? {
+            match self.delete_blobs(&stock).await {
+                // The next look goes by the blobs' own headers and finds what a damaged row hides.
+                Err(SweepError::Integrity | SweepError::Index(IndexError::Damaged(_))) => {}
+                other => other?,
+            }
+        }
+        for bucket in &note.buckets {
+            if let Some(roots) = self.roots(&bucket.region) {
+                roots.index.drop_bucket_rows(bucket.id).await?;
+            }
+        }
+        for roots in self.rooms.regions() {
+            let due = roots.index.due_of_tenant(self.id).await?;
+            if !due.is_empty() {
+                roots.index.remove_due(&due).await?;
+            }
+        }
+        directory.bury_tenant(self.id).await?;
+        Ok(())
+    }
+
+    async fn delete_blobs(&self, stock: &Stock) -> Result<(), SweepError> {
+        let mut cursor = None;
+        loop {
+            let (objects, next) = stock.objects(cursor.as_ref(), MissingList::MeansDeleted).await?;
+            // Parts before the list that names them: cut off in between, the list is still there.
+            let (mut first, mut last) = (Vec::new(), Vec::new());
+            for object in &objects {
+                let (list, parts) = match object.blobs.split_last() {
+                    Some((list, parts)) => (Some(list), parts),
+                    None => (None, &[][..]),
+                };
+                first.extend(parts.iter().map(|segment| segment.id));
+                last.extend(list.map(|segment| segment.id));
+            }
+            stock.roots.blobs.delete(&first).await?;
+            stock.roots.blobs.delete(&last).await?;
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        for (_, parts) in stock.uploads().await? {
+            let parts: Vec<_> = parts.iter().map(|part| part.segment.id).collect();
+            stock.roots.blobs.delete(&parts).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes blobs of the tenant that no row named: of a put that a crash cut off, or hidden by a damaged row.
+    async fn delete_strays(&self) -> Result<(), SweepError> {
+        for roots in self.rooms.regions() {
+            let strays: Vec<_> = blobs_of_tenant(&roots.blobs, self.id).await?.into_iter().map(|(id, _)| id).collect();
+            roots.blobs.delete(&strays).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at every served region of the geo, by ids and headers alone.
+    pub(super) async fn list_again(&self, note: &Note, missing: &BTreeSet<String>) -> Result<Vec<Listing>, SweepError> {
+        let mut left = 0;
+        for _ in 0..LISTINGS_MAX {
+            let mut listings = Vec::new();
+            left = self.rooms.tenancy.directory.rows_of_tenant(self.id).await?;
+            for roots in self.rooms.regions() {
+                let listing = self.list_region(note, &roots).await?;
+                left += listing.rows_left + listing.blobs_left;
+                listings.push(listing);
+            }
+            if left == 0 {
+                self.log_once(note, Record::PurgeListed { tenant: self.id, left: 0 }).await?;
+                let unreached = missing.iter().map(|region| Listing {
+                    region: region.clone(),
+                    rows_left: 0,
+                    blobs_left: 0,
+                    reached: false,
+                });
+                listings.extend(unreached);
+                return Ok(listings);
+            }
+            self.delete_strays().await?;
+        }
+        self.log(Record::PurgeListed { tenant: self.id, left }).await?;
+        Err(Refusal::SomethingLeft(left).into())
+    }
+
+    async fn list_region(&self, note: &Note, roots: &RegionRoots) -> Result<Listing, SweepError> {
+        let mut rows_left = roots.index.due_of_tenant(self.id).await?.len() as u64;
+        for bucket in note.buckets.iter().filter(|bucket| bucket.region == roots.region.id) {
+            rows_left += roots.index.raw_rows(bucket.id).await?.rows;
+        }
+        let blobs_left = blobs_of_tenant(&roots.blobs, self.id).await?.len() as u64;
+        Ok(Listing { region: roots.region.id.to_owned(), rows_left, blobs_left, reached: true })
+    }
+}
