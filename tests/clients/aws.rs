@@ -2,16 +2,15 @@
 
 use std::fs;
 
-use geoseal_support::{
-    clients::aws,
-    server::{BUCKET, Server},
-};
+use geoseal_support::{clients::aws, server::Server};
 
-use super::{assert_holds, samples, write_to};
+use super::{BUCKET, assert_holds, samples, write_to};
 
 #[test]
 fn s3api_stores_describes_lists_and_removes() {
     let server = Server::start();
+    let place = "LocationConstraint=westeurope";
+    aws(&server, &["s3api", "create-bucket", "--bucket", BUCKET, "--create-bucket-configuration", place]).ok();
     let file = server.home().join("record.json");
     fs::write(&file, br#"{"type":"email.interaction.opened"}"#).unwrap();
     let path = file.to_str().unwrap();
@@ -62,6 +61,7 @@ fn s3api_stores_describes_lists_and_removes() {
 #[test]
 fn s3_sync_and_cp_carry_a_folder_there_and_back() {
     let server = Server::start();
+    aws(&server, &["s3", "mb", &format!("s3://{BUCKET}")]).ok();
     let (there, back) = (server.home().join("there"), server.home().join("back"));
     let records = samples(11);
     write_to(&there, &records);

@@ -1,4 +1,4 @@
-"""boto3 with default settings against the bucket in argv[1], records in argv[2] (a folder).
+"""boto3 with default settings: makes the bucket argv[1] for the records in argv[2] (a folder).
 
 Stores each record with its metadata, lists, reads back, copies, presigns, uploads in parts and deletes. Exits non-zero
 with a traceback on the first difference."""
@@ -26,6 +26,7 @@ def code_of(call):
     raise AssertionError("the call succeeded, and should not have")
 
 
+s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
 assert bucket in [b["Name"] for b in s3.list_buckets()["Buckets"]]
 for name, path in names.items():
     body = path.read_bytes()

@@ -1,11 +1,8 @@
 //! boto3 with default settings: checksums, chunked trailers and retries as the library chooses them.
 
-use geoseal_support::{
-    clients::python,
-    server::{BUCKET, Server},
-};
+use geoseal_support::{clients::python, server::Server};
 
-use super::{samples, write_to};
+use super::{BUCKET, samples, write_to};
 
 #[test]
 fn boto3_stores_lists_reads_copies_presigns_uploads_in_parts_and_deletes() {

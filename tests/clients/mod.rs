@@ -17,6 +17,9 @@ use geoseal_support::{
     records::{Mix, Record, Records, bytes},
 };
 
+/// Each client makes this bucket itself: the one that `dev` makes has `dev`'s own first object in it.
+pub(crate) const BUCKET: &str = "records";
+
 /// Every real record, some generated ones, an empty one, one that needs multipart, and names that break careless clients.
 fn samples(seed: u64) -> Vec<Record> {
     let plain = |name: &str, body: Vec<u8>| Record {

@@ -1,15 +1,13 @@
 //! rclone: copies a folder there, checks it against the original by size and hash, and copies it back.
 
-use geoseal_support::{
-    clients::rclone,
-    server::{BUCKET, Server},
-};
+use geoseal_support::{clients::rclone, server::Server};
 
-use super::{assert_holds, samples, write_to};
+use super::{BUCKET, assert_holds, samples, write_to};
 
 #[test]
 fn rclone_copies_checks_and_copies_back() {
     let server = Server::start();
+    rclone(&server, &["mkdir", &format!("geoseal:{BUCKET}")]).ok();
     let (there, back) = (server.home().join("there"), server.home().join("back"));
     let records = samples(13);
     write_to(&there, &records);

@@ -13,12 +13,12 @@ use std::{
 use geoseal_support::{
     clients::{aws, python, python_command},
     records::{Mix, Record, Records},
-    server::{BUCKET, Server},
+    server::Server,
     signer::{Request, object_path},
     wire::Wire,
 };
 
-use crate::clients::write_to;
+use crate::clients::{BUCKET, write_to};
 
 const RECORDS: usize = 10_000;
 const ROUNDS: usize = 20;
@@ -31,6 +31,7 @@ fn every_acknowledged_object_survives_twenty_kills() {
     let mut records = Records::new(20_261_120, Mix::Small);
     let mut stored: BTreeMap<String, Vec<u8>> = BTreeMap::new();
 
+    aws(&server, &["s3", "mb", &format!("s3://{BUCKET}")]).ok();
     upload_with_stock_clients(&server, records.by_ref().take(RECORDS).collect(), &mut stored);
     assert_listed(&server, &stored, &BTreeSet::new());
 
