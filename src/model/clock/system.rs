@@ -9,6 +9,7 @@ use super::{MachineClock, Sample, Source, Trust};
 use crate::model::time::Millis;
 use rustix::time::{ClockId, Timespec};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// The compliance clock on the real machine.
 pub type RealClock = MachineClock<SystemSource>;
@@ -17,7 +18,13 @@ pub type RealClock = MachineClock<SystemSource>;
 #[derive(Debug)]
 pub struct SystemSource {
     boot_id: [u8; 16],
+    disciplined: AtomicBool,
+    /// When the mark was looked for last, since boot.
+    looked_ms: AtomicI64,
 }
+
+/// Between two looks for the mark: every request asks the time, several times, and the mark changes once a boot.
+const LOOK_EVERY_MS: i64 = 1000;
 
 impl SystemSource {
     /// Reads the boot's id. A machine that does not tell it counts as rebooted at each start: late, never early.
@@ -25,7 +32,15 @@ impl SystemSource {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let digits = text.trim().replace('-', "");
         let boot_id = digits.parse().unwrap_or_else(|_| crate::model::ids::SegmentId::random());
-        Self { boot_id: boot_id.0 }
+        Self { boot_id: boot_id.0, disciplined: AtomicBool::new(false), looked_ms: AtomicI64::new(i64::MIN) }
+    }
+
+    fn is_disciplined(&self, now_ms: i64) -> bool {
+        if now_ms.saturating_sub(self.looked_ms.load(Ordering::Relaxed)) >= LOOK_EVERY_MS {
+            self.looked_ms.store(now_ms, Ordering::Relaxed);
+            self.disciplined.store(Path::new("/run/systemd/timesync/synchronized").exists(), Ordering::Relaxed);
+        }
+        self.disciplined.load(Ordering::Relaxed)
     }
 }
 
@@ -38,12 +53,12 @@ impl Default for SystemSource {
 impl Source for SystemSource {
     #[allow(clippy::disallowed_methods, reason = "the one place that asks the operating system")]
     fn sample(&self) -> Sample {
-        let disciplined = Path::new("/run/systemd/timesync/synchronized").exists();
+        let boottime_ms = millis(rustix::time::clock_gettime(ClockId::Boottime));
         Sample {
             wall: Millis(millis(rustix::time::clock_gettime(ClockId::Realtime))),
-            boottime_ms: millis(rustix::time::clock_gettime(ClockId::Boottime)),
+            boottime_ms,
             boot_id: self.boot_id,
-            trust: if disciplined { Trust::Corroborated } else { Trust::Uncorroborated },
+            trust: if self.is_disciplined(boottime_ms) { Trust::Corroborated } else { Trust::Uncorroborated },
         }
     }
 }
