@@ -198,7 +198,11 @@ async fn geo_room(
     let key_clock = Arc::new(KeyClock(clock.clone()));
     let keys = GeoKeyService::open(&dir.join("keystore"), geo.bytes(), Box::new(keyring), key_clock);
     let keys = Arc::new(keys.map_err(|error| AppError::keys(geo, error))?);
-    let options = FjallOptions { cache_bytes: DIRECTORY_CACHE_BYTES, memtable_bytes: DIRECTORY_MEMTABLE_BYTES };
+    let options = FjallOptions {
+        cache_bytes: DIRECTORY_CACHE_BYTES,
+        row_cache_bytes: 0,
+        memtable_bytes: DIRECTORY_MEMTABLE_BYTES,
+    };
     let engine = Arc::new(FjallEngine::open(&dir.join("directory"), options)?);
     let directory = Arc::new(Directory::new(geo, engine, keys.clone()));
     let heads = Arc::new(LogHeads(keys.clone()));

@@ -22,7 +22,7 @@ impl Reopen for MemoryEngine {
 
 impl Reopen for tempfile::TempDir {
     fn open(&self) -> Arc<dyn Engine> {
-        let options = FjallOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 20 };
+        let options = FjallOptions { cache_bytes: 1 << 20, row_cache_bytes: 64 << 10, memtable_bytes: 1 << 20 };
         Arc::new(FjallEngine::open(self.path(), options).unwrap())
     }
 }
@@ -39,6 +39,7 @@ contract!(
     a_batch_is_all_or_nothing,
     a_scan_is_ordered_both_ways,
     a_scan_sees_whole_batches,
+    a_read_is_never_older_than_the_last_commit,
     large_values_survive_reopen_and_compaction,
     the_engine_equals_a_map,
 );
@@ -115,6 +116,39 @@ async fn a_scan_is_ordered_both_ways(place: &impl Reopen) {
     assert_eq!(scan(KeyRange::prefix(b"\xff"), 9, Direction::Ascending).await, row_keys[9..]);
     let keys = engine.scan_keys(KeyRange::prefix(b"l"), 9).await.unwrap();
     assert_eq!(keys, row_keys[5..7]);
+}
+
+/// Whoever reads beside the writer may warm a cache with what the writer is about to replace.
+async fn a_read_is_never_older_than_the_last_commit(place: &impl Reopen) {
+    let engine = place.open();
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (engine, done) = (engine.clone(), done.clone());
+            std::thread::spawn(move || {
+                let mut seen = 0;
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    let value = futures::executor::block_on(engine.get(b"o1")).unwrap();
+                    let now = value.map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()));
+                    assert!(now >= seen, "{now} after {seen}");
+                    seen = now;
+                }
+            })
+        })
+        .collect();
+    for number in 1..=200u64 {
+        let mut batch = Batch::new();
+        batch.put(&b"o1"[..], number.to_be_bytes().to_vec());
+        engine.commit(batch).await.unwrap();
+        let read = engine.get(b"o1").await.unwrap();
+        assert_eq!(read.as_deref(), Some(&number.to_be_bytes()[..]));
+    }
+    done.store(true, std::sync::atomic::Ordering::Release);
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    let mut batch = Batch::new();
+    batch.delete(&b"o1"[..]);
+    engine.commit(batch).await.unwrap();
+    assert_eq!(engine.get(b"o1").await.unwrap(), None);
 }
 
 /// A reader beside the writer counts the rows of one prefix: ever only whole batches of ten.

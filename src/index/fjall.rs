@@ -22,6 +22,8 @@ use ::fjall::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quick_cache::Weighter;
+use quick_cache::sync::{Cache, GuardResult};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,22 +44,42 @@ struct Inner {
     directory: PathBuf,
     /// While it is set, compactions write the values beside the tables anew.
     rewriting: Arc<AtomicBool>,
+    /// Object rows that were read lately, sealed as they are. A reader that misses leaves a placeholder before it reads
+    /// the tree; a commit takes row or placeholder away before it is acknowledged, and what the reader then brings is
+    /// not kept. So nothing older than the last acknowledged commit is ever in here.
+    rows: Cache<Vec<u8>, Bytes, ByBytes>,
     /// Held while a batch's preconditions are checked and the batch is written.
     committing: Mutex<()>,
 }
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Vec<u8>, Bytes> for ByBytes {
+    fn weight(&self, row_key: &Vec<u8>, value: &Bytes) -> u64 {
+        (row_key.len() + value.len() + 64) as u64
+    }
+}
+
+/// Longer values are not kept among the rows: those of objects that trail their row are shorter.
+const ROW_KEPT_BYTES_MAX: usize = 8 * 1024;
+/// A row of a small object, about.
+const ROW_BYTES_ABOUT: u64 = 1024;
 
 /// What an installation may choose.
 #[derive(Clone, Copy, Debug)]
 pub struct FjallOptions {
     /// Bytes of the block cache.
     pub cache_bytes: u64,
+    /// Bytes of object rows kept as they are, in front of the block cache.
+    pub row_cache_bytes: u64,
     /// Bytes of rows that each keyspace gathers in memory before they become a file.
     pub memtable_bytes: u64,
 }
 
 impl Default for FjallOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, memtable_bytes: 32 << 20 }
+        Self { cache_bytes: 64 << 20, row_cache_bytes: 32 << 20, memtable_bytes: 32 << 20 }
     }
 }
 
@@ -92,16 +114,36 @@ impl Inner {
             keyspaces.push(database.keyspace(shelf.name, || shelf.options(options))?);
         }
         let keyspaces = keyspaces.try_into().ok().expect("one keyspace was opened for each shelf");
+        let rows_about = (options.row_cache_bytes / ROW_BYTES_ABOUT).max(16) as usize;
+        let rows = Cache::with_weighter(rows_about, options.row_cache_bytes, ByBytes);
         let filler = Shelf { name: "filler", first_byte: None, separate_bytes: None };
         let filler = database.keyspace(filler.name, || filler.options(options))?;
         let directory = directory.to_owned();
-        Ok(Self { keyspaces, filler, database, directory, rewriting, committing: Mutex::new(()) })
+        Ok(Self { keyspaces, filler, database, directory, rewriting, rows, committing: Mutex::new(()) })
     }
 
     fn keyspace(&self, row_key: &[u8]) -> &Keyspace {
         let first = row_key.first().copied();
         let shelf = SHELVES.iter().position(|shelf| shelf.first_byte == first).unwrap_or(OTHERS);
         &self.keyspaces[shelf]
+    }
+
+    fn get(&self, row_key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let read = || Ok(self.keyspace(row_key).get(row_key).map_err(read)?.map(Bytes::from));
+        if row_key.first() != Some(&KEPT_ROWS) {
+            return read();
+        }
+        let guard = match self.rows.get_value_or_guard(row_key, None) {
+            GuardResult::Value(value) => return Ok(Some(value)),
+            GuardResult::Guard(guard) => guard,
+            GuardResult::Timeout => return read(),
+        };
+        let value = read()?;
+        if let Some(value) = value.as_ref().filter(|value| value.len() <= ROW_KEPT_BYTES_MAX) {
+            // A copy: the engine's own may be a piece of a whole block. Refused when a commit came in between.
+            drop(guard.insert(Bytes::copy_from_slice(value)));
+        }
+        Ok(value)
     }
 
     fn commit(&self, batch: Batch) -> Result<(), EngineError> {
@@ -113,14 +155,23 @@ impl Inner {
             }
         }
         let mut writes = self.database.batch().durability(Some(PersistMode::SyncAll));
+        let mut changed = Vec::new();
         for (row_key, value) in batch.writes {
+            if row_key.first() == Some(&KEPT_ROWS) {
+                changed.push(row_key.clone());
+            }
             let keyspace = self.keyspace(&row_key);
             match value {
                 Some(value) => writes.insert(keyspace, row_key, value),
                 None => writes.remove(keyspace, row_key),
             }
         }
-        writes.commit().map_err(|e| EngineError::Write(Box::new(e)))
+        let done = writes.commit().map_err(|e| EngineError::Write(Box::new(e)));
+        // Also when it failed: nobody knows what is in the tree then.
+        for row_key in &changed {
+            self.rows.remove(&row_key[..]);
+        }
+        done
     }
 
     /// Rewrites everything, so that no file holds a deleted or replaced row any more: the journal is made to give way to
@@ -225,7 +276,7 @@ enum Walk {
 #[async_trait]
 impl Engine for FjallEngine {
     async fn get(&self, row_key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        Ok(self.inner.keyspace(row_key).get(row_key).map_err(read)?.map(Bytes::from))
+        self.inner.get(row_key)
     }
 
     async fn scan(
@@ -360,6 +411,8 @@ const SHELVES: [Shelf; 4] = [
     Shelf { name: "others", first_byte: None, separate_bytes: None },
 ];
 const OTHERS: usize = SHELVES.len() - 1;
+/// The first byte of the row keys whose rows are kept in memory when they are read: those of objects.
+const KEPT_ROWS: u8 = b'o';
 
 impl Shelf {
     fn options(&self, options: FjallOptions) -> KeyspaceCreateOptions {
@@ -390,8 +443,11 @@ mod tests {
     #[tokio::test]
     async fn compacted_no_file_holds_a_deleted_or_replaced_row() {
         let dir = tempfile::tempdir().unwrap();
-        let engine =
-            FjallEngine::open(dir.path(), FjallOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 18 }).unwrap();
+        let engine = FjallEngine::open(
+            dir.path(),
+            FjallOptions { cache_bytes: 1 << 20, row_cache_bytes: 1 << 20, memtable_bytes: 1 << 18 },
+        )
+        .unwrap();
         let value = |n: u32, bytes: usize| Bytes::from([&b"canary"[..], &n.to_be_bytes(), &vec![0; bytes]].concat());
         let row_key = |n: u32| [&[b"dlou"[n as usize % 4]], &n.to_be_bytes()[..]].concat();
         // Few are replaced and few deleted, in files that are mostly alive.

@@ -100,7 +100,13 @@ async fn stopping_at_any_commit_loses_nothing_acknowledged() {
 }
 
 fn fjall(directory: &Path) -> Arc<dyn Engine> {
-    Arc::new(FjallEngine::open(directory, FjallOptions { cache_bytes: 1 << 20, memtable_bytes: 32 << 20 }).unwrap())
+    Arc::new(
+        FjallEngine::open(
+            directory,
+            FjallOptions { cache_bytes: 1 << 20, row_cache_bytes: 1 << 20, memtable_bytes: 32 << 20 },
+        )
+        .unwrap(),
+    )
 }
 
 /// Copies a database as a crash would leave it, its journal cut to `journal` bytes.

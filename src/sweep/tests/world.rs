@@ -168,7 +168,7 @@ const TRIES: usize = 2000;
 const WAIT: std::time::Duration = std::time::Duration::from_millis(5);
 
 async fn open_engine(dir: &Path) -> FjallEngine {
-    let options = FjallOptions { cache_bytes: 1 << 20, memtable_bytes: 1 << 20 };
+    let options = FjallOptions { cache_bytes: 1 << 20, row_cache_bytes: 1 << 20, memtable_bytes: 1 << 20 };
     for _ in 0..TRIES {
         match FjallEngine::open(dir, options) {
             Ok(engine) => return engine,
