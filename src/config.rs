@@ -155,7 +155,7 @@ pub struct AdminConfig {
     pub client_revocations: Option<PathBuf>,
 }
 
-/// Bounds of both listeners. Defaults are those of keys.md, section 9.
+/// Bounds of both listeners. Source: docs/operations.md, "limits".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {

@@ -276,7 +276,7 @@ fn bare(method: &str, target: &str, authorization: Option<&str>) -> Request<Body
     request.body(Body::empty()).unwrap()
 }
 
-/// threats.md A-18: the table is the router, so this is every route there is.
+/// docs/threat-cases.md A-18: the table is the router, so this is every route there is.
 #[tokio::test]
 async fn every_route_but_two_refuses_a_caller_without_credentials() {
     let server = Server::new();

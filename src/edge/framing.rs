@@ -4,7 +4,7 @@
 //! Transfer-Encoding, takes the same Content-Length twice, skips chunk extensions and empty lines. Each of these is how
 //! requests are smuggled past a proxy that reads them the other way. This watcher sees every plaintext byte before
 //! hyper does, follows the same framing, and refuses what is not plain. Source: RFC 9112, sections 2.2, 3.2, 5, 6, 7;
-//! threats.md PX-06.
+//! docs/threat-cases.md PX-06.
 //!
 //! It refuses and does not repair; it holds at most one line. It also holds the bounds on header sections, which
 //! hyper keeps only roughly: what arrives in one read may be larger than its buffer's bound.

@@ -1,4 +1,4 @@
-//! threats.md, cases A, NX and PX, against the running binary: a raw client over TLS sends what no SDK would send.
+//! docs/threat-cases.md, cases A, NX and PX, against the running binary: a raw client over TLS sends what no SDK would send.
 //! `src/s3/tests` tries more variants of the same without a socket; here counts what really comes through all rooms.
 
 mod bodies;

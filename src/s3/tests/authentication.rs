@@ -1,4 +1,4 @@
-//! threats.md, cases A: who may come in, and what nobody learns.
+//! docs/threat-cases.md, cases A: who may come in, and what nobody learns.
 
 use super::world::{HOST, World, now, refused, split};
 use crate::gate::Asleep;

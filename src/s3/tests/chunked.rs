@@ -1,4 +1,4 @@
-//! threats.md: bodies in chunks, signed and with trailers, right and spoilt in every way.
+//! docs/threat-cases.md: bodies in chunks, signed and with trailers, right and spoilt in every way.
 
 use super::world::{HOST, World, now, refused, split};
 use base64::Engine as _;

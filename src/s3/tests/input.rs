@@ -1,4 +1,4 @@
-//! threats.md, cases PX: hostile input, on the wire.
+//! docs/threat-cases.md, cases PX: hostile input, on the wire.
 
 use super::world::{HOST, World, refused, split};
 use geoseal_support::signer::{Body, object_path};

@@ -1,4 +1,4 @@
-//! threats.md: a tenant and another tenant's things.
+//! docs/threat-cases.md: a tenant and another tenant's things.
 
 use super::world::{World, refused, split};
 
