@@ -1,5 +1,5 @@
 //! Destruction: of a tenant's keys when its time has come, of one retired version, of one data subject's key, of a
-//! version of the master key. In this order, always: tombstone durable, leases void, a new generation of the key store
+//! version of the master key. In this order, always: entry in the shred log, tombstone durable, leases void, a new generation of the key store
 //! without the record, the old one overwritten, then a scan of the files for what must be gone.
 //!
 //! A crash anywhere leaves an act that may be called again: the tombstone decides, the rest is repeated.
@@ -14,6 +14,7 @@ use crate::rotate::rotation;
 use crate::service::{
     GeoKeyService, RETENTION_SECONDS, put_revocation_seq, revocation_seq, root_entries, tenant_entry,
 };
+use crate::shred_log::{Shred, Shredded};
 use std::fs;
 
 /// Within this many seconds of its creation a tenant that never served may be taken back without a trace: a quarter of
@@ -88,6 +89,7 @@ impl GeoKeyService {
         let mut salts: Vec<[u8; 24]> = roots.iter().filter_map(|root| root.record.as_ref().and_then(salt_of)).collect();
         if entry.state != TenantState::Destroyed {
             salts.extend(subject_salts(&store, &tenant));
+            store.log_shreds(&[Shred { at: now, what: Shredded::Tenant(tenant) }], &*self.provider)?;
             let seq = revocation_seq(&store) + 1;
             let gone = TenantEntry { state: TenantState::Destroyed, destroyed: Some(now), ..entry };
             let mut changes = vec![gone.put(&tenant), put_revocation_seq(seq)];
@@ -141,6 +143,8 @@ impl GeoKeyService {
                 return Err(Refusal::InUse.into());
             }
             KeyState::DecryptOnly => {
+                let what = Shredded::Root { tenant, kind: root.kind, version, compromised: false };
+                store.log_shreds(&[Shred { at: now, what }], &*self.provider)?;
                 store.commit(vec![root.destroyed(now).put()], &*self.provider)?;
                 self.supersede(&tenant);
             }
@@ -154,19 +158,20 @@ impl GeoKeyService {
         let mut store = self.store.lock();
         let place = place::subject(&tenant, &subject);
         let record = store.entry(&place).ok_or(KeyError::Unknown)?.to_vec();
+        let now = self.clock.cc_lo();
         let mut destroyed = Vec::new();
         if !record.is_empty() {
             destroyed.push((KeyKind::Sk, Unverified::parse(&record).map_err(|_| KeystoreError::Damaged)?.key));
+            store.log_shreds(&[Shred { at: now, what: Shredded::Subject { tenant, subject } }], &*self.provider)?;
             store.commit(vec![Change::Put(place, Vec::new())], &*self.provider)?;
         }
-        let now = self.clock.cc_lo();
         self.shred(&mut store, destroyed, record_salt(&record).into_iter().collect(), now)
     }
 
     /// Destroys a version of the geo's master key in the provider, after a scan of the disk found no record under it.
     /// Refuses while it is active, in use, or a rotation runs. Returns the provider's receipt.
     pub fn destroy_master_version(&self, version: u32) -> Result<String, KeyError> {
-        let store = self.store.lock();
+        let mut store = self.store.lock();
         if rotation(&store)?.is_some() {
             return Err(Refusal::Rotating.into());
         }
@@ -176,6 +181,8 @@ impl GeoKeyService {
         if self.scan(&store)?.per_version.contains_key(&version) {
             return Err(Refusal::InUse.into());
         }
+        let at = self.clock.cc_lo();
+        store.log_shreds(&[Shred { at, what: Shredded::Master { version } }], &*self.provider)?;
         Ok(self.provider.destroy(version)?)
     }
 

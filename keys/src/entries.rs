@@ -42,6 +42,7 @@ pub(crate) mod place {
     pub(crate) const SIGNER: &[u8] = b"l";
     pub(crate) const ROTATION: &[u8] = b"j";
     pub(crate) const REVOCATION: &[u8] = b"q";
+    pub(crate) const SUBJECTS: &[u8] = b"s";
 
     pub(crate) fn tenant(tenant: &Id) -> Vec<u8> {
         [b"t".as_slice(), tenant].concat()

@@ -210,6 +210,15 @@ pub enum KeystoreError {
     /// The witness is gone though the key store is not new.
     #[error("the witness of the key store is missing")]
     NoWitness,
+    /// The shred log does not go as far as its anchor: it is an older copy, or was cut, or is gone.
+    #[error(
+        "the shred log is older than its anchor, so something destroyed since could come back: \
+         put the newest copy of the .shreds file beside the key store"
+    )]
+    ShredLogBehind,
+    /// The shred log was altered, or is not the one that was anchored.
+    #[error("the shred log is damaged, was altered, or is another geo's")]
+    ShredLogDamaged,
     /// The disk says that the last write may not have been kept; nothing more is written until a restart.
     #[error("an earlier write to the key store failed; restart to read it again")]
     Poisoned,

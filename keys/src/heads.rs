@@ -53,6 +53,9 @@ impl Heads {
 }
 
 impl Head {
+    /// Before the first.
+    pub const START: Self = Self { counter: 0, digest: [0; 32] };
+
     fn to_bytes(self) -> Vec<u8> {
         [&self.counter.to_be_bytes()[..], &self.digest].concat()
     }

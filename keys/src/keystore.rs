@@ -21,6 +21,7 @@ use crate::provider::{MasterKeys, RootSecret, Witness};
 use crate::record::{BLOB_BYTES_MAX, KeyKind, KeyName, ProviderRecord, RootFields};
 use crate::row::RowKey;
 use crate::segment::{HEADER_BYTES, SegmentInfo, SegmentKind, plain_len};
+use crate::shred_log::{Shred, ShredLog};
 use crate::tenant_keys::{Dek, Lease};
 use ring::digest;
 use std::collections::BTreeMap;
@@ -64,29 +65,57 @@ pub(crate) struct Keystore {
     frames: RowKey,
     journal: Option<File>,
     poisoned: bool,
+    shreds: ShredLog,
     _lock: File,
+}
+
+/// What to do with a store that is older than its witness.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Older {
+    Refuse,
+    /// An operator restored it, and said so.
+    Accept,
 }
 
 impl Keystore {
     /// Opens the store in `dir`, or makes an empty one where neither it nor its witness exists.
     pub(crate) fn open(dir: &Path, geo: Id, provider: &dyn MasterKeys) -> Result<Self, KeyError> {
+        Self::open_with(dir, geo, provider, Older::Refuse)
+    }
+
+    /// As [`Keystore::open`]; may take a store that is older than its witness for the true one from here on. The shred
+    /// log is held to its anchor all the same.
+    pub(crate) fn open_with(dir: &Path, geo: Id, provider: &dyn MasterKeys, older: Older) -> Result<Self, KeyError> {
         fs::create_dir_all(dir).map_err(KeystoreError::from)?;
         let lock = lock(dir)?;
         let shard = dir.join(SHARD);
         disk::finish_replace(&shard).map_err(KeystoreError::from)?;
         let witness = provider.witness()?;
-        match disk::read(&shard, SHARD_BYTES_MAX).map_err(KeystoreError::from)? {
-            Some(bytes) => Self::load(dir, geo, &bytes, witness, provider, lock),
-            None if witness.is_some() => Err(KeystoreError::RolledBack.into()),
-            None => Self::create(dir, geo, provider, lock),
+        let bytes = disk::read(&shard, SHARD_BYTES_MAX).map_err(KeystoreError::from)?;
+        if bytes.is_none() && witness.is_some() {
+            return Err(KeystoreError::RolledBack.into());
+        }
+        let shreds = |witness: Option<Witness>| ShredLog::open(dir, geo, witness.map(|seen| seen.shreds), provider);
+        match bytes {
+            Some(bytes) => {
+                let loaded = Loaded::open(dir, geo, &bytes, witness, provider, older)?;
+                Self::load(dir, geo, loaded, witness, provider, (shreds(witness)?, lock))
+            }
+            None => Self::create(dir, geo, provider, (shreds(None)?, lock)),
         }
     }
 
-    fn create(dir: &Path, geo: Id, provider: &dyn MasterKeys, lock: File) -> Result<Self, KeyError> {
+    fn create(
+        dir: &Path,
+        geo: Id,
+        provider: &dyn MasterKeys,
+        (shreds, lock): (ShredLog, File),
+    ) -> Result<Self, KeyError> {
         let generation = Generation::new(geo, 1, &Entries::new(), provider)?;
         disk::replace(&dir.join(SHARD), &generation.bytes).map_err(KeystoreError::from)?;
         disk::sync_directory_of(dir).map_err(KeystoreError::from)?;
-        provider.advance(&Witness { generation: 1, seq: 0, chain: generation.chain })?;
+        let shreds_head = shreds.head();
+        provider.advance(&Witness { generation: 1, seq: 0, chain: generation.chain, shreds: shreds_head })?;
         Ok(Self {
             dir: dir.to_owned(),
             geo,
@@ -98,6 +127,7 @@ impl Keystore {
             frames: generation.frames,
             journal: None,
             poisoned: false,
+            shreds,
             _lock: lock,
         })
     }
@@ -105,18 +135,13 @@ impl Keystore {
     fn load(
         dir: &Path,
         geo: Id,
-        bytes: &[u8],
+        loaded: Loaded,
         witness: Option<Witness>,
         provider: &dyn MasterKeys,
-        lock: File,
+        (shreds, lock): (ShredLog, File),
     ) -> Result<Self, KeyError> {
-        let loaded = Loaded::open(dir, geo, bytes, witness, provider)?;
-        let seen = Witness { generation: loaded.generation, seq: loaded.seq, chain: loaded.chain };
-        if witness != Some(seen) {
-            provider.advance(&seen)?;
-        }
         remove_other_journals(dir, loaded.generation)?;
-        Ok(Self {
+        let mut store = Self {
             dir: dir.to_owned(),
             geo,
             entries: loaded.entries,
@@ -127,8 +152,49 @@ impl Keystore {
             frames: loaded.frames,
             journal: loaded.journal,
             poisoned: false,
+            shreds,
             _lock: lock,
-        })
+        };
+        match witness {
+            // Accepted although it is older: it becomes a generation of its own, newer than all that were ever seen.
+            Some(seen) if store.is_older_than(&seen) => {
+                store.generation = store.generation.max(seen.generation);
+                store.compact(provider)?;
+            }
+            seen if seen != Some(store.witness()) => provider.advance(&store.witness())?,
+            _ => {}
+        }
+        Ok(store)
+    }
+
+    fn is_older_than(&self, seen: &Witness) -> bool {
+        let at = (self.generation, self.seq);
+        at < (seen.generation, seen.seq) || (at == (seen.generation, seen.seq) && self.chain != seen.chain)
+    }
+
+    fn witness(&self) -> Witness {
+        Witness { generation: self.generation, seq: self.seq, chain: self.chain, shreds: self.shreds.head() }
+    }
+
+    /// Enters what is about to be destroyed into the shred log; durable and witnessed on return.
+    pub(crate) fn log_shreds(&mut self, shreds: &[Shred], provider: &dyn MasterKeys) -> Result<(), KeyError> {
+        self.not_poisoned()?;
+        self.shreds.append(shreds, provider)?;
+        Ok(provider.advance(&self.witness())?)
+    }
+
+    /// What the shred log held when it was opened; once.
+    pub(crate) fn take_shreds(&mut self) -> Vec<Shred> {
+        self.shreds.take()
+    }
+
+    pub(crate) fn shreds(&self) -> &ShredLog {
+        &self.shreds
+    }
+
+    /// Wraps the shred log's file key under the active master key.
+    pub(crate) fn rewrap_shreds(&mut self, provider: &dyn MasterKeys) -> Result<(), KeyError> {
+        self.shreds.rewrap(provider)
     }
 
     pub(crate) fn entry(&self, key: &[u8]) -> Option<&[u8]> {
@@ -176,7 +242,8 @@ impl Keystore {
         journal.write_all(&frame).map_err(KeystoreError::from)?;
         journal.sync_data().map_err(KeystoreError::from)?;
         let chain = sha256(&frame);
-        provider.advance(&Witness { generation: self.generation, seq, chain })?;
+        let shreds = self.shreds.head();
+        provider.advance(&Witness { generation: self.generation, seq, chain, shreds })?;
         (self.seq, self.chain) = (seq, chain);
         for change in changes {
             apply(&mut self.entries, change);
@@ -193,7 +260,8 @@ impl Keystore {
         self.poisoned = true;
         // A crash after the rename inside `replace` leaves the new generation and, beside it, what opening clears.
         disk::replace(&self.dir.join(SHARD), &next.bytes).map_err(KeystoreError::from)?;
-        provider.advance(&Witness { generation: self.generation + 1, seq: 0, chain: next.chain })?;
+        let shreds = self.shreds.head();
+        provider.advance(&Witness { generation: self.generation + 1, seq: 0, chain: next.chain, shreds })?;
         self.journal = None;
         remove_other_journals(&self.dir, self.generation + 1)?;
         let shredded_salt = salt_of(&self.file_record);
@@ -210,8 +278,7 @@ impl Keystore {
         self.not_poisoned()?;
         let bytes = disk::read(&self.dir.join(SHARD), SHARD_BYTES_MAX).map_err(KeystoreError::from)?;
         let bytes = bytes.ok_or(KeystoreError::Damaged)?;
-        let witness = Witness { generation: self.generation, seq: self.seq, chain: self.chain };
-        let loaded = Loaded::open(&self.dir, self.geo, &bytes, Some(witness), provider)?;
+        let loaded = Loaded::open(&self.dir, self.geo, &bytes, Some(self.witness()), provider, Older::Refuse)?;
         if (loaded.seq, loaded.chain) != (self.seq, self.chain) {
             return Err(KeystoreError::Damaged.into());
         }
@@ -273,6 +340,7 @@ impl Loaded {
         bytes: &[u8],
         witness: Option<Witness>,
         provider: &dyn MasterKeys,
+        older: Older,
     ) -> Result<Self, KeyError> {
         let (record, at) = ProviderRecord::parse(bytes).map_err(|_| KeystoreError::Damaged)?;
         let known = provider.versions()?.iter().any(|version| version.name == record.fields.master);
@@ -286,8 +354,12 @@ impl Loaded {
         let frames = frame_key(geo, RootSecret(Secret::filled(|out| *out = *file_key.0.bytes())));
         let (generation, entries) = open_shard(geo, &record, file_key, &bytes[at..])?;
         let mut loaded = Self { entries, generation, seq: 0, chain: sha256(bytes), record, frames, journal: None };
-        loaded.check_generation(witness)?;
-        loaded.replay(dir, witness)?;
+        // Accepted unseen: every frame that fits is taken, and nothing is held against it.
+        let accepted = older == Older::Accept;
+        if !accepted {
+            loaded.check_generation(witness)?;
+        }
+        loaded.replay(dir, witness, accepted)?;
         Ok(loaded)
     }
 
@@ -312,14 +384,14 @@ impl Loaded {
 
     /// Applies the journal's frames. Bytes beyond the last good frame are a torn write if the witness never saw them,
     /// and are cut off; below that they are damage.
-    fn replay(&mut self, dir: &Path, witness: Option<Witness>) -> Result<(), KeyError> {
-        let seen = witness.filter(|witness| witness.generation == self.generation);
+    fn replay(&mut self, dir: &Path, witness: Option<Witness>, accepted: bool) -> Result<(), KeyError> {
+        let seen = witness.filter(|witness| witness.generation == self.generation && !accepted);
         let path = journal_path(dir, self.generation);
         let bytes = disk::read(&path, JOURNAL_BYTES_MAX).map_err(KeystoreError::from)?;
         let mut rest = bytes.as_deref().unwrap_or(&[]);
         while !rest.is_empty() {
             let Some((frame, changes)) = self.next_frame(rest) else { break };
-            if witness.is_none() {
+            if witness.is_none() && !accepted {
                 return Err(KeystoreError::NoWitness.into());
             }
             self.seq += 1;

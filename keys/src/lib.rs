@@ -50,6 +50,7 @@ mod rotate;
 mod row;
 mod segment;
 mod service;
+mod shred_log;
 mod signer;
 mod status;
 mod tenant_keys;
@@ -72,6 +73,7 @@ pub use segment::{
     SegmentKind, SegmentOpener, SegmentSealer, TAG_BYTES, chunk_count, plain_len, sealed_len,
 };
 pub use service::{Clock, GeoKeyService, KeyProbe, LEASE_SECONDS, RETENTION_SECONDS};
+pub use shred_log::{Replayed, Shred, Shredded};
 pub use signer::LogSigner;
 pub use status::{RootStatus, ServiceStatus, TenantStatus};
 pub use tenant_keys::{BucketKey, CredentialSecret, Dek, GeoKeys, SubjectKey, TenantKeys};

@@ -98,6 +98,7 @@ impl GeoKeyService {
         if store.master() != master {
             store.compact(&*self.provider)?;
         }
+        store.rewrap_shreds(&*self.provider)?;
         let evidence = self.scan(store)?;
         if evidence.per_version.keys().any(|version| *version != job.to) {
             return Err(KeystoreError::Damaged.into());
@@ -116,6 +117,10 @@ impl GeoKeyService {
         let back = store.read_back(place::ROOTS, &*self.provider)?;
         // `read_back` unwrapped the file key already.
         let mut evidence = ScanEvidence { records: 1, per_version: BTreeMap::from([(back.master.version, 1)]) };
+        if let Some(master) = store.shreds().master() {
+            evidence.records += 1;
+            *evidence.per_version.entry(master.version).or_default() += 1;
+        }
         for (key, value) in &back.entries {
             let root = RootEntry::parse(key, value)?;
             let Some(record) = &root.record else { continue };

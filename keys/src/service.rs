@@ -12,11 +12,12 @@
 use crate::context::{Id, NO_ID, ObjectContext};
 use crate::entries::{KeyState, RootEntry, TenantEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
-use crate::heads::Heads;
-use crate::keystore::{Change, Keystore, unwrap_root, wrap_root};
+use crate::heads::{Head, Heads};
+use crate::keystore::{Change, Keystore, Older, unwrap_root, wrap_root};
 use crate::material::{Secret, random_array};
 use crate::provider::{MasterKeys, RootSecret};
 use crate::record::{KeyKind, KeyName, ProviderKind, Record};
+use crate::shred_log::{self, Replayed};
 use crate::signer::LogSigner;
 use crate::tenant_keys::{Gate, GeoKeys, Lease, Roots, SubjectKey, TenantKeys};
 use parking_lot::{Mutex, RwLock};
@@ -47,6 +48,7 @@ pub struct GeoKeyService {
     geo_keys: Arc<GeoKeys>,
     signer: LogSigner,
     pub(crate) heads: Heads,
+    replayed: Replayed,
 }
 
 /// What the service remembers of a tenant in memory.
@@ -80,12 +82,46 @@ impl GeoKeyService {
     /// Refuses, each with its own error: another process has it open; a keyring of other master keys; a store that was
     /// altered, cut, or is older than its witness.
     pub fn open(dir: &Path, geo: Id, provider: Box<dyn MasterKeys>, clock: Arc<dyn Clock>) -> Result<Self, KeyError> {
-        let mut store = Keystore::open(dir, geo, &*provider)?;
+        let store = Keystore::open(dir, geo, &*provider)?;
+        Self::over(store, dir, geo, provider, clock)
+    }
+
+    /// As [`GeoKeyService::open`], and takes a key store that is older than its witness, as after the restore of a
+    /// backup, for the true one from here on: what was suspended, resumed or made since is forgotten. What was destroyed
+    /// since is destroyed again; a shred log that does not go as far as its anchor is refused all the same.
+    pub fn danger_open_restored(
+        dir: &Path,
+        geo: Id,
+        provider: Box<dyn MasterKeys>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, KeyError> {
+        let store = Keystore::open_with(dir, geo, &*provider, Older::Accept)?;
+        Self::over(store, dir, geo, provider, clock)
+    }
+
+    fn over(
+        mut store: Keystore,
+        dir: &Path,
+        geo: Id,
+        provider: Box<dyn MasterKeys>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, KeyError> {
+        let replayed = shred_log::replay(&mut store, &*provider, clock.cc_lo())?;
         let geo_keys = Arc::new(open_geo_keys(&mut store, geo, &*provider, clock.cc_lo())?);
         let signer = open_signer(&mut store, &*provider)?;
         let heads = Heads::open(dir.join("heads"), Arc::clone(&geo_keys))?;
         let leases = RwLock::new(HashMap::new());
-        Ok(Self { geo, provider, clock, store: Mutex::new(store), leases, geo_keys, signer, heads })
+        Ok(Self { geo, provider, clock, store: Mutex::new(store), leases, geo_keys, signer, heads, replayed })
+    }
+
+    /// What this opening destroyed again, because the shred log said that it was destroyed and the key store held it.
+    pub fn replayed(&self) -> &Replayed {
+        &self.replayed
+    }
+
+    /// How many entries the shred log has, and the digest of the last.
+    pub fn shred_head(&self) -> Head {
+        self.store.lock().shreds().head()
     }
 
     /// The geo these keys belong to.

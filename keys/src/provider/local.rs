@@ -120,7 +120,7 @@ impl LocalKeyring {
         let witness_key = RowKey::new(witness_key, 1, seal.context(), Lease::permanent());
         let opened = Slots::open(&witness_path(path), b"witness", witness_key);
         let (witness_file, value) = opened.map_err(KeyringError::from)?;
-        let witness = value.map(|value| parse_witness(&value).ok_or(KeyringError::Damaged)).transpose()?;
+        let witness = value.map(|value| Witness::parse(&value).ok_or(KeyringError::Damaged)).transpose()?;
         let inner = Inner { header, seal, content, witness_file, witness };
         Ok(Self { path: path.to_owned(), geo, inner: Mutex::new(inner) })
     }
@@ -163,8 +163,7 @@ impl Inner {
     }
 
     fn write_witness(&mut self, witness: &Witness) -> Result<(), ProviderError> {
-        let value = [&witness.generation.to_be_bytes()[..], &witness.seq.to_be_bytes(), &witness.chain].concat();
-        self.witness_file.write(&value).map_err(KeyringError::from)?;
+        self.witness_file.write(&witness.to_bytes()).map_err(KeyringError::from)?;
         self.witness = Some(*witness);
         Ok(())
     }
@@ -376,14 +375,5 @@ fn parse_master(entry: &[u8]) -> Option<Master> {
         name: KeyName { id: entry[..16].try_into().ok()?, version: u32::from_be_bytes(entry[16..20].try_into().ok()?) },
         state,
         secret: (state != MasterState::Destroyed).then(|| Secret::filled(|out| out.copy_from_slice(&entry[21..]))),
-    })
-}
-
-fn parse_witness(value: &[u8]) -> Option<Witness> {
-    let value: &[u8; 48] = value.try_into().ok()?;
-    Some(Witness {
-        generation: u64::from_be_bytes(value[..8].try_into().ok()?),
-        seq: u64::from_be_bytes(value[8..16].try_into().ok()?),
-        chain: value[16..].try_into().ok()?,
     })
 }

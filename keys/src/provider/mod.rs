@@ -10,6 +10,7 @@ pub use local::{LocalKeyring, Unlock};
 
 use crate::context::ObjectContext;
 use crate::error::ProviderError;
+use crate::heads::Head;
 use crate::material::Secret;
 use crate::record::{KeyName, ProviderKind, RootFields};
 
@@ -49,6 +50,34 @@ pub struct Witness {
     pub seq: u64,
     /// Digest of the last frame, or of the generation's file where there is none.
     pub chain: [u8; 32],
+    /// How far the shred log has come.
+    pub shreds: Head,
+}
+
+impl Witness {
+    /// `u64 generation | u64 seq | chain | u64 shreds | digest of the last of them`: how a provider's side keeps it.
+    pub fn to_bytes(&self) -> [u8; 88] {
+        let mut out = [0; 88];
+        out[..8].copy_from_slice(&self.generation.to_be_bytes());
+        out[8..16].copy_from_slice(&self.seq.to_be_bytes());
+        out[16..48].copy_from_slice(&self.chain);
+        out[48..56].copy_from_slice(&self.shreds.counter.to_be_bytes());
+        out[56..].copy_from_slice(&self.shreds.digest);
+        out
+    }
+
+    /// Reads it back; a witness from before there was a shred log ends behind `chain`.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (kept, shreds) = bytes.split_at_checked(48)?;
+        let word = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+        let shreds = match shreds {
+            [] => Head::START,
+            shreds if shreds.len() == 40 => Head { counter: word(&shreds[..8])?, digest: shreds[8..].try_into().ok()? },
+            _ => return None,
+        };
+        let (generation, seq) = (word(&kept[..8])?, word(&kept[8..16])?);
+        Some(Self { generation, seq, chain: kept[16..].try_into().ok()?, shreds })
+    }
 }
 
 /// The master keys of one geo. Calls may block; the service never makes one while a request waits for a cached lease.

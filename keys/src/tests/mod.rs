@@ -6,6 +6,7 @@ mod crash;
 mod k17;
 mod models;
 mod service;
+mod shreds;
 mod vectors;
 mod world;
 
