@@ -191,10 +191,6 @@ impl ShredLog {
         self.open.as_ref().map(|open| open.record.fields.master)
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Adds entries, durable on return. The caller tells the witness.
     pub(crate) fn append(&mut self, shreds: &[Shred], provider: &dyn MasterKeys) -> Result<(), KeyError> {
         if self.open.is_none() {
