@@ -15,11 +15,14 @@ use crate::service::{
     GeoKeyService, RETENTION_SECONDS, put_revocation_seq, revocation_seq, root_entries, tenant_entry,
 };
 use crate::shred_log::{Shred, Shredded};
+use std::collections::HashSet;
 use std::fs;
 
 /// Within this many seconds of its creation a tenant that never served may be taken back without a trace: a quarter of
 /// an hour to make it, and the longest interval between two sweeps to notice that it was not made.
 const DISCARD_SECONDS: i64 = 900 + 86_400;
+/// Subject keys removed in one frame.
+const SUBJECTS_STEP: usize = 16_384;
 
 /// What a destruction left on this disk, as seen by reading it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,18 +90,17 @@ impl GeoKeyService {
         }
         let roots = root_entries(&store, &tenant)?;
         let mut salts: Vec<[u8; 24]> = roots.iter().filter_map(|root| root.record.as_ref().and_then(salt_of)).collect();
+        salts.extend(subject_salts(&store, &tenant));
         if entry.state != TenantState::Destroyed {
-            salts.extend(subject_salts(&store, &tenant));
             store.log_shreds(&[Shred { at: now, what: Shredded::Tenant(tenant) }], &*self.provider)?;
             let seq = revocation_seq(&store) + 1;
             let gone = TenantEntry { state: TenantState::Destroyed, destroyed: Some(now), ..entry };
             let mut changes = vec![gone.put(&tenant), put_revocation_seq(seq)];
             changes.extend(roots.iter().map(|root| root.destroyed(now).put()));
-            let subjects = place::subjects_of(&tenant);
-            changes.extend(store.entries(&subjects).map(|(key, _)| Change::Remove(key.to_vec())));
             store.commit(changes, &*self.provider)?;
             self.revoke(&tenant, seq);
         }
+        self.remove_subjects(&mut store, &tenant)?;
         let destroyed = roots.iter().map(|root| (root.kind, root.name)).collect();
         self.shred(&mut store, destroyed, salts, entry.destroyed.unwrap_or(now))
     }
@@ -115,8 +117,7 @@ impl GeoKeyService {
         let seq = revocation_seq(&store) + 1;
         let mut changes = vec![Change::Remove(place::tenant(&tenant)), put_revocation_seq(seq)];
         changes.extend(root_entries(&store, &tenant)?.iter().map(|root| Change::Remove(root.place())));
-        let subjects = place::subjects_of(&tenant);
-        changes.extend(store.entries(&subjects).map(|(key, _)| Change::Remove(key.to_vec())));
+        self.remove_subjects(&mut store, &tenant)?;
         store.commit(changes, &*self.provider)?;
         self.revoke(&tenant, seq);
         store.compact(&*self.provider)?;
@@ -153,7 +154,8 @@ impl GeoKeyService {
         self.shred(&mut store, vec![(root.kind, root.name)], salts, now)
     }
 
-    /// Destroys the key of one data subject: its objects can be opened no more. A tombstone stays.
+    /// Destroys the key of one data subject: its objects can be opened no more, handles already given out refuse. A
+    /// tombstone stays, so the id is never used again. Calling again repeats the overwriting and the scan.
     pub fn destroy_subject(&self, tenant: Id, subject: Id) -> Result<ShredEvidence, KeyError> {
         let mut store = self.store.lock();
         let place = place::subject(&tenant, &subject);
@@ -165,6 +167,7 @@ impl GeoKeyService {
             store.log_shreds(&[Shred { at: now, what: Shredded::Subject { tenant, subject } }], &*self.provider)?;
             store.commit(vec![Change::Put(place, Vec::new())], &*self.provider)?;
         }
+        self.subjects.erase(tenant, subject);
         self.shred(&mut store, destroyed, record_salt(&record).into_iter().collect(), now)
     }
 
@@ -186,6 +189,19 @@ impl GeoKeyService {
         Ok(self.provider.destroy(version)?)
     }
 
+    /// Removes a tenant's subject keys, tombstones too, in frames of a bounded size.
+    fn remove_subjects(&self, store: &mut Keystore, tenant: &Id) -> Result<(), KeyError> {
+        let subjects = place::subjects_of(tenant);
+        loop {
+            let step = store.entries(&subjects).take(SUBJECTS_STEP);
+            let changes: Vec<_> = step.map(|(key, _)| Change::Remove(key.to_vec())).collect();
+            if changes.is_empty() {
+                return Ok(());
+            }
+            store.commit(changes, &*self.provider)?;
+        }
+    }
+
     /// Writes a new generation, then reads every file of the key store for what must be gone.
     fn shred(
         &self,
@@ -195,7 +211,7 @@ impl GeoKeyService {
         at: i64,
     ) -> Result<ShredEvidence, KeyError> {
         let compaction = store.compact(&*self.provider)?;
-        salts.extend(compaction.shredded_salt);
+        salts.extend(compaction.shredded_salts);
         let (files_scanned, salts_found) = scan_files(store, &salts)?;
         let (overwritten_in_place, file_system) = disk::overwrites_in_place(store.dir());
         let generation = compaction.generation;
@@ -219,6 +235,10 @@ fn record_salt(record: &[u8]) -> Option<[u8; 24]> {
 /// Reads every file of the key store; counts files, and places where one of `salts` stands.
 fn scan_files(store: &Keystore, salts: &[[u8; 24]]) -> Result<(u64, u64), KeystoreError> {
     let (mut files, mut found) = (0, 0);
+    let salts: HashSet<&[u8]> = salts.iter().map(<[u8; 24]>::as_slice).collect();
+    // Most places are ruled out by their first two bytes.
+    let mut begins = vec![false; 1 << 16];
+    salts.iter().for_each(|salt| begins[usize::from(u16::from_be_bytes([salt[0], salt[1]]))] = true);
     for file in fs::read_dir(store.dir())? {
         let file = file?;
         if !file.file_type()?.is_file() {
@@ -226,7 +246,8 @@ fn scan_files(store: &Keystore, salts: &[[u8; 24]]) -> Result<(u64, u64), Keysto
         }
         let bytes = fs::read(file.path())?;
         files += 1;
-        found += bytes.windows(24).filter(|window| salts.iter().any(|salt| salt == window)).count() as u64;
+        let begins = |window: &&[u8]| begins[usize::from(u16::from_be_bytes([window[0], window[1]]))];
+        found += bytes.windows(24).filter(begins).filter(|window| salts.contains(window)).count() as u64;
     }
     Ok((files, found))
 }

@@ -38,6 +38,8 @@ impl From<OpenClass> for OpenError {
 pub enum OpenClass {
     /// The key behind this handle was revoked (suspended, destroyed) since it was leased.
     Revoked,
+    /// The data subject whose key is behind this handle was erased since it was leased.
+    Erased,
     /// Too short, too long, or not the length that its fields and the row demand.
     Length,
     /// The leading magic differs.
@@ -69,6 +71,7 @@ impl OpenClass {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
+            Self::Erased => "erased",
             Self::Length => "length",
             Self::Magic => "magic",
             Self::Version => "version",

@@ -3,7 +3,9 @@
 //!
 //! On disk (docs/key-hierarchy.md, "Key store"):
 //! - `shard-0001.seal`: a provider record of this generation's file key, then a sealed segment of kind 6 with all entries
-//!   in order. A new generation has a new file key, so the old file is noise as soon as its provider record is gone.
+//!   in order, but for those of data subjects that are in shards. A new generation has a new file key, so the old file is
+//!   noise as soon as its provider record is gone.
+//! - `subjects-<number>.seal`: the subject shards, see `shards`. The main file names each with its digest.
 //! - `journal.<generation>`: changes since, as sealed frames, each bound to its number and to the digest of the one
 //!   before it.
 //!
@@ -21,6 +23,7 @@ use crate::provider::{MasterKeys, RootSecret, Witness};
 use crate::record::{BLOB_BYTES_MAX, KeyKind, KeyName, ProviderRecord, RootFields};
 use crate::row::RowKey;
 use crate::segment::{HEADER_BYTES, SegmentInfo, SegmentKind, plain_len};
+use crate::shards::{Limits, Shards};
 use crate::shred_log::{Shred, ShredLog};
 use crate::tenant_keys::{Dek, Lease};
 use ring::digest;
@@ -32,13 +35,13 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// All that a shard may hold on disk: 64k records and room for states.
-const SHARD_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const SHARD_BYTES_MAX: u64 = 64 << 20;
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 const FRAME_BYTES_MAX: usize = 16 << 20;
 /// A journal longer than this is folded into a new generation by the next commit.
 const FRAMES_MAX: u64 = 4096;
 
-type Entries = BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>>;
+pub(crate) type Entries = BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>>;
 
 /// One change of one entry.
 pub(crate) enum Change {
@@ -46,18 +49,26 @@ pub(crate) enum Change {
     Remove(Vec<u8>),
 }
 
+impl Change {
+    fn key(&self) -> &[u8] {
+        let (Self::Put(key, _) | Self::Remove(key)) = self;
+        key
+    }
+}
+
 /// What a new generation replaced.
-#[derive(Clone, Copy)]
 pub(crate) struct Compaction {
     pub(crate) generation: u64,
-    /// The salt in the provider record of the file key that went; `None` for a first generation.
-    pub(crate) shredded_salt: Option<[u8; 24]>,
+    /// The salts in the provider records of the file keys that went.
+    pub(crate) shredded_salts: Vec<[u8; 24]>,
 }
 
 pub(crate) struct Keystore {
     dir: PathBuf,
     geo: Id,
     entries: Entries,
+    shards: Shards,
+    pub(crate) limits: Limits,
     generation: u64,
     seq: u64,
     chain: [u8; 32],
@@ -111,18 +122,21 @@ impl Keystore {
         provider: &dyn MasterKeys,
         (shreds, lock): (ShredLog, File),
     ) -> Result<Self, KeyError> {
-        let generation = Generation::new(geo, 1, &Entries::new(), provider)?;
+        let generation = seal_file(geo, 1, std::iter::empty(), provider.active()?, provider)?;
         disk::replace(&dir.join(SHARD), &generation.bytes).map_err(KeystoreError::from)?;
         disk::sync_directory_of(dir).map_err(KeystoreError::from)?;
+        let chain = sha256(&generation.bytes);
         let shreds_head = shreds.head();
-        provider.advance(&Witness { generation: 1, seq: 0, chain: generation.chain, shreds: shreds_head })?;
+        provider.advance(&Witness { generation: 1, seq: 0, chain, shreds: shreds_head })?;
         Ok(Self {
             dir: dir.to_owned(),
             geo,
             entries: Entries::new(),
+            shards: Shards::default(),
+            limits: Limits::default(),
             generation: 1,
             seq: 0,
-            chain: generation.chain,
+            chain,
             file_record: generation.record,
             frames: generation.frames,
             journal: None,
@@ -135,16 +149,20 @@ impl Keystore {
     fn load(
         dir: &Path,
         geo: Id,
-        loaded: Loaded,
+        mut loaded: Loaded,
         witness: Option<Witness>,
         provider: &dyn MasterKeys,
         (shreds, lock): (ShredLog, File),
     ) -> Result<Self, KeyError> {
+        loaded.shards.load(dir, geo, &mut loaded.entries, provider)?;
         remove_other_journals(dir, loaded.generation)?;
+        loaded.shards.clear_leftovers(dir)?;
         let mut store = Self {
             dir: dir.to_owned(),
             geo,
             entries: loaded.entries,
+            shards: loaded.shards,
+            limits: Limits::default(),
             generation: loaded.generation,
             seq: loaded.seq,
             chain: loaded.chain,
@@ -213,9 +231,9 @@ impl Keystore {
         self.generation
     }
 
-    /// The master key that this generation's file key is wrapped under.
-    pub(crate) fn master(&self) -> KeyName {
-        self.file_record.fields.master
+    /// The master keys that the file keys are wrapped under: this generation's, and each shard's.
+    pub(crate) fn masters(&self) -> impl Iterator<Item = KeyName> {
+        std::iter::once(self.file_record.fields.master).chain(self.shards.masters())
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -246,44 +264,69 @@ impl Keystore {
         provider.advance(&Witness { generation: self.generation, seq, chain, shreds })?;
         (self.seq, self.chain) = (seq, chain);
         for change in changes {
+            self.shards.touch(change.key(), &self.entries);
             apply(&mut self.entries, change);
         }
         self.poisoned = false;
         Ok(())
     }
 
-    /// Writes everything as a new generation under a new file key and the active master key, then overwrites and
-    /// unlinks the old one with its journal: what was removed from the entries is then on this disk no more.
+    /// Writes a new generation under a new file key and the active master key, with new files for the shards that
+    /// changed, then overwrites and unlinks the old ones with the journal: what was removed from the entries is then on
+    /// this disk no more.
     pub(crate) fn compact(&mut self, provider: &dyn MasterKeys) -> Result<Compaction, KeyError> {
         self.not_poisoned()?;
-        let next = Generation::new(self.geo, self.generation + 1, &self.entries, provider)?;
+        let active = provider.active()?;
+        let folded = self.shards.fold(&self.dir, self.geo, &self.entries, self.limits, active, provider)?;
+        let (table, shards) = (folded.rows(), &self.shards);
+        let in_main = |key: &[u8]| shards.in_main(key) && !(key.starts_with(b"s") && folded.takes(shards, key));
+        let main = self.entries.iter().filter(|(key, _)| in_main(key)).chain(&table);
+        let next = seal_file(self.geo, self.generation + 1, main, active, provider)?;
+        let chain = sha256(&next.bytes);
         self.poisoned = true;
         // A crash after the rename inside `replace` leaves the new generation and, beside it, what opening clears.
         disk::replace(&self.dir.join(SHARD), &next.bytes).map_err(KeystoreError::from)?;
         let shreds = self.shreds.head();
-        provider.advance(&Witness { generation: self.generation + 1, seq: 0, chain: next.chain, shreds })?;
+        provider.advance(&Witness { generation: self.generation + 1, seq: 0, chain, shreds })?;
         self.journal = None;
         remove_other_journals(&self.dir, self.generation + 1)?;
-        let shredded_salt = salt_of(&self.file_record);
+        let mut shredded_salts = self.shards.adopt(&self.dir, folded)?;
+        shredded_salts.extend(salt_of(&self.file_record));
         self.generation += 1;
-        (self.seq, self.chain) = (0, next.chain);
+        (self.seq, self.chain) = (0, chain);
         (self.file_record, self.frames) = (next.record, next.frames);
         self.poisoned = false;
-        Ok(Compaction { generation: self.generation, shredded_salt })
+        Ok(Compaction { generation: self.generation, shredded_salts })
     }
 
     /// Reads the files anew, through the provider, and returns the entries under `prefix` as the disk has them: for
-    /// verify-after-wrap and for scans, which must not believe memory.
+    /// verify-after-wrap and for scans, which must not believe memory. The shards are read only where `prefix` reaches
+    /// into them.
     pub(crate) fn read_back(&self, prefix: &[u8], provider: &dyn MasterKeys) -> Result<ReadBack, KeyError> {
         self.not_poisoned()?;
         let bytes = disk::read(&self.dir.join(SHARD), SHARD_BYTES_MAX).map_err(KeystoreError::from)?;
         let bytes = bytes.ok_or(KeystoreError::Damaged)?;
-        let loaded = Loaded::open(&self.dir, self.geo, &bytes, Some(self.witness()), provider, Older::Refuse)?;
+        let witness = Some(self.witness());
+        let mut loaded = Loaded::open(&self.dir, self.geo, &bytes, witness, provider, Older::Refuse)?;
         if (loaded.seq, loaded.chain) != (self.seq, self.chain) {
             return Err(KeystoreError::Damaged.into());
         }
+        if prefix.first().is_none_or(|kind| *kind == crate::shards::SUBJECT) {
+            loaded.shards.load(&self.dir, self.geo, &mut loaded.entries, provider)?;
+        }
         let entries = loaded.entries.into_iter().filter(|(key, _)| key.starts_with(prefix)).collect();
-        Ok(ReadBack { entries, master: loaded.record.fields.master })
+        Ok(ReadBack { entries })
+    }
+
+    /// The master keys of all file keys as the disk has them; each was unwrapped.
+    pub(crate) fn masters_on_disk(&self, provider: &dyn MasterKeys) -> Result<Vec<KeyName>, KeyError> {
+        self.not_poisoned()?;
+        let bytes = disk::read(&self.dir.join(SHARD), SHARD_BYTES_MAX).map_err(KeystoreError::from)?;
+        let (record, _) = ProviderRecord::parse(&bytes.unwrap_or_default()).map_err(|_| KeystoreError::Damaged)?;
+        unwrap_file_key(self.geo, &record, provider)?;
+        let mut masters = self.shards.masters_on_disk(&self.dir, self.geo, provider)?;
+        masters.push(record.fields.master);
+        Ok(masters)
     }
 
     fn not_poisoned(&self) -> Result<(), KeystoreError> {
@@ -294,37 +337,45 @@ impl Keystore {
 /// What the disk says.
 pub(crate) struct ReadBack {
     pub(crate) entries: Vec<(Vec<u8>, Zeroizing<Vec<u8>>)>,
-    pub(crate) master: KeyName,
 }
 
-/// A generation that is ready to be written, its file key verified by unwrapping it again.
-struct Generation {
-    bytes: Vec<u8>,
-    chain: [u8; 32],
-    record: ProviderRecord,
+/// The key of one file, unwrapped.
+pub(crate) type FileKey = RootSecret;
+
+/// A file of entries, ready to be written, its file key verified by unwrapping it again.
+pub(crate) struct SealedFile {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) record: ProviderRecord,
     frames: RowKey,
 }
 
-impl Generation {
-    fn new(geo: Id, number: u64, entries: &Entries, provider: &dyn MasterKeys) -> Result<Self, KeyError> {
-        let name = KeyName { id: random_array(), version: 1 };
-        let root = RootSecret(Secret::random());
-        let record = wrap_root(provider, provider.active()?, KeyKind::File, name, &root, &root_context(geo))?;
-        let again = unwrap_root(provider, &record, &root_context(geo))?;
-        if !again.0.same(&root.0) {
-            return Err(ProviderError::Wrong.into());
-        }
-        let mut bytes = record.to_bytes();
-        let dek = Dek::new(name, root.0, Lease::permanent());
-        bytes.extend_from_slice(&dek.seal_whole(&shard_info(geo, name.id), &encode_entries(number, entries)));
-        let chain = sha256(&bytes);
-        Ok(Self { chain, record, frames: frame_key(geo, again), bytes })
+/// Seals entries under a file key of their own, that one under `master`. `number` tells the file from every other one:
+/// a generation's, or a shard's.
+pub(crate) fn seal_file<'a>(
+    geo: Id,
+    number: u64,
+    entries: impl Iterator<Item = (&'a Vec<u8>, &'a Zeroizing<Vec<u8>>)>,
+    master: KeyName,
+    provider: &dyn MasterKeys,
+) -> Result<SealedFile, KeyError> {
+    let name = KeyName { id: random_array(), version: 1 };
+    let root = RootSecret(Secret::random());
+    let record = wrap_root(provider, master, KeyKind::File, name, &root, &root_context(geo))?;
+    let again = unwrap_root(provider, &record, &root_context(geo))?;
+    if !again.0.same(&root.0) {
+        return Err(ProviderError::Wrong.into());
     }
+    let mut bytes = record.to_bytes();
+    let dek = Dek::new(name, root.0, Lease::permanent());
+    bytes.extend_from_slice(&dek.seal_whole(&shard_info(geo, name.id), &encode_entries(number, entries)));
+    Ok(SealedFile { bytes, record, frames: frame_key(geo, again) })
 }
 
 /// A generation and its journal as they were read and verified.
 struct Loaded {
+    /// Without those of the shards.
     entries: Entries,
+    shards: Shards,
     generation: u64,
     seq: u64,
     chain: [u8; 32],
@@ -343,17 +394,12 @@ impl Loaded {
         older: Older,
     ) -> Result<Self, KeyError> {
         let (record, at) = ProviderRecord::parse(bytes).map_err(|_| KeystoreError::Damaged)?;
-        let known = provider.versions()?.iter().any(|version| version.name == record.fields.master);
-        if !known || record.fields.provider != provider.kind() {
-            return Err(KeystoreError::OtherMaster.into());
-        }
-        let file_key = unwrap_root(provider, &record, &root_context(geo)).map_err(|error| match error {
-            KeyError::Provider(ProviderError::Wrong) => KeystoreError::Damaged.into(),
-            other => other,
-        })?;
+        let file_key = unwrap_file_key(geo, &record, provider)?;
         let frames = frame_key(geo, RootSecret(Secret::filled(|out| *out = *file_key.0.bytes())));
-        let (generation, entries) = open_shard(geo, &record, file_key, &bytes[at..])?;
-        let mut loaded = Self { entries, generation, seq: 0, chain: sha256(bytes), record, frames, journal: None };
+        let (generation, mut entries) = open_file(geo, &record, file_key, &bytes[at..])?;
+        let shards = Shards::of_main(&mut entries)?;
+        let mut loaded =
+            Self { entries, shards, generation, seq: 0, chain: sha256(bytes), record, frames, journal: None };
         // Accepted unseen: every frame that fits is taken, and nothing is held against it.
         let accepted = older == Older::Accept;
         if !accepted {
@@ -400,6 +446,7 @@ impl Loaded {
                 self.check_chain(witness)?;
             }
             for change in changes {
+                self.shards.touch(change.key(), &self.entries);
                 apply(&mut self.entries, change);
             }
             rest = &rest[frame.len()..];
@@ -483,7 +530,28 @@ fn frame_key(geo: Id, file_key: RootSecret) -> RowKey {
     RowKey::new(file_key.0, 1, BucketContext { tenant: NO_ID, geo, bucket: NO_ID }, Lease::permanent())
 }
 
-fn open_shard(geo: Id, record: &ProviderRecord, key: RootSecret, sealed: &[u8]) -> Result<(u64, Entries), KeyError> {
+/// Unwraps the key of a file that was read; its master key must be one of this keyring's.
+pub(crate) fn unwrap_file_key(
+    geo: Id,
+    record: &ProviderRecord,
+    provider: &dyn MasterKeys,
+) -> Result<FileKey, KeyError> {
+    let known = provider.versions()?.iter().any(|version| version.name == record.fields.master);
+    if !known || record.fields.provider != provider.kind() {
+        return Err(KeystoreError::OtherMaster.into());
+    }
+    unwrap_root(provider, record, &root_context(geo)).map_err(|error| match error {
+        KeyError::Provider(ProviderError::Wrong) => KeystoreError::Damaged.into(),
+        other => other,
+    })
+}
+
+pub(crate) fn open_file(
+    geo: Id,
+    record: &ProviderRecord,
+    key: FileKey,
+    sealed: &[u8],
+) -> Result<(u64, Entries), KeyError> {
     let name = record.fields.root;
     let dek = Dek::new(name, key.0, Lease::permanent());
     let len = plain_len(sealed.len() as u64).filter(|_| sealed.len() >= HEADER_BYTES).ok_or(KeystoreError::Damaged)?;
@@ -500,7 +568,7 @@ fn frame_place(generation: u64, seq: u64, chain: &[u8; 32]) -> [u8; 48] {
     place
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest::digest(&digest::SHA256, bytes).as_ref().try_into().expect("SHA-256 is 32 bytes")
 }
 
@@ -553,7 +621,11 @@ const REMOVE: u8 = 2;
 const ENTRIES_VERSION: u8 = 1;
 
 /// `version | generation | (u16 len | key | u32 len | value)*`, in order of keys.
-fn encode_entries(generation: u64, entries: &Entries) -> Zeroizing<Vec<u8>> {
+fn encode_entries<'a>(
+    generation: u64,
+    entries: impl Iterator<Item = (&'a Vec<u8>, &'a Zeroizing<Vec<u8>>)>,
+) -> Zeroizing<Vec<u8>> {
+    let entries: Vec<_> = entries.collect();
     let len = 9 + entries.iter().map(|(key, value)| 6 + key.len() + value.len()).sum::<usize>();
     let mut out = Zeroizing::new(Vec::with_capacity(len));
     out.push(ENTRIES_VERSION);

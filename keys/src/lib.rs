@@ -50,9 +50,11 @@ mod rotate;
 mod row;
 mod segment;
 mod service;
+mod shards;
 mod shred_log;
 mod signer;
 mod status;
+mod subjects;
 mod tenant_keys;
 #[cfg(test)]
 mod tests;

@@ -46,8 +46,9 @@ impl GeoKeyService {
         }
         let from = self.provider.active()?.version;
         let to = from.checked_add(1).ok_or(KeyError::Exhausted)?;
-        let total = all_roots(&store)?.iter().filter(|root| root.record.is_some()).count() as u64 + 1;
-        let job = RotationJob { from, to, done: 0, total, started: self.clock.cc_lo(), cursor: Vec::new() };
+        let total = all_roots(&store)?.iter().filter(|root| root.record.is_some()).count() + store.masters().count();
+        let job =
+            RotationJob { from, to, done: 0, total: total as u64, started: self.clock.cc_lo(), cursor: Vec::new() };
         store.commit(vec![job.put()], &*self.provider)?;
         Ok(job)
     }
@@ -95,7 +96,7 @@ impl GeoKeyService {
         mut job: RotationJob,
         master: KeyName,
     ) -> Result<RotationProgress, KeyError> {
-        if store.master() != master {
+        if store.masters().any(|name| name != master) {
             store.compact(&*self.provider)?;
         }
         store.rewrap_shreds(&*self.provider)?;
@@ -115,9 +116,8 @@ impl GeoKeyService {
 
     pub(crate) fn scan(&self, store: &Keystore) -> Result<ScanEvidence, KeyError> {
         let back = store.read_back(place::ROOTS, &*self.provider)?;
-        // `read_back` unwrapped the file key already.
-        let mut evidence = ScanEvidence { records: 1, per_version: BTreeMap::from([(back.master.version, 1)]) };
-        if let Some(master) = store.shreds().master() {
+        let mut evidence = ScanEvidence { records: 0, per_version: BTreeMap::new() };
+        for master in store.masters_on_disk(&*self.provider)?.into_iter().chain(store.shreds().master()) {
             evidence.records += 1;
             *evidence.per_version.entry(master.version).or_default() += 1;
         }

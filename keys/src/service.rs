@@ -16,10 +16,11 @@ use crate::heads::{Head, Heads};
 use crate::keystore::{Change, Keystore, Older, unwrap_root, wrap_root};
 use crate::material::{Secret, random_array};
 use crate::provider::{MasterKeys, RootSecret};
-use crate::record::{KeyKind, KeyName, ProviderKind, Record};
+use crate::record::{KeyKind, KeyName, ProviderKind};
 use crate::shred_log::{self, Replayed};
 use crate::signer::LogSigner;
-use crate::tenant_keys::{Gate, GeoKeys, Lease, Roots, SubjectKey, TenantKeys};
+use crate::subjects::SubjectCache;
+use crate::tenant_keys::{Gate, GeoKeys, Lease, Roots, TenantKeys};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::path::Path;
@@ -49,6 +50,7 @@ pub struct GeoKeyService {
     signer: LogSigner,
     pub(crate) heads: Heads,
     replayed: Replayed,
+    pub(crate) subjects: SubjectCache,
 }
 
 /// What the service remembers of a tenant in memory.
@@ -111,7 +113,9 @@ impl GeoKeyService {
         let signer = open_signer(&mut store, &*provider)?;
         let heads = Heads::open(dir.join("heads"), Arc::clone(&geo_keys))?;
         let leases = RwLock::new(HashMap::new());
-        Ok(Self { geo, provider, clock, store: Mutex::new(store), leases, geo_keys, signer, heads, replayed })
+        let subjects = SubjectCache::default();
+        let store = Mutex::new(store);
+        Ok(Self { geo, provider, clock, store, leases, geo_keys, signer, heads, replayed, subjects })
     }
 
     /// What this opening destroyed again, because the shred log said that it was destroyed and the key store held it.
@@ -299,36 +303,6 @@ impl GeoKeyService {
             }
         }
         Ok(KeyProbe::Gone)
-    }
-
-    /// Makes the key of a data subject of the tenant.
-    pub fn create_subject(&self, tenant: Id, subject: Id) -> Result<SubjectKey, KeyError> {
-        let keys = self.tenant(tenant)?;
-        let mut store = self.store.lock();
-        match store.entry(&place::subject(&tenant, &subject)) {
-            None => {}
-            Some([]) => return Err(KeyError::Destroyed),
-            Some(_) => return Err(KeyError::Exists),
-        }
-        let (key, record) = keys.new_subject_key(subject)?;
-        let change = Change::Put(place::subject(&tenant, &subject), record.to_vec());
-        store.commit(vec![change], &*self.provider)?;
-        Ok(key)
-    }
-
-    /// The key of a data subject.
-    pub fn subject(&self, tenant: Id, subject: Id) -> Result<SubjectKey, KeyError> {
-        self.tenant(tenant)?.open_subject_key(&self.subject_record(tenant, subject)?, subject)
-    }
-
-    /// The wrapped key of a data subject, as an export carries it.
-    pub fn subject_record(&self, tenant: Id, subject: Id) -> Result<Record, KeyError> {
-        let store = self.store.lock();
-        match store.entry(&place::subject(&tenant, &subject)) {
-            None => Err(KeyError::Unknown),
-            Some([]) => Err(KeyError::Destroyed),
-            Some(record) => Ok(record.try_into().map_err(|_| KeystoreError::Damaged)?),
-        }
     }
 }
 

@@ -69,7 +69,7 @@ impl GeoKeyService {
         let under = |master: KeyName| {
             let roots = roots.iter().filter_map(|root| root.record.as_ref());
             let of_roots = roots.filter(|record| record.fields.master == master).count() as u64;
-            of_roots + u64::from(store.master() == master)
+            of_roots + store.masters().filter(|name| *name == master).count() as u64
         };
         let masters = self.provider.versions()?.into_iter().map(|master| (master, under(master.name))).collect();
         let tenants = store.entries(place::TENANTS).map(|(key, _)| {

@@ -17,7 +17,7 @@ use crate::material::{Secret, random_array};
 use crate::record::{self, DekRecord, KeyKind, KeyName, Parent, Record, Unverified};
 use crate::row::RowKey;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
 /// The oldest revocation sequence that is still good for one tenant. The service raises it.
@@ -34,28 +34,47 @@ impl Gate {
     }
 }
 
-/// Permission to use a key, void once its gate was raised above it.
+/// Whether a data subject was erased: shared by all handles of that subject.
+#[derive(Default)]
+pub(crate) struct Erasure(AtomicBool);
+
+impl Erasure {
+    pub(crate) fn mark(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Permission to use a key, void once its gate was raised above it, or its data subject erased.
 #[derive(Clone)]
 pub(crate) struct Lease {
     gate: Arc<Gate>,
     seq: u64,
+    erasure: Option<Arc<Erasure>>,
 }
 
 impl Lease {
     pub(crate) fn new(gate: Arc<Gate>, seq: u64) -> Self {
-        Self { gate, seq }
+        Self { gate, seq, erasure: None }
+    }
+
+    /// The same for a key of one data subject.
+    fn of_subject(&self, erasure: Arc<Erasure>) -> Self {
+        Self { erasure: Some(erasure), ..self.clone() }
     }
 
     /// A lease nobody revokes: for the service's own keys.
     pub(crate) fn permanent() -> Self {
-        Self { gate: Gate::new(0), seq: u64::MAX }
+        Self { gate: Gate::new(0), seq: u64::MAX, erasure: None }
     }
 
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         if self.seq < self.gate.0.load(Ordering::Acquire) {
             return Err(OpenClass::Revoked.into());
         }
-        Ok(())
+        match &self.erasure {
+            Some(erasure) if erasure.0.load(Ordering::Acquire) => Err(OpenClass::Erased.into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -125,6 +144,11 @@ impl SubjectKey {
     /// The key's id and version.
     pub fn name(&self) -> KeyName {
         self.name
+    }
+
+    /// Whether the lease is still good and the subject not erased; every other call checks this itself.
+    pub fn check(&self) -> Result<(), KeyError> {
+        Ok(self.lease.check()?)
     }
 
     fn parent(&self) -> Parent<'_> {
@@ -384,25 +408,45 @@ impl TenantKeys {
         Ok(CredentialSecret(secret))
     }
 
-    pub(crate) fn new_subject_key(&self, subject: Id) -> Result<(SubjectKey, Record), KeyError> {
+    pub(crate) fn new_subject_key(&self, subject: Id, erasure: Arc<Erasure>) -> Result<(SubjectKey, Record), KeyError> {
         self.lease.check()?;
         let (name, secret) = (KeyName { id: random_array(), version: 1 }, Secret::random());
         let context = ObjectContext::of_child(self.tenant, self.geo, subject);
         let record = record::wrap(&self.sk_parent(&self.srk[0]), KeyKind::Sk, name, &secret, &context);
-        Ok((self.subject_key(name, secret), record))
+        Ok((self.subject_key(name, secret, erasure), record))
     }
 
-    pub(crate) fn open_subject_key(&self, record: &[u8], subject: Id) -> Result<SubjectKey, KeyError> {
+    pub(crate) fn open_subject_key(
+        &self,
+        record: &[u8],
+        subject: Id,
+        erasure: Arc<Erasure>,
+    ) -> Result<SubjectKey, KeyError> {
         self.lease.check()?;
         let context = ObjectContext::of_child(self.tenant, self.geo, subject);
-        let parent = Unverified::parse(record)?.parent;
-        let srk = self.srk.iter().find(|srk| srk.name == parent).ok_or(OpenError::new(OpenClass::Parent))?;
-        let (name, secret) = record::unwrap(&self.sk_parent(srk), KeyKind::Sk, record, &context)?;
-        Ok(self.subject_key(name, secret))
+        let (name, secret) = record::unwrap(&self.sk_parent(self.srk_of(record)?), KeyKind::Sk, record, &context)?;
+        Ok(self.subject_key(name, secret, erasure))
     }
 
-    fn subject_key(&self, name: KeyName, secret: Secret) -> SubjectKey {
-        SubjectKey { name, secret, tenant: self.tenant, geo: self.geo, lease: self.lease.clone() }
+    /// The same subject key under the active subject root; `None` when it is already there.
+    pub(crate) fn rewrap_subject_key(&self, record: &[u8], subject: Id) -> Result<Option<Record>, KeyError> {
+        self.lease.check()?;
+        let context = ObjectContext::of_child(self.tenant, self.geo, subject);
+        let srk = self.srk_of(record)?;
+        let (name, secret) = record::unwrap(&self.sk_parent(srk), KeyKind::Sk, record, &context)?;
+        if srk.name == self.srk[0].name {
+            return Ok(None);
+        }
+        Ok(Some(record::wrap(&self.sk_parent(&self.srk[0]), KeyKind::Sk, name, &secret, &context)))
+    }
+
+    fn subject_key(&self, name: KeyName, secret: Secret, erasure: Arc<Erasure>) -> SubjectKey {
+        SubjectKey { name, secret, tenant: self.tenant, geo: self.geo, lease: self.lease.of_subject(erasure) }
+    }
+
+    fn srk_of(&self, record: &[u8]) -> Result<&LiveSrk, OpenError> {
+        let parent = Unverified::parse(record)?.parent;
+        self.srk.iter().find(|srk| srk.name == parent).ok_or(OpenClass::Parent.into())
     }
 
     /// Whether a live tenant root, and not a subject key, is the parent.

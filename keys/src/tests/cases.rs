@@ -297,13 +297,13 @@ fn fx13_every_bit_of_a_record_and_every_byte_of_its_context() {
 fn fx14_a_record_is_good_for_one_kind_one_parent_one_context() {
     let keys = tenant_keys();
     let (_, dek_record) = keys.new_dek(&context()).unwrap();
-    let (_, sk_record) = keys.new_subject_key(fill(0x30)).unwrap();
+    let (_, sk_record) = keys.new_subject_key(fill(0x30), Default::default()).unwrap();
     let (_, ik_record) = keys.new_bucket_key(fill(0x30)).unwrap();
     let credential = keys.wrap_credential(&crate::CredentialSecret::random(), fill(0x30)).unwrap();
     let kinds = |record: &[u8]| {
         [
             keys.open_dek(record, &context()).is_ok(),
-            keys.open_subject_key(record, fill(0x30)).is_ok(),
+            keys.open_subject_key(record, fill(0x30), Default::default()).is_ok(),
             keys.open_bucket_key(record, fill(0x30)).is_ok(),
             keys.open_credential(record, fill(0x30)).is_ok(),
         ]

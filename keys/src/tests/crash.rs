@@ -186,6 +186,31 @@ fn destroying_a_tenant() {
     assert!(cuts >= 4, "{cuts}");
 }
 
+#[test]
+fn erasing_a_subject_out_of_a_shard() {
+    let cuts = cut_everywhere(
+        |world| {
+            with_tenant(world);
+            let service = world.open().unwrap();
+            service.create_subject(TENANT, fill(5)).unwrap();
+            service.create_subject(TENANT, fill(6)).unwrap();
+            let mut store = service.store.lock();
+            store.limits.pending_max = 0;
+            store.compact(&*service.provider).unwrap();
+        },
+        |service| service.destroy_subject(TENANT, fill(5)).map(drop),
+        |_, service| {
+            match service.destroy_subject(TENANT, fill(5)) {
+                Ok(evidence) => assert_eq!(evidence.salts_found, 0),
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(service.subject(TENANT, fill(5)).err(), Some(KeyError::Destroyed));
+            assert!(service.subject(TENANT, fill(6)).is_ok(), "others are intact");
+        },
+    );
+    assert!(cuts >= 6, "a frame, two files wrapped and opened again, the witness: {cuts}");
+}
+
 /// After a write that failed the disk is not known, so nothing more may be written over it.
 #[test]
 fn a_failed_write_poisons_the_store_until_it_is_opened_anew() {

@@ -7,6 +7,7 @@ mod k17;
 mod models;
 mod service;
 mod shreds;
+mod subjects;
 mod vectors;
 mod world;
 
