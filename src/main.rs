@@ -6,6 +6,11 @@ use geoseal::app;
 use geoseal::cli::{self, RolledBack, Wiring, dev};
 use std::path::Path;
 use std::process::ExitCode;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Every byte that the heap takes back is overwritten first: keys, plaintext, request headers, what a growing buffer leaves behind.
+#[global_allocator]
+static HEAP: ZeroAlloc<mimalloc::MiMalloc> = ZeroAlloc(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     cli::run(&House)

@@ -145,7 +145,8 @@ fn columns(measured: &Measured, cpu: Duration, size: usize, mark: &str) -> Strin
 pub(crate) fn short(d: Duration) -> String {
     match d.as_micros() {
         0 => "-".into(),
-        1..10_000 => format!("{} us", d.as_micros()),
+        1..100 => format!("{:.1} us", d.as_nanos() as f64 / 1000.0),
+        100..10_000 => format!("{} us", d.as_micros()),
         10_000..10_000_000 => format!("{} ms", d.as_millis()),
         _ => format!("{:.1} s", d.as_secs_f64()),
     }
