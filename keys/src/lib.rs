@@ -44,6 +44,7 @@ mod export;
 mod heads;
 mod keystore;
 mod material;
+mod memory;
 mod provider;
 mod record;
 mod rotate;
@@ -58,7 +59,6 @@ mod subjects;
 mod tenant_keys;
 #[cfg(test)]
 mod tests;
-mod wipe;
 
 pub use context::{BucketContext, Id, NO_ID, ObjectContext};
 pub use destroy::ShredEvidence;
@@ -66,6 +66,7 @@ pub use entries::{KeyState, RotationJob, TenantState};
 pub use error::{KeyError, KeyringError, KeystoreError, OpenClass, OpenError, ProviderError, Refusal, SealError};
 pub use export::{Manifest, ManifestObject, ManifestSegment, ManifestSubject, SealedManifest};
 pub use heads::{Head, geo_id};
+pub use memory::{KeyMemory, key_memory};
 pub use provider::{LocalKeyring, MasterKeys, MasterState, MasterVersion, RootSecret, Unlock, Witness};
 pub use record::{DekRecord, KeyKind, KeyName, ProviderKind, RECORD_BYTES, Record, RootFields, Unverified};
 pub use rotate::{RotationProgress, ScanEvidence};

@@ -1,4 +1,4 @@
-//! Secrets as types: 32 bytes on the heap that are filled in place, never printed, never cloned, compared in constant
+//! Secrets as types: 32 bytes in locked memory that are filled in place, never printed, never cloned, compared in constant
 //! time and zeroed on drop. Everything that holds key bytes in this crate holds one of these.
 //!
 //! Invariants:
@@ -6,14 +6,13 @@
 //! - A move of a [`Secret`] moves a pointer; the bytes stay where they were written and are cleared there.
 //! - ring does not wipe its key schedules, so [`BulkKey`] does.
 
-use crate::wipe::Wiped;
+use crate::memory::{Slot, Wiped};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
 /// A 32-byte key.
-pub(crate) struct Secret(Box<[u8; 32]>);
+pub(crate) struct Secret(Slot);
 
 impl Secret {
     /// A fresh key from the operating system's generator.
@@ -23,31 +22,25 @@ impl Secret {
 
     /// A key that `fill` writes where it will stay.
     pub(crate) fn filled(fill: impl FnOnce(&mut [u8; 32])) -> Self {
-        let mut bytes = Box::new([0; 32]);
-        fill(&mut bytes);
-        Self(bytes)
+        let mut slot = Slot::new();
+        fill(slot.bytes_mut());
+        Self(slot)
     }
 
     /// As `filled`; what was written before a failure is cleared.
     pub(crate) fn try_filled<E>(fill: impl FnOnce(&mut [u8; 32]) -> Result<(), E>) -> Result<Self, E> {
-        let mut secret = Self(Box::new([0; 32]));
-        fill(&mut secret.0)?;
-        Ok(secret)
+        let mut slot = Slot::new();
+        fill(slot.bytes_mut())?;
+        Ok(Self(slot))
     }
 
     pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
+        self.0.bytes()
     }
 
     /// Equality in constant time.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        self.0.ct_eq(&*other.0).into()
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.zeroize();
+        self.bytes().ct_eq(other.bytes()).into()
     }
 }
 

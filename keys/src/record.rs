@@ -8,7 +8,7 @@ use crate::context::{Id, ObjectContext};
 use crate::derive;
 use crate::error::{OpenClass, OpenError};
 use crate::material::{Secret, random_array};
-use crate::wipe::scrub_stack;
+use crate::memory::scrub_stack;
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use subtle::ConstantTimeEq;

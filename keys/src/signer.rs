@@ -1,7 +1,7 @@
 //! The geo's log signer: Ed25519, signs checkpoints and certificates. Its seed lives in the key store and nowhere else.
 
 use crate::material::Secret;
-use crate::wipe::Wiped;
+use crate::memory::Wiped;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
 /// Signs what the geo's audit log and certificates say. The public key may be published.

@@ -27,3 +27,15 @@ pub(super) fn harden() {
         warn!(%error, "the limit of open files stays where it is");
     }
 }
+
+/// Says whether keys may be swapped. To be called once there are some.
+pub(super) fn say_key_memory() {
+    let memory = crate::seal::key_memory();
+    if memory.unlocked > 0 {
+        warn!(
+            slabs = memory.slabs,
+            unlocked = memory.unlocked,
+            "keys are in memory that may be swapped; raise RLIMIT_MEMLOCK"
+        );
+    }
+}

@@ -120,6 +120,7 @@ impl Server {
             logins = logins.with_auditor(&file.read()?).map_err(|_| AppError::WeakToken)?;
         }
         let house = Arc::new(House::open(config, time, accepted, &mut registry).await?);
+        super::process::say_key_memory();
         // Certificates are made by and for the world outside: their dates are judged by its time, never a simulated one.
         let real = SystemSource::new();
         let now: Now = Arc::new(move || real.sample().wall);

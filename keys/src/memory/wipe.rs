@@ -1,8 +1,7 @@
-//! The one module with `unsafe`: overwriting what another crate leaves behind.
+//! Overwriting what another crate leaves behind.
 //!
 //! ring keeps an AES key schedule inline (544 bytes) and does not clear it on drop; its maintainers declined to
 //! (ring issue 15). So it lives in a box of ours that overwrites all of its bytes when it goes.
-#![allow(unsafe_code)]
 
 use std::mem::{ManuallyDrop, size_of};
 use std::ops::Deref;
