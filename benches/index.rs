@@ -118,7 +118,13 @@ fn object(number: u64) -> PutObject {
         dek_id: DekId::random(),
         dek_record: [9; 152],
     };
-    PutObject { row, inline: Some(Bytes::from(vec![7; 1024 + 208])), condition: Condition::None, from_upload: None }
+    PutObject {
+        row,
+        inline: Some(Bytes::from(vec![7; 1024 + 208])),
+        condition: Condition::None,
+        from_upload: None,
+        place: None,
+    }
 }
 
 fn commits(c: &mut Criterion) {

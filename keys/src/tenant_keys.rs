@@ -370,6 +370,11 @@ impl TenantKeys {
         &self.tik[0].subject_map
     }
 
+    /// As [`TenantKeys::subject_map`], for rows sealed under an older index root ([`crate::row_version`] tells).
+    pub fn subject_map_of_version(&self, version: u32) -> Option<&RowKey> {
+        self.tik.iter().find(|tik| tik.name.version == version).map(|tik| &tik.subject_map)
+    }
+
     /// The token that stands for a bucket's name.
     pub fn bucket_token(&self, name: &[u8]) -> [u8; 16] {
         derive::token(&self.tik[0].token, name)

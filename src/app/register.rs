@@ -71,6 +71,7 @@ fn refusal(error: DirectoryError) -> Refusal {
         | DirectoryError::Engine(_)
         | DirectoryError::Integrity
         | DirectoryError::NameTaken
+        | DirectoryError::Worker
         | DirectoryError::Changed => {
             tracing::error!(%error, "the directory cannot answer");
             Refusal::Unavailable

@@ -14,6 +14,7 @@ mod due;
 mod logins;
 mod notes;
 mod rows;
+mod subjects;
 mod tenants;
 
 use crate::index::OpenBucket;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 pub use due::DUE_TENANT;
 pub use logins::LoginEntry;
+pub use subjects::SubjectEntry;
 pub use tenants::{Detail, TenantEntry};
 
 /// Why the directory could not answer.
@@ -52,6 +54,9 @@ pub enum DirectoryError {
     /// Another change came first.
     #[error("the record was changed meanwhile")]
     Changed,
+    /// A thread that worked for us is gone.
+    #[error("a worker stopped")]
+    Worker,
 }
 
 impl From<crate::seal::OpenError> for DirectoryError {
@@ -85,6 +90,8 @@ pub struct Directory {
     /// Held while a row that was read is changed and written back.
     change: tokio::sync::Mutex<()>,
     acts: tokio::sync::Mutex<()>,
+    /// Held while a data subject is made or its erasure begins or ends.
+    subjects: tokio::sync::Mutex<()>,
     commits: tokio::sync::RwLock<()>,
     cache: RwLock<Cache>,
 }
@@ -95,6 +102,8 @@ struct Cache {
     logins: HashMap<AccessId, Arc<Login>>,
     buckets: HashMap<TenantId, HashMap<BucketName, Arc<BucketRef>>>,
     open: HashMap<BucketId, Arc<OpenedBucket>>,
+    /// By token.
+    subjects: HashMap<(TenantId, [u8; 16]), SubjectEntry>,
 }
 
 /// Logins kept in memory; beyond it the cache begins anew.
@@ -117,6 +126,7 @@ impl Directory {
             keys,
             change: tokio::sync::Mutex::new(()),
             acts: tokio::sync::Mutex::new(()),
+            subjects: tokio::sync::Mutex::new(()),
             commits: tokio::sync::RwLock::new(()),
             cache: RwLock::default(),
         }
@@ -174,5 +184,6 @@ impl Directory {
         cache.buckets.remove(&tenant);
         cache.logins.retain(|_, login| login.tenant != tenant);
         cache.open.retain(|_, opened| opened.at.tenant != tenant);
+        cache.subjects.retain(|(of, _), _| *of != tenant);
     }
 }

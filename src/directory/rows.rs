@@ -1,6 +1,6 @@
 //! What the directory's rows hold, version 1. Source: docs/index-layout.md, "Directory rows".
 
-use crate::model::ids::{BucketId, TenantId};
+use crate::model::ids::{BucketId, SubjectId, TenantId};
 use crate::model::login::Role;
 use crate::model::time::Millis;
 
@@ -16,6 +16,10 @@ pub(super) mod kind {
     pub(crate) const BUCKET: u8 = b'b';
     /// How far a tenant's destruction is.
     pub(crate) const NOTE: u8 = b'g';
+    /// Data subject by tenant and name.
+    pub(crate) const SUBJECT: u8 = b's';
+    /// A data subject's erasure that is under way.
+    pub(crate) const ERASURE: u8 = b'e';
 }
 
 pub(super) mod v1 {
@@ -56,6 +60,24 @@ pub(super) mod v1 {
         pub(in crate::directory) record: Vec<u8>,
         #[cbor(n(5), with = "minicbor::bytes")]
         pub(in crate::directory) access_id: Vec<u8>,
+    }
+
+    /// A data subject's name leads to its id.
+    #[derive(minicbor::Encode, minicbor::Decode)]
+    pub(in crate::directory) struct SubjectRow {
+        #[n(0)]
+        pub(in crate::directory) subject: SubjectId,
+        #[n(1)]
+        pub(in crate::directory) name: String,
+        #[n(2)]
+        pub(in crate::directory) erasing: bool,
+    }
+
+    /// What an erasure goes by when the name is not at hand.
+    #[derive(minicbor::Encode, minicbor::Decode)]
+    pub(in crate::directory) struct ErasureRow {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        pub(in crate::directory) token: [u8; 16],
     }
 
     /// A bucket of a tenant.

@@ -169,7 +169,7 @@ impl Directory {
         Ok(self.rows_of(id).await?.len() as u64)
     }
 
-    /// The row keys of a tenant's name, logins and buckets, by full listing.
+    /// The row keys of a tenant's name, logins, buckets and data subjects, by full listing.
     async fn rows_of(&self, id: TenantId) -> Result<Vec<Vec<u8>>, DirectoryError> {
         let mut found: Vec<_> = self.login_rows(id).await?.into_iter().map(|(row_key, _)| row_key).collect();
         let geo_keys = self.keys.geo_keys();
@@ -186,15 +186,18 @@ impl Directory {
                 _ => break,
             }
         }
-        let mut range = KeyRange::prefix(&rows::row_key(kind::BUCKET, &[&id.0]));
-        loop {
-            let page = self.engine.scan_keys(range.clone(), SCAN).await?;
-            found.extend(page.iter().map(|row_key| row_key.to_vec()));
-            match page.last() {
-                Some(last) if page.len() == SCAN => range = range.behind(last),
-                _ => return Ok(found),
+        for kind in [kind::BUCKET, kind::SUBJECT, kind::ERASURE] {
+            let mut range = KeyRange::prefix(&rows::row_key(kind, &[&id.0]));
+            loop {
+                let page = self.engine.scan_keys(range.clone(), SCAN).await?;
+                found.extend(page.iter().map(|row_key| row_key.to_vec()));
+                match page.last() {
+                    Some(last) if page.len() == SCAN => range = range.behind(last),
+                    _ => break,
+                }
             }
         }
+        Ok(found)
     }
 
     fn name_row_key(&self, name: &TenantName) -> Result<Vec<u8>, DirectoryError> {

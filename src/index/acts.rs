@@ -6,7 +6,8 @@ use super::anchor::Value;
 use super::bucket::{OpenBucket, Stamp};
 use super::error::IndexError;
 use super::rows::v1::ObjectRow;
-use crate::model::ids::{BucketId, UploadId};
+use super::subjects::SubjectPlace;
+use crate::model::ids::{BucketId, UploadId, VersionId};
 use crate::model::time::Millis;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub enum Condition {
     IfEtag(String),
     /// An object has the name.
     IfPresent,
+    /// The object is of this version, and no client's.
+    IfVersion(VersionId),
 }
 
 impl Condition {
@@ -35,7 +38,8 @@ impl Condition {
         let holds = match (self, current) {
             (Self::None, _) | (Self::IfAbsent, None) | (Self::IfPresent, Some(_)) => true,
             (Self::IfEtag(etag), Some(row)) => *etag == row.etag,
-            (Self::IfEtag(_) | Self::IfPresent, None) => return Err(IndexError::NoSuchObject),
+            (Self::IfVersion(version), Some(row)) => *version == row.version_id,
+            (Self::IfEtag(_) | Self::IfPresent | Self::IfVersion(_), None) => return Err(IndexError::NoSuchObject),
             (Self::IfAbsent, Some(_)) => false,
         };
         if holds { Ok(()) } else { Err(IndexError::Condition) }
@@ -71,6 +75,8 @@ pub(crate) enum Act {
         object: SealedObject,
         condition: Condition,
         from_upload: Option<TakenUpload>,
+        /// The row of its data subject that goes with it.
+        place: Option<SubjectPlace>,
         reply: Reply<Replaced>,
     },
     Delete {
@@ -92,6 +98,8 @@ pub(crate) enum Act {
         sealed: Value,
         /// The due row that goes with it.
         due: (Bytes, Value),
+        /// The row of its data subject that goes with it.
+        place: Option<SubjectPlace>,
         reply: Reply<()>,
     },
     /// Answers whether the upload's row was still the one that was read.

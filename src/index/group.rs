@@ -14,6 +14,7 @@ use super::leaf::Changes;
 use super::region::Shared;
 use super::row_keys::{self, BUCKET_KINDS, ORDER_UNVERSIONED, RowKind, seq_of};
 use super::rows::v1::{LeafEntry, ObjectRow, Place};
+use super::subjects::SubjectPlace;
 use crate::model::ids::{BucketId, UploadId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -87,7 +88,7 @@ impl<'a> Group<'a> {
     /// Adds one act. What it answers waits for the commit.
     pub(crate) async fn apply(&mut self, act: Act) {
         match act {
-            Act::Put { bucket, object, condition, from_upload, reply } => {
+            Act::Put { bucket, object, condition, from_upload, place, reply } => {
                 let done = async {
                     self.open_to_writes(bucket.bucket)?;
                     let current = self.current(&bucket, &object.row_key, &object.row.name).await?;
@@ -99,6 +100,7 @@ impl<'a> Group<'a> {
                     };
                     let old = current.map(|current| (*current.row).clone());
                     self.put(&bucket, object, old.as_ref(), prepared);
+                    self.write_place(place);
                     Ok(Replaced { object: old, parts })
                 };
                 let done = done.await;
@@ -133,11 +135,12 @@ impl<'a> Group<'a> {
                 let done = done.await;
                 self.promise(reply, done);
             }
-            Act::CreateUpload { bucket, row_key, sealed, due, reply } => {
+            Act::CreateUpload { bucket, row_key, sealed, due, place, reply } => {
                 let done = self.open_to_writes(bucket);
                 if done.is_ok() {
                     self.write(row_key, Some(sealed));
                     self.write(due.0, Some(due.1));
+                    self.write_place(place);
                 }
                 self.promise(reply, done);
             }
@@ -200,6 +203,12 @@ impl<'a> Group<'a> {
     fn write(&mut self, row_key: Bytes, value: Option<Value>) {
         self.bytes += value.as_ref().map_or(0, |value| value.bytes.len());
         self.overlay.insert(row_key, value);
+    }
+
+    fn write_place(&mut self, place: Option<SubjectPlace>) {
+        if let Some(SubjectPlace { row_key, sealed }) = place {
+            self.write(row_key, Some(sealed));
+        }
     }
 
     /// A row as the next act finds it.

@@ -22,6 +22,7 @@ mod raw;
 mod region;
 pub mod row_keys;
 pub mod rows;
+mod subjects;
 mod uploads;
 mod writer;
 
@@ -41,4 +42,5 @@ pub use list::{ListEntry, ListPage, ListQuery};
 pub use memory::MemoryEngine;
 pub use raw::RawRows;
 pub use region::{Found, FromUpload, IndexOptions, OpenFault, Put, PutObject, RegionIndex, Scanned, danger};
-pub use row_keys::{DueKey, RowKind};
+pub use row_keys::{DueKey, PlaceKey, RowKind};
+pub use subjects::SubjectPlace;

@@ -12,6 +12,7 @@ use super::engine::{Direction, Engine, EngineError, KeyRange};
 use super::error::{Damage, IndexError};
 use super::row_keys::{self, RowKind};
 use super::rows::v1::{ObjectRow, PartRow, Place};
+use super::subjects::SubjectPlace;
 use super::writer::Writer;
 use crate::model::atlas::Region;
 use crate::model::ids::{BucketId, SegmentId, UploadId};
@@ -108,6 +109,8 @@ pub struct PutObject {
     pub condition: Condition,
     /// The upload that it completes, which goes in the same commit.
     pub from_upload: Option<FromUpload>,
+    /// Where its data subject's object is: the row that goes in the same commit.
+    pub place: Option<SubjectPlace>,
 }
 
 /// An upload that an object completes.
@@ -230,7 +233,7 @@ impl RegionIndex {
 
     /// Puts an object in the place of the one that has its name, if any.
     pub async fn put(&self, bucket: &Arc<OpenBucket>, put: PutObject) -> Result<Put, IndexError> {
-        let PutObject { mut row, inline, condition, from_upload } = put;
+        let PutObject { mut row, inline, condition, from_upload, place } = put;
         if inline.is_some() {
             row.place = if row.size <= TRAILING_BYTES_MAX as u64 { Place::Trailing } else { Place::Row };
         }
@@ -241,7 +244,7 @@ impl RegionIndex {
             None => None,
         };
         let object = seal_object(bucket, row, inline)?;
-        let act = |reply| Act::Put { bucket: bucket.clone(), object, condition, from_upload, reply };
+        let act = |reply| Act::Put { bucket: bucket.clone(), object, condition, from_upload, place, reply };
         let done = self.submit(act).await?;
         let mut leftover = Vec::new();
         for (row_key, value) in &done.parts {

@@ -6,7 +6,7 @@
 //! * nothing is derived from a name but the keyed token.
 
 use crate::model::atlas::Region;
-use crate::model::ids::{BucketId, SegmentId, TenantId, UploadId};
+use crate::model::ids::{BucketId, SegmentId, TenantId, UploadId, VersionId};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// What a row is: the first byte of its row key, and the kind byte of the sealed row.
@@ -27,6 +27,8 @@ pub enum RowKind {
     Object = b'o',
     /// A part of an upload.
     Part = b'p',
+    /// Where an object of a data subject is.
+    Subject = b's',
     /// An upload.
     Upload = b'u',
 }
@@ -122,6 +124,23 @@ pub fn due_before(seconds: u64) -> Vec<u8> {
     row_key
 }
 
+/// `s tenant_id(16) [token(16)]`: what all rows of a tenant, or of one of its data subjects, begin with.
+pub fn of_subject(tenant: TenantId, token: Option<[u8; 16]>) -> Vec<u8> {
+    let mut prefix = vec![RowKind::Subject as u8];
+    prefix.put_slice(&tenant.0);
+    prefix.put_slice(token.as_ref().map_or(&[], |token| token.as_slice()));
+    prefix
+}
+
+/// `s tenant_id(16) token(16) bucket_id(16) version_id(16)`
+pub fn subject(at: &PlaceKey) -> Bytes {
+    let mut row_key = BytesMut::with_capacity(65);
+    row_key.put_slice(&of_subject(at.tenant, Some(at.token)));
+    row_key.put_slice(&at.bucket.0);
+    row_key.put_slice(&at.version.0);
+    row_key.freeze()
+}
+
 /// `z region_id`: one row. Holds the region, because all regions of a geo seal their anchors under one key.
 pub fn anchor(region: &Region) -> Bytes {
     [&[RowKind::Anchor as u8], region.id.as_bytes()].concat().into()
@@ -158,6 +177,33 @@ impl DueKey {
     }
 }
 
+/// The row key of a data subject's object, taken apart: opaque ids and a keyed token.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PlaceKey {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Stands for the subject's name.
+    pub token: [u8; 16],
+    /// Where.
+    pub bucket: BucketId,
+    /// Which version of which object; of an upload, the version that it will be.
+    pub version: VersionId,
+}
+
+impl PlaceKey {
+    /// Takes a row key apart.
+    pub fn parse(row_key: &[u8]) -> Option<Self> {
+        let fields: &[u8; 65] = row_key.try_into().ok()?;
+        let field = |from: usize| fields[from..from + 16].try_into().expect("16 bytes");
+        (fields[0] == RowKind::Subject as u8).then(|| Self {
+            tenant: TenantId(field(1)),
+            token: field(17),
+            bucket: BucketId(field(33)),
+            version: VersionId(field(49)),
+        })
+    }
+}
+
 fn start(kind: RowKind, bucket: BucketId, more: usize) -> BytesMut {
     let mut row_key = BytesMut::with_capacity(17 + more);
     row_key.put_slice(&of_bucket(kind, bucket));
@@ -172,6 +218,7 @@ mod tests {
     fn widths_are_those_of_the_format_page() {
         let (bucket, id) = (BucketId([1; 16]), [2; 16]);
         let due = DueKey { seconds: 7, kind: 1, tenant: TenantId(id), id };
+        let subject = PlaceKey { tenant: TenantId(id), token: [3; 16], bucket, version: VersionId(id) };
         for (row_key, kind, width) in [
             (object(bucket, id, ORDER_UNVERSIONED), b'o', 41),
             (inline(bucket, SegmentId(id)), b'd', 33),
@@ -180,11 +227,14 @@ mod tests {
             (upload(bucket, UploadId(id)), b'u', 33),
             (part(bucket, UploadId(id), 10_000), b'p', 35),
             (super::due(&due), b't', 42),
+            (super::subject(&subject), b's', 65),
         ] {
             assert_eq!((row_key[0], row_key.len()), (kind, width));
         }
         assert_eq!(DueKey::parse(&super::due(&due)), Some(due));
         assert_eq!(DueKey::parse(b"t"), None);
+        assert_eq!(PlaceKey::parse(&super::subject(&subject)), Some(subject));
+        assert_eq!(PlaceKey::parse(&super::due(&due)), None);
         assert!(leaf_row(bucket, 3, 255) < leaf_row(bucket, 3, 256));
         assert_eq!(seq_of(&leaf_row(bucket, 3, 256)), Some(256));
         assert!(super::due(&due)[..] < due_before(8)[..] && super::due(&due)[..] > due_before(7)[..]);

@@ -12,17 +12,25 @@ use super::error::{Damage, IndexError};
 use super::region::RegionIndex;
 use super::row_keys::{self, RowKind};
 use super::rows::v1::{PartRow, UploadRow};
+use super::subjects::SubjectPlace;
 use crate::model::ids::UploadId;
 use crate::model::time::Millis;
 
 impl RegionIndex {
-    /// Records a new upload and, in the same commit, that it is stale at `stale`: see [`Due::upload`].
-    pub async fn create_upload(&self, bucket: &OpenBucket, row: UploadRow, stale: Millis) -> Result<(), IndexError> {
+    /// Records a new upload and, in the same commit, that it is stale at `stale` (see [`Due::upload`]), and where its data
+    /// subject's object will be.
+    pub async fn create_upload(
+        &self,
+        bucket: &OpenBucket,
+        row: UploadRow,
+        stale: Millis,
+        place: Option<SubjectPlace>,
+    ) -> Result<(), IndexError> {
         let row_key = row_keys::upload(bucket.bucket, row.upload_id);
         let sealed = Value::new(bucket.seal(RowKind::Upload, &row_key, &row, &[]));
         let due = Due::of_upload(bucket, row.upload_id, stale);
         let bucket = bucket.bucket;
-        self.submit(|reply| Act::CreateUpload { bucket, row_key, sealed, due, reply }).await
+        self.submit(|reply| Act::CreateUpload { bucket, row_key, sealed, due, place, reply }).await
     }
 
     /// An upload in progress.

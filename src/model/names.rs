@@ -55,6 +55,44 @@ impl fmt::Debug for ObjectName {
     }
 }
 
+/// What a customer calls a data subject: 1 to 256 bytes of UTF-8 without control characters and without white space at
+/// either end. Personal data.
+///
+/// ```
+/// use geoseal::model::names::SubjectName;
+/// assert!(SubjectName::parse("contact:4711").is_ok());
+/// assert!(SubjectName::parse(" contact:4711").is_err());
+/// assert_eq!(format!("{:?}", SubjectName::parse("contact:4711").unwrap()), "SubjectName(12 bytes)");
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SubjectName(String);
+
+impl SubjectName {
+    /// The longest name, in bytes of UTF-8.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Checks the naming rule.
+    pub fn parse(name: &str) -> Result<Self, BadName> {
+        match name.len() {
+            0 => Err(BadName::Empty),
+            1..=Self::BYTES_MAX if name.chars().any(char::is_control) || name.trim() != name => Err(BadName::Shape),
+            1..=Self::BYTES_MAX => Ok(Self(name.to_owned())),
+            _ => Err(BadName::TooLong),
+        }
+    }
+
+    /// The name as text. Never put it into a log, a label, an error, an argument or the environment.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SubjectName({} bytes)", self.0.len())
+    }
+}
+
 /// A bucket's name: 3 to 63 of `[a-z0-9.-]`, begins and ends with a letter or digit, no `..`, not an IPv4 address.
 /// Unique within its tenant only. Source: the S3 user guide, "Bucket naming rules".
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -102,13 +102,15 @@ impl Walk {
             let mut cursor = None;
             loop {
                 let page = roots.index.scan_objects(&bucket.index, cursor.as_ref(), STEP_ROWS).await?;
-                page.iter().for_each(|scanned| count.add(&scanned.row.dek_record, version));
+                let under_root = page.iter().filter(|scanned| scanned.row.subject.is_none());
+                under_root.for_each(|scanned| count.add(&scanned.row.dek_record, version));
                 match page.last() {
                     Some(last) if page.len() == STEP_ROWS => cursor = Some(last.cursor.clone()),
                     _ => break,
                 }
             }
-            for upload in roots.index.list_uploads(&bucket.index).await? {
+            let uploads = roots.index.list_uploads(&bucket.index).await?;
+            for upload in uploads.iter().filter(|upload| upload.subject.is_none()) {
                 count.add(&upload.dek_record, version);
             }
         }
@@ -121,7 +123,9 @@ impl Walk {
             let mut cursor = None;
             loop {
                 let page = roots.index.scan_objects(&bucket.index, cursor.as_ref(), STEP_ROWS).await?;
-                let rows = page.iter().map(|scanned| rewrap_object(roots, bucket, keys, &scanned.row));
+                // Under a subject's key: nothing that rotates here is above it.
+                let under_root = page.iter().filter(|scanned| scanned.row.subject.is_none());
+                let rows = under_root.map(|scanned| rewrap_object(roots, bucket, keys, &scanned.row));
                 rewrapped += try_join_all(rows).await?.into_iter().sum::<u64>();
                 done += page.len() as u64;
                 watch.done(done);
@@ -130,7 +134,8 @@ impl Walk {
                     _ => break,
                 }
             }
-            for upload in roots.index.list_uploads(&bucket.index).await? {
+            let uploads = roots.index.list_uploads(&bucket.index).await?;
+            for upload in uploads.into_iter().filter(|upload| upload.subject.is_none()) {
                 let context = seal::object_context(&bucket.at, upload.object_id, upload.version_id);
                 if let Some(dek_record) = keys.rewrap_dek(&upload.dek_record, &context)? {
                     let mut new = upload.clone();

@@ -10,6 +10,7 @@ impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
         match error.class() {
             OpenClass::Revoked => Self::KeysSuspended,
+            OpenClass::Erased => Self::NoSuchObject,
             class => Self::Integrity(Fault::new(class.as_str())),
         }
     }
@@ -57,7 +58,7 @@ impl From<DirectoryError> for StoreError {
             DirectoryError::Keys(error) => error.into(),
             DirectoryError::Integrity => Self::Integrity(Fault::DIRECTORY),
             DirectoryError::Changed | DirectoryError::NameTaken => Self::ConditionalConflict,
-            DirectoryError::Engine(_) => {
+            DirectoryError::Engine(_) | DirectoryError::Worker => {
                 tracing::error!(%error, "the directory cannot answer");
                 Self::Unavailable
             }
@@ -92,6 +93,9 @@ impl From<IndexError> for StoreError {
 
 impl From<SealError> for StoreError {
     fn from(error: SealError) -> Self {
+        if error == SealError::Revoked {
+            return Self::KeysSuspended;
+        }
         tracing::error!(%error, "a sealer was used against its contract");
         Self::Internal
     }

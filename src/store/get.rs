@@ -99,6 +99,9 @@ impl Store {
         let found = room.roots.index.get(&room.bucket.index, name).await;
         let found = self.heard(&room.bucket.at, Subject::Row, found).await?;
         let found = found.filter(|found| found.row.kind == ObjectKind::Object);
+        if let Some(found) = &found {
+            self.still_there(room, &found.row).await?;
+        }
         match (found, version) {
             (Some(found), Some(version)) if found.row.version_id != version => Err(StoreError::NoSuchVersion),
             (Some(found), _) => Ok((found.row, found.inline)),
@@ -112,7 +115,7 @@ impl Store {
     pub(super) async fn open(&self, room: &Room, look: Look, from: u64, length: u64) -> Result<Download, StoreError> {
         let Look { row, inline, .. } = look;
         if let Some(sealed) = inline {
-            let opened = open_inline(room, &row, &sealed, from, length);
+            let opened = self.open_inline(room, &row, &sealed, from, length).await;
             return self.heard(&room.bucket.at, Subject::of(&row), opened).await;
         }
         let reading = Reading::of(room, &row);
@@ -130,9 +133,27 @@ impl Store {
         Ok(stream::iter(first.map(Ok)).chain(rest).boxed())
     }
 
+    /// Plaintext of an object whose segment came with its row.
+    async fn open_inline(
+        &self,
+        room: &Room,
+        row: &ObjectRow,
+        sealed: &[u8],
+        from: u64,
+        length: u64,
+    ) -> Result<Download, StoreError> {
+        let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
+        let dek = self.open_dek(room, row.subject, &row.dek_record, &context).await?;
+        let segment = row.segments.first().ok_or(StoreError::Integrity(Fault::SHAPE))?;
+        let expected = seal::segment_info(seal::SegmentKind::Whole, 0, context, segment.id, row.dek_id);
+        let plain = Bytes::from(dek.open_whole(&expected, sealed, row.size)?);
+        let (from, to) = (from as usize, (from + length) as usize);
+        Ok(stream::iter([Ok(plain.slice(from..to))]).boxed())
+    }
+
     async fn reader(&self, room: &Room, row: ObjectRow, from: u64, length: u64) -> Result<Reader, StoreError> {
         let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
-        let dek = room.keys.open_dek(&row.dek_record, &context)?;
+        let dek = self.open_dek(room, row.subject, &row.dek_record, &context).await?;
         let segments = self.segments(room, &row, &dek).await?;
         let pieces = Pieces::cut(&segments, from, length);
         Ok(Reader::new(room.roots.blobs.clone(), room.keys.clone(), dek, context, row.dek_id, pieces))
@@ -155,7 +176,7 @@ impl Store {
     async fn part_range(&self, room: &Room, row: &ObjectRow, number: u16) -> Result<(u64, u64), StoreError> {
         let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
         let segments = async {
-            let dek = room.keys.open_dek(&row.dek_record, &context)?;
+            let dek = self.open_dek(room, row.subject, &row.dek_record, &context).await?;
             self.segments(room, row, &dek).await
         };
         let segments = self.heard(&room.bucket.at, Subject::of(row), segments.await).await?;
@@ -171,17 +192,6 @@ impl Store {
         }
         Err(StoreError::InvalidPartNumber)
     }
-}
-
-/// Plaintext of an object whose segment came with its row.
-fn open_inline(room: &Room, row: &ObjectRow, sealed: &[u8], from: u64, length: u64) -> Result<Download, StoreError> {
-    let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
-    let dek = room.keys.open_dek(&row.dek_record, &context)?;
-    let segment = row.segments.first().ok_or(StoreError::Integrity(Fault::SHAPE))?;
-    let expected = seal::segment_info(seal::SegmentKind::Whole, 0, context, segment.id, row.dek_id);
-    let plain = Bytes::from(dek.open_whole(&expected, sealed, row.size)?);
-    let (from, to) = (from as usize, (from + length) as usize);
-    Ok(stream::iter([Ok(plain.slice(from..to))]).boxed())
 }
 
 /// What a client may know of a row.

@@ -18,6 +18,7 @@ mod put;
 mod read;
 mod receive;
 mod segments;
+mod subjects;
 mod tags;
 mod token;
 pub mod types;

@@ -20,7 +20,7 @@ use crate::model::ids::{ObjectId, SegmentId, UploadId, VersionId};
 use crate::model::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, SEGMENT_BYTES_MAX, UPLOAD_KEEP_S};
 use crate::model::names::ObjectName;
 use crate::model::object::{Checksum, ChecksumAlgorithm};
-use crate::seal::{self, SegmentKind};
+use crate::seal::{self, Dek, ObjectContext, SegmentKind};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -37,8 +37,12 @@ impl Store {
         let room = self.room(admitted.bucket()).await?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
-        let (_, dek_record) = room.keys.new_dek(&context)?;
+        let whose = self.whose(&room, &create.about).await?;
+        let (_, dek_record) = self.new_dek(&room, whose.as_ref(), &context)?;
         let upload_id = UploadId::random();
+        let place = whose.as_ref().map(|w| self.place(&room, w, version, create.name.as_str(), Some(upload_id)));
+        let place = place.transpose()?;
+        let subject = whose.map(|whose| whose.id);
         let row = UploadRow {
             upload_id,
             name: create.name.as_str().to_owned(),
@@ -50,12 +54,13 @@ impl Store {
             metadata: create.about.metadata,
             tags: create.about.tags,
             checksum: create.checksum,
-            subject: None,
+            subject,
             created: self.now(),
         };
         let _awake = self.awake(&room).await?;
+        self.still_alive(&room, subject).await?;
         let stale = self.0.clock.now().cc_lo.plus_seconds(UPLOAD_KEEP_S);
-        room.roots.index.create_upload(&room.bucket.index, row, stale).await?;
+        room.roots.index.create_upload(&room.bucket.index, row, stale, place).await?;
         Ok(upload_id)
     }
 
@@ -115,7 +120,7 @@ impl Store {
             incoming.expected.compute.push(algorithm);
         }
         let context = seal::object_context(&room.bucket.at, upload.object_id, upload.version_id);
-        let dek = room.keys.open_dek(&upload.dek_record, &context)?;
+        let dek = self.dek_of_upload(room, upload, &context).await?;
         let segment = Segment { kind: SegmentKind::Part, part: number, context, dek_id: upload.dek_id };
         let received = self.receive(room, &dek, segment, incoming).await?;
         let row = PartRow {
@@ -206,7 +211,7 @@ impl Store {
             headers: upload.headers.clone(),
             metadata: upload.metadata.clone(),
             tags: upload.tags.clone(),
-            subject: None,
+            subject: upload.subject,
             segments,
             place,
             dek_id: upload.dek_id,
@@ -214,7 +219,8 @@ impl Store {
         };
         let written = super::put::written(&row);
         let condition = condition(complete.condition);
-        let commit = PutObject { row, inline: None, condition, from_upload: Some(from_upload) };
+        let place = self.place_of_upload(&room, &upload)?;
+        let commit = PutObject { row, inline: None, condition, from_upload: Some(from_upload), place };
         self.commit(&room, commit, list.as_slice()).await?;
         Ok(written)
     }
@@ -227,8 +233,9 @@ impl Store {
         id: UploadId,
     ) -> Result<(), StoreError> {
         let room = self.room(admitted.bucket()).await?;
-        self.upload(&room, name, id).await?;
+        let upload = self.upload(&room, name, id).await?;
         let parts = room.roots.index.abort(&room.bucket.index, id).await?;
+        self.leave_place(&room, upload.subject, &upload.metadata, upload.version_id);
         self.discard_blobs(&room, parts.into_iter().map(|part| part.segment.id).collect());
         Ok(())
     }
@@ -237,6 +244,15 @@ impl Store {
         let row = room.roots.index.upload(&room.bucket.index, id).await;
         let row = self.heard(&room.bucket.at, Subject::Row, row).await?;
         row.filter(|row| row.name == name.as_str()).ok_or(StoreError::NoSuchUpload)
+    }
+
+    /// The data key of all parts. An upload whose subject was erased is gone.
+    async fn dek_of_upload(&self, room: &Room, upload: &UploadRow, context: &ObjectContext) -> Result<Dek, StoreError> {
+        let opened = self.open_dek(room, upload.subject, &upload.dek_record, context).await;
+        opened.map_err(|error| match error {
+            StoreError::NoSuchObject => StoreError::NoSuchUpload,
+            error => error,
+        })
     }
 
     /// A long list of parts becomes a sealed segment of its own, written before the row that names it.
@@ -252,7 +268,7 @@ impl Store {
         let plain = super::segments::encode_list(&segments);
         let id = SegmentId::random();
         let context = seal::object_context(&room.bucket.at, upload.object_id, upload.version_id);
-        let dek = room.keys.open_dek(&upload.dek_record, &context)?;
+        let dek = self.dek_of_upload(room, upload, &context).await?;
         let info = seal::part_list_info(context, id, upload.dek_id);
         let sealed = Bytes::from(dek.seal_whole(&info, &plain));
         room.roots.blobs.put(id, stream::iter([Ok(sealed)]).boxed()).await?;

@@ -33,10 +33,20 @@ impl Store {
         }
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
-        let (dek, dek_record) = room.keys.new_dek(&context)?;
+        let whose = self.whose(room, &put.about).await?;
+        let (dek, dek_record) = self.new_dek(room, whose.as_ref(), &context)?;
         let dek_id = seal::dek_id(&dek_record);
         let segment = Segment { kind: SegmentKind::Whole, part: 0, context, dek_id };
-        let received = self.receive(room, &dek, segment, put.incoming).await?;
+        let received = match self.receive(room, &dek, segment, put.incoming).await {
+            // The key went while the body came in: with the tenant's, or with the subject's.
+            Err(StoreError::KeysSuspended) => {
+                self.still_alive(room, whose.as_ref().map(|whose| whose.id)).await?;
+                return Err(StoreError::KeysSuspended);
+            }
+            received => received?,
+        };
+        let place =
+            whose.as_ref().map(|whose| self.place(room, whose, version, put.name.as_str(), None)).transpose()?;
         let row = ObjectRow {
             name: put.name.as_str().to_owned(),
             object_id: object,
@@ -49,7 +59,7 @@ impl Store {
             headers: put.about.headers,
             metadata: put.about.metadata,
             tags: put.about.tags,
-            subject: None,
+            subject: whose.map(|whose| whose.id),
             segments: vec![SegmentRef { id: received.id, part: 0, len: received.len }],
             place: place_of(received.inline.as_deref(), received.len),
             dek_id,
@@ -58,14 +68,18 @@ impl Store {
         let written = written(&row);
         let doomed = received.inline.is_none().then_some(received.id);
         let inline = received.inline.map(Bytes::from);
-        let commit = PutObject { row, inline, condition: condition(put.condition), from_upload: None };
+        let commit = PutObject { row, inline, condition: condition(put.condition), from_upload: None, place };
         self.commit(room, commit, doomed.as_slice()).await?;
         Ok(written)
     }
 
     /// A rotation may have come between the wrapping of the data key and this commit: wraps it under today's key, so
-    /// that behind a rotation's switch no row appears under an old version. To be called with commits held.
+    /// that behind a rotation's switch no row appears under an old version. To be called with commits held. A data key
+    /// under a subject's key stays there, whatever rotates above that.
     fn wrap_anew(&self, room: &Room, row: &mut ObjectRow) -> Result<(), StoreError> {
+        if row.subject.is_some() {
+            return Ok(());
+        }
         let at = &room.bucket.at;
         let keys = self.directory(at.geo.id)?.keys(at.tenant)?;
         if keys.active_trk().version != seal::parent_version(&row.dek_record) {
@@ -91,6 +105,10 @@ impl Store {
                 return Err(asleep);
             }
         };
+        if let Err(erased) = self.still_alive(room, commit.row.subject).await {
+            self.discard_blobs(room, blobs.to_vec());
+            return Err(erased);
+        }
         self.wrap_anew(room, &mut commit.row)?;
         let done = room.roots.index.put(&room.bucket.index, commit).await;
         drop(awake);

@@ -25,9 +25,10 @@ impl Store {
         minicbor::decode(&plain).map_err(|_| StoreError::Integrity(Fault::SHAPE))
     }
 
-    /// Deletes what a replaced or deleted row pointed to, in the background: the row is gone already, so whatever is
+    /// Deletes what a replaced or deleted row pointed to, and what pointed to it, in the background: the row is gone already, so whatever is
     /// not deleted now is an orphan that the sweeper finds.
     pub(super) fn discard(&self, room: &Room, row: &ObjectRow) {
+        self.leave_place(room, row.subject, &row.metadata, row.version_id);
         match row.place {
             Place::Trailing | Place::Row => {}
             Place::Blob => self.discard_blobs(room, row.segments.iter().map(|segment| segment.id).collect()),
@@ -36,7 +37,7 @@ impl Store {
                 tokio::spawn(async move {
                     let mut doomed: Vec<_> = row.segments.iter().map(|segment| segment.id).collect();
                     let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
-                    if let Ok(dek) = room.keys.open_dek(&row.dek_record, &context) {
+                    if let Ok(dek) = store.open_dek(&room, row.subject, &row.dek_record, &context).await {
                         let parts = store.segments(&room, &row, &dek).await.unwrap_or_default();
                         doomed.extend(parts.into_iter().map(|segment| segment.id));
                     }

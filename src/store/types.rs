@@ -516,6 +516,14 @@ pub enum StoreError {
     /// The body ended badly.
     #[error("the request body ended badly")]
     Body(#[from] BodyFault),
+    /// `x-amz-meta-geoseal-subject` does not name a data subject.
+    #[error(
+        "x-amz-meta-geoseal-subject is 1 to 256 bytes without control characters and without white space at its ends"
+    )]
+    InvalidSubject,
+    /// The data subject that the write names is being erased.
+    #[error("the data subject that this object names is being erased")]
+    SubjectErased,
     /// A copy onto itself that changes nothing.
     #[error("a copy onto itself must change something")]
     CopyOntoItself,

@@ -5,12 +5,12 @@
 
 use super::SweepError;
 use crate::blob::{BlobError, BlobStore};
-use crate::directory::{Directory, OpenedBucket};
+use crate::directory::{Directory, DirectoryError, OpenedBucket};
 use crate::index::rows::v1::{ObjectRow, PartRow, Place, SegmentRef, UploadRow};
 use crate::model::ids::{SegmentId, TenantId};
 use crate::model::limits::PARTS_MAX;
 use crate::regions::RegionRoots;
-use crate::seal::{self, TenantKeys};
+use crate::seal::{self, KeyError, TenantKeys};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ const HEADERS_IN_FLIGHT: usize = 32;
 pub(super) struct Stock {
     pub(super) roots: Arc<RegionRoots>,
     pub(super) bucket: Arc<OpenedBucket>,
+    directory: Arc<Directory>,
     keys: Arc<TenantKeys>,
 }
 
@@ -45,7 +46,7 @@ pub(super) enum MissingList {
 impl Stock {
     /// All buckets of a tenant in served regions, opened, in the order of their ids.
     pub(super) async fn of_tenant(
-        directory: &Directory,
+        directory: &Arc<Directory>,
         tenant: TenantId,
         roots_of: impl Fn(&str) -> Option<Arc<RegionRoots>>,
     ) -> Result<Vec<Self>, SweepError> {
@@ -56,7 +57,7 @@ impl Stock {
         for at in buckets {
             let Some(roots) = roots_of(at.region.id) else { continue };
             if let Some(bucket) = directory.open_bucket(&at).await? {
-                stocks.push(Self { roots, bucket, keys: keys.clone() });
+                stocks.push(Self { roots, bucket, directory: directory.clone(), keys: keys.clone() });
             }
         }
         Ok(stocks)
@@ -102,7 +103,11 @@ impl Stock {
         };
         let context = seal::object_context(&self.bucket.at, row.object_id, row.version_id);
         let expected = seal::part_list_info(context, list.id, row.dek_id);
-        let dek = self.keys.open_dek(&row.dek_record, &context)?;
+        let dek = match self.directory.open_dek(&self.keys, row.subject, &row.dek_record, &context).await {
+            // Its subject was erased: what the list names is nobody's.
+            Err(DirectoryError::Keys(KeyError::Destroyed)) => return Ok(vec![list]),
+            dek => dek?,
+        };
         let plain = dek.open_whole(&expected, &sealed, list.len).map_err(|_| SweepError::Integrity)?;
         let mut segments: Vec<SegmentRef> = minicbor::decode(&plain).map_err(|_| SweepError::Integrity)?;
         segments.push(list);

@@ -73,6 +73,7 @@ impl From<DirectoryError> for TenancyError {
             DirectoryError::NameTaken => Self::NameTaken,
             DirectoryError::Changed => Self::Changed,
             DirectoryError::Keys(error) => Self::Keys(error),
+            DirectoryError::Worker => Self::Worker,
             DirectoryError::Engine(_) | DirectoryError::Integrity => Self::Directory(error),
         }
     }

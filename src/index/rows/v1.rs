@@ -171,6 +171,21 @@ pub struct PartRow {
     pub mtime: Millis,
 }
 
+/// Where an object of a data subject is; bucket and version stand in the row key.
+#[derive(Clone, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct SubjectRow {
+    /// The subject, whose key wraps the object's data key.
+    #[n(0)]
+    pub subject: SubjectId,
+    /// The object's name.
+    #[n(1)]
+    pub name: String,
+    /// The upload that will become it.
+    #[n(2)]
+    pub upload: Option<UploadId>,
+}
+
 /// What a listing shows of one object.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct LeafEntry {
@@ -374,6 +389,7 @@ unprintable!(
     LeafEntry,
     ObjectRow,
     PartRow,
+    SubjectRow,
     UploadRow
 );
 

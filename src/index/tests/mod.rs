@@ -84,7 +84,7 @@ pub(super) fn row(name: &str, size: u64) -> ObjectRow {
 }
 
 pub(super) fn put_of(row: ObjectRow, inline: Option<Bytes>) -> PutObject {
-    PutObject { row, inline, condition: Condition::None, from_upload: None }
+    PutObject { row, inline, condition: Condition::None, from_upload: None, place: None }
 }
 
 /// A small object, as most are.

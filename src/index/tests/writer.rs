@@ -150,7 +150,7 @@ async fn an_upload_becomes_an_object_in_one_commit() {
     let (index, bucket) = (over(&faulty, &anchors).await.unwrap(), bucket());
     let up = upload("big");
     assert!(matches!(index.put_part(&bucket, up.upload_id, part(1)).await, Err(IndexError::NoSuchUpload)));
-    index.create_upload(&bucket, up.clone(), Millis(0)).await.unwrap();
+    index.create_upload(&bucket, up.clone(), Millis(0), None).await.unwrap();
     let parts: Vec<_> = (1..=5).map(part).collect();
     for part in &parts {
         assert!(index.put_part(&bucket, up.upload_id, part.clone()).await.unwrap().is_none());
@@ -173,7 +173,7 @@ async fn an_upload_becomes_an_object_in_one_commit() {
     assert_eq!(index.get(&bucket, &name("big")).await.unwrap().unwrap().row.segments.len(), 2);
 
     let up = upload("big");
-    index.create_upload(&bucket, up.clone(), Millis(0)).await.unwrap();
+    index.create_upload(&bucket, up.clone(), Millis(0), None).await.unwrap();
     index.put_part(&bucket, up.upload_id, part(1)).await.unwrap();
     assert_eq!(index.abort(&bucket, up.upload_id).await.unwrap().len(), 1);
     assert!(matches!(index.abort(&bucket, up.upload_id).await, Err(IndexError::NoSuchUpload)));
@@ -185,7 +185,7 @@ async fn a_part_replaced_beside_complete_is_noticed() {
     let (index, bucket) = (in_memory().await, bucket());
     for _ in 0..50 {
         let (up, first, second) = (upload("big"), part(1), part(1));
-        index.create_upload(&bucket, up.clone(), Millis(0)).await.unwrap();
+        index.create_upload(&bucket, up.clone(), Millis(0), None).await.unwrap();
         index.put_part(&bucket, up.upload_id, first.clone()).await.unwrap();
         let replaced = index.put_part(&bucket, up.upload_id, second);
         let completed = index.put(&bucket, complete("big", &up, &[&first]));
@@ -209,12 +209,12 @@ async fn a_closed_bucket_takes_nothing_and_goes_without_a_key() {
     let (gone, closed) = tokio::join!(index.delete(&doomed, &one, Condition::None), index.close_bucket(&doomed));
     assert!(gone.unwrap().is_some() && closed.is_ok(), "the deletion was queued before");
     assert!(matches!(index.put(&doomed, small("two", 1)).await, Err(IndexError::Closed)));
-    assert!(matches!(index.create_upload(&doomed, upload("x"), Millis(0)).await, Err(IndexError::Closed)));
+    assert!(matches!(index.create_upload(&doomed, upload("x"), Millis(0), None).await, Err(IndexError::Closed)));
     index.reopen_bucket(doomed.bucket);
     for i in 0..2500 {
         index.put(&doomed, put_of(row(&format!("{i}"), 5000), Some(Bytes::from_static(&[1; 300])))).await.unwrap();
     }
-    index.create_upload(&doomed, upload("x"), Millis(0)).await.unwrap();
+    index.create_upload(&doomed, upload("x"), Millis(0), None).await.unwrap();
     assert!(index.drop_bucket_rows(doomed.bucket).await.unwrap() > 5000);
     for kind in row_keys::BUCKET_KINDS {
         let range = KeyRange::prefix(&row_keys::of_bucket(kind, doomed.bucket));

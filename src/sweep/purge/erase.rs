@@ -35,6 +35,7 @@ impl Purge<'_> {
             if !due.is_empty() {
                 roots.index.remove_due(&due).await?;
             }
+            roots.index.drop_subject_places(self.id).await?;
         }
         directory.bury_tenant(self.id).await?;
         Ok(())
@@ -107,6 +108,7 @@ impl Purge<'_> {
 
     async fn list_region(&self, note: &Note, roots: &RegionRoots) -> Result<Listing, SweepError> {
         let mut rows_left = roots.index.due_of_tenant(self.id).await?.len() as u64;
+        rows_left += roots.index.raw_subject_places(self.id).await?;
         for bucket in note.buckets.iter().filter(|bucket| bucket.region == roots.region.id) {
             rows_left += roots.index.raw_rows(bucket.id).await?.rows;
         }

@@ -314,7 +314,7 @@ impl House {
         };
         let stale = self.clock.now().cc_lo.plus_seconds(UPLOAD_KEEP_S);
         let roots = self.roots(bucket);
-        roots.index.create_upload(&bucket.index, upload, stale).await.unwrap();
+        roots.index.create_upload(&bucket.index, upload, stale, None).await.unwrap();
         self.put_blob(bucket, id, dek.seal_whole(&info, b"a part")).await;
         let segment = SegmentRef { id, part: 1, len: 6 };
         let part = PartRow { number: 1, segment, etag: "0".repeat(32), checksums: vec![], mtime: START };
@@ -365,7 +365,7 @@ impl House {
     }
 
     async fn commit(&self, bucket: &OpenedBucket, row: ObjectRow, inline: Option<Bytes>) {
-        let put = PutObject { row, inline, condition: Condition::None, from_upload: None };
+        let put = PutObject { row, inline, condition: Condition::None, from_upload: None, place: None };
         self.roots(bucket).index.put(&bucket.index, put).await.unwrap();
     }
 

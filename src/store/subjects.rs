@@ -1,0 +1,178 @@
+//! Objects that speak of a data subject: their data keys hang under that subject's key, and a row says where they are.
+//!
+//! Called by the acts of this room. What names the subject is the user metadata `geoseal-subject`, so a copy that keeps
+//! its metadata keeps the subject. Promises that no object of a subject is committed without its place, or after the
+//! subject's key was destroyed, and that an object whose subject was erased is not found from that moment on.
+
+use super::types::{About, Fault, StoreError};
+use super::{Room, Store};
+use crate::directory::DirectoryError;
+use crate::index::rows::v1::{ObjectRow, SubjectRow, UploadRow};
+use crate::index::{PlaceKey, SubjectPlace};
+use crate::model::ids::{SubjectId, UploadId, VersionId};
+use crate::model::names::SubjectName;
+use crate::seal::{Dek, DekRecord, KeyError, ObjectContext, OpenClass, SubjectKey};
+use std::sync::Arc;
+
+/// The user metadata that names an object's data subject: `x-amz-meta-geoseal-subject`.
+const METADATA: &str = "geoseal-subject";
+
+/// The data subject of something that is being written.
+pub(super) struct Whose {
+    pub(super) id: SubjectId,
+    name: SubjectName,
+    key: Arc<SubjectKey>,
+}
+
+impl About {
+    /// The data subject that the metadata names. Errors: `InvalidSubject`.
+    fn subject(&self) -> Result<Option<SubjectName>, StoreError> {
+        let named = self.metadata.iter().find(|(name, _)| name == METADATA);
+        let parsed = named.map(|(_, value)| SubjectName::parse(value)).transpose();
+        parsed.map_err(|_| StoreError::InvalidSubject)
+    }
+}
+
+impl Store {
+    /// The data subject of what is written with `about`, its key made when there was none. Errors: `InvalidSubject`,
+    /// `SubjectErased` while an erasure is under way.
+    pub(super) async fn whose(&self, room: &Room, about: &About) -> Result<Option<Whose>, StoreError> {
+        let Some(name) = about.subject()? else { return Ok(None) };
+        let (at, directory) = (&room.bucket.at, self.directory(room.bucket.at.geo.id)?);
+        let entry = directory.subject_to_write(at.tenant, &name).await?;
+        if entry.erasing {
+            return Err(StoreError::SubjectErased);
+        }
+        let key = match directory.subject_key(at.tenant, entry.id).await {
+            // Erased, and its name let go, since it was looked up: who is named now is somebody else.
+            Err(DirectoryError::Keys(KeyError::Destroyed)) => {
+                directory.forget_subject(at.tenant, &entry);
+                let entry = directory.subject_to_write(at.tenant, &name).await?;
+                let key = directory.subject_key(at.tenant, entry.id).await.map_err(erased_to_write)?;
+                return Ok(Some(Whose { id: entry.id, name, key }));
+            }
+            other => other.map_err(erased_to_write)?,
+        };
+        Ok(Some(Whose { id: entry.id, name, key }))
+    }
+
+    /// A fresh data key for something that is being written.
+    pub(super) fn new_dek(
+        &self,
+        room: &Room,
+        whose: Option<&Whose>,
+        context: &ObjectContext,
+    ) -> Result<(Dek, DekRecord), StoreError> {
+        match whose {
+            None => Ok(room.keys.new_dek(context)?),
+            Some(whose) => whose.key.new_dek(context).map_err(|error| erased_to_write(error.into())),
+        }
+    }
+
+    /// The data key of something stored. Errors: `NoSuchObject` when its subject was erased.
+    pub(super) async fn open_dek(
+        &self,
+        room: &Room,
+        subject: Option<SubjectId>,
+        record: &DekRecord,
+        context: &ObjectContext,
+    ) -> Result<Dek, StoreError> {
+        let directory = self.directory(room.bucket.at.geo.id)?;
+        directory.open_dek(&room.keys, subject, record, context).await.map_err(|error| match subject {
+            Some(_) => erased_to_read(error),
+            None => error.into(),
+        })
+    }
+
+    /// An object whose subject was erased is not there, although its row may be for a moment yet.
+    pub(super) async fn still_there(&self, room: &Room, row: &ObjectRow) -> Result<(), StoreError> {
+        let Some(subject) = row.subject else { return Ok(()) };
+        let (tenant, directory) = (room.bucket.at.tenant, self.directory(room.bucket.at.geo.id)?);
+        let key = directory.subject_key(tenant, subject).await.map_err(erased_to_read)?;
+        key.check().map_err(|error| erased_to_read(error.into()))
+    }
+
+    /// Whether the subject may still be written for. To be called with commits held: an erasure waits for those.
+    pub(super) async fn still_alive(&self, room: &Room, subject: Option<SubjectId>) -> Result<(), StoreError> {
+        let Some(subject) = subject else { return Ok(()) };
+        let (tenant, directory) = (room.bucket.at.tenant, self.directory(room.bucket.at.geo.id)?);
+        let key = directory.subject_key(tenant, subject).await.map_err(erased_to_write)?;
+        key.check().map_err(|error| erased_to_write(error.into()))
+    }
+
+    /// The place of an object, or of an upload that will become it, for the commit that writes it.
+    pub(super) fn place(
+        &self,
+        room: &Room,
+        whose: &Whose,
+        version: VersionId,
+        name: &str,
+        upload: Option<UploadId>,
+    ) -> Result<SubjectPlace, StoreError> {
+        let directory = self.directory(room.bucket.at.geo.id)?;
+        let at = directory.place_of(&room.keys, &whose.name, room.bucket.at.bucket, version);
+        let row = SubjectRow { subject: whose.id, name: name.to_owned(), upload };
+        Ok(SubjectPlace::new(&room.keys, &at, &row))
+    }
+
+    /// The place of an object that an upload became. The upload's subject stays its own, whatever its name means now.
+    pub(super) fn place_of_upload(&self, room: &Room, upload: &UploadRow) -> Result<Option<SubjectPlace>, StoreError> {
+        let Some(subject) = upload.subject else { return Ok(None) };
+        let at =
+            self.place_key(room, &upload.metadata, upload.version_id)?.ok_or(StoreError::Integrity(Fault::SHAPE))?;
+        let row = SubjectRow { subject, name: upload.name.clone(), upload: None };
+        Ok(Some(SubjectPlace::new(&room.keys, &at, &row)))
+    }
+
+    /// Takes the place of an object or upload that is gone away, in the background: a place that leads nowhere does no
+    /// harm.
+    pub(super) fn leave_place(
+        &self,
+        room: &Room,
+        subject: Option<SubjectId>,
+        metadata: &[(String, String)],
+        version: VersionId,
+    ) {
+        if subject.is_none() {
+            return;
+        }
+        let Ok(Some(at)) = self.place_key(room, metadata, version) else { return };
+        let roots = room.roots.clone();
+        tokio::spawn(async move {
+            if roots.index.remove_subject_places(&[at]).await.is_err() {
+                tracing::warn!(
+                    "the place of a deleted object was not removed; its subject's erasure or its purge will"
+                );
+            }
+        });
+    }
+
+    fn place_key(
+        &self,
+        room: &Room,
+        metadata: &[(String, String)],
+        version: VersionId,
+    ) -> Result<Option<PlaceKey>, StoreError> {
+        let Some((_, value)) = metadata.iter().find(|(name, _)| name == METADATA) else { return Ok(None) };
+        let name = SubjectName::parse(value).map_err(|_| StoreError::Integrity(Fault::SHAPE))?;
+        let directory = self.directory(room.bucket.at.geo.id)?;
+        Ok(Some(directory.place_of(&room.keys, &name, room.bucket.at.bucket, version)))
+    }
+}
+
+fn erased_to_read(error: DirectoryError) -> StoreError {
+    match error {
+        DirectoryError::Keys(KeyError::Destroyed) => StoreError::NoSuchObject,
+        // A row that names a subject whose key was never here: the key store is older than the row.
+        DirectoryError::Keys(KeyError::Unknown) => StoreError::Integrity(Fault::new("subject")),
+        error => error.into(),
+    }
+}
+
+fn erased_to_write(error: DirectoryError) -> StoreError {
+    match error {
+        DirectoryError::Keys(KeyError::Destroyed) => StoreError::SubjectErased,
+        DirectoryError::Keys(KeyError::Open(open)) if open.class() == OpenClass::Erased => StoreError::SubjectErased,
+        error => error.into(),
+    }
+}
