@@ -15,6 +15,7 @@ use crate::service::{
     GeoKeyService, RETENTION_SECONDS, put_revocation_seq, revocation_seq, root_entries, tenant_entry,
 };
 use crate::shred_log::{Shred, Shredded};
+use minicbor::{Decode, Encode};
 use std::collections::HashSet;
 use std::fs;
 
@@ -25,22 +26,29 @@ const DISCARD_SECONDS: i64 = 900 + 86_400;
 const SUBJECTS_STEP: usize = 16_384;
 
 /// What a destruction left on this disk, as seen by reading it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct ShredEvidence {
     /// The keys destroyed: kind, id and version, never a name.
+    #[n(0)]
     pub destroyed: Vec<(KeyKind, KeyName)>,
     /// When, in compliance seconds.
+    #[n(1)]
     pub at: i64,
     /// The generation of the key store that no longer has them.
+    #[n(2)]
     pub generation: u64,
     /// Files of the key store that were read from end to end.
+    #[n(3)]
     pub files_scanned: u64,
     /// Places where a salt of a destroyed record, or of the old generation's file key, still stands. Must be 0.
+    #[n(4)]
     pub salts_found: u64,
     /// Whether overwriting reaches the old bytes on this file system. If not, claim no more than "inaccessible".
+    #[n(5)]
     pub overwritten_in_place: bool,
     /// The file system.
-    pub file_system: &'static str,
+    #[n(6)]
+    pub file_system: String,
 }
 
 impl GeoKeyService {
@@ -168,6 +176,7 @@ impl GeoKeyService {
             store.commit(vec![Change::Put(place, Vec::new())], &*self.provider)?;
         }
         self.subjects.erase(tenant, subject);
+        self.feed.tell_erased(tenant, subject);
         self.shred(&mut store, destroyed, record_salt(&record).into_iter().collect(), now)
     }
 
@@ -214,6 +223,7 @@ impl GeoKeyService {
         salts.extend(compaction.shredded_salts);
         let (files_scanned, salts_found) = scan_files(store, &salts)?;
         let (overwritten_in_place, file_system) = disk::overwrites_in_place(store.dir());
+        let file_system = file_system.to_owned();
         let generation = compaction.generation;
         Ok(ShredEvidence { destroyed, at, generation, files_scanned, salts_found, overwritten_in_place, file_system })
     }

@@ -4,32 +4,43 @@ use crate::context::Id;
 use crate::error::KeystoreError;
 use crate::keystore::Change;
 use crate::record::{KeyKind, KeyName, ProviderRecord};
+use minicbor::{Decode, Encode};
 
 /// State of one root, after SP 800-57.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
+#[cbor(index_only)]
 #[repr(u8)]
 pub enum KeyState {
     /// Made, not verified yet; nothing depends on it.
+    #[n(0)]
     PreActive = 0,
     /// Wraps and unwraps.
+    #[n(1)]
     Active = 1,
     /// Unwraps only.
+    #[n(2)]
     DecryptOnly = 2,
     /// Neither, for good; its name and times stay.
+    #[n(4)]
     Destroyed = 4,
 }
 
 /// State of one tenant's keys as a whole.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
+#[cbor(index_only)]
 #[repr(u8)]
 pub enum TenantState {
     /// Being created; no key is usable yet.
+    #[n(0)]
     Provisioning = 0,
     /// Usable.
+    #[n(1)]
     Active = 1,
     /// Not usable until resumed.
+    #[n(2)]
     Suspended = 2,
     /// Gone for good.
+    #[n(3)]
     Destroyed = 3,
 }
 
@@ -201,18 +212,24 @@ impl TenantEntry {
 }
 
 /// A master rotation under way.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct RotationJob {
     /// The version it leaves.
+    #[n(0)]
     pub from: u32,
     /// The version it goes to.
+    #[n(1)]
     pub to: u32,
     /// Records rewrapped so far.
+    #[n(2)]
     pub done: u64,
     /// Records there were when it started.
+    #[n(3)]
     pub total: u64,
     /// When, in compliance seconds.
+    #[n(4)]
     pub started: i64,
+    #[cbor(n(5), with = "minicbor::bytes")]
     pub(crate) cursor: Vec<u8>,
 }
 

@@ -3,6 +3,7 @@
 //! Whoever hands us bytes learns one thing: they did not open. The class of the failure is for the audit log, next to
 //! ids; it must never travel to a client, so neither `Display` nor `Debug` prints it.
 
+use minicbor::{Decode, Encode};
 use std::fmt;
 
 /// Sealed bytes did not open. One word outside, whatever the reason.
@@ -34,35 +35,50 @@ impl From<OpenClass> for OpenError {
 }
 
 /// Which check refused the bytes. In the order in which a reader checks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum OpenClass {
     /// The key behind this handle was revoked (suspended, destroyed) since it was leased.
+    #[n(0)]
     Revoked,
     /// The data subject whose key is behind this handle was erased since it was leased.
+    #[n(13)]
     Erased,
     /// Too short, too long, or not the length that its fields and the row demand.
+    #[n(1)]
     Length,
     /// The leading magic differs.
+    #[n(2)]
     Magic,
     /// A format version we do not know.
+    #[n(3)]
     Version,
     /// An algorithm suite we do not know.
+    #[n(4)]
     Suite,
     /// Another kind than expected, or one we do not know.
+    #[n(5)]
     Kind,
     /// A flag is set that v1 does not define.
+    #[n(6)]
     Flags,
     /// Another chunk size than v1's.
+    #[n(7)]
     ChunkSize,
     /// Another tenant, geo, bucket, object, version, part, segment or data key than expected.
+    #[n(8)]
     Context,
     /// Names a parent key, or a version of it, that this handle does not hold.
+    #[n(9)]
     Parent,
     /// The commitment does not match: wrong key, or the header or its context was altered.
+    #[n(10)]
     Commitment,
     /// Authentication failed: the body was altered, moved, or cut.
+    #[n(11)]
     Tag,
     /// A chunk outside the segment, or an empty last chunk behind a full one.
+    #[n(12)]
     Chunk,
 }
 
@@ -115,37 +131,64 @@ pub enum KeyError {
     /// The key store could not be read or written.
     #[error(transparent)]
     Store(#[from] KeystoreError),
+    /// The key service does not answer, or the link to it is cut. Leases run on; retry later.
+    #[error("the key service does not answer")]
+    Unreachable,
+    /// The key service answered with something that was not asked for: two releases that do not fit.
+    #[error("the key service gave an answer that does not fit")]
+    Protocol,
     /// A version counter ran out.
     #[error("no version numbers left")]
     Exhausted,
 }
 
+impl KeyError {
+    /// Whether nobody refused: the provider or the key service is out of reach, and asking again later may help.
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::Provider(ProviderError::Unreachable))
+    }
+
+    /// Whether keys that were handed out may not be used any longer: somebody who may say so said no.
+    pub const fn revokes(&self) -> bool {
+        matches!(self, Self::Suspended | Self::Destroyed | Self::Unknown | Self::Provider(ProviderError::Refused))
+    }
+}
+
 /// Why the key service refuses an act that it understands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Refusal {
     /// Destruction before its due time, by the key service's own clock.
     #[error("the due time has not come")]
+    #[n(0)]
     NotDue,
     /// Destruction of a tenant for which no due time was set.
     #[error("no due time is set")]
+    #[n(1)]
     NoDue,
     /// The version is the active one.
     #[error("the version is active")]
+    #[n(2)]
     Active,
     /// Records still need the version.
     #[error("records still use the version")]
+    #[n(3)]
     InUse,
     /// Another rotation has not finished.
     #[error("a rotation is running")]
+    #[n(4)]
     Rotating,
     /// No rotation is under way.
     #[error("no rotation is running")]
+    #[n(5)]
     NotRotating,
     /// A head older than the newest one known.
     #[error("it is older than the newest one known")]
+    #[n(6)]
     Backwards,
     /// The key's state does not allow it.
     #[error("the state of the key does not allow it")]
+    #[n(7)]
     State,
 }
 

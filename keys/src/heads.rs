@@ -10,17 +10,20 @@ use crate::keystore::Change;
 use crate::row::RowKey;
 use crate::service::GeoKeyService;
 use crate::tenant_keys::GeoKeys;
+use minicbor::{Decode, Encode};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How far something had come: a counter and the digest that goes with it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Head {
     /// Commits or entries so far.
+    #[n(0)]
     pub counter: u64,
     /// Chained digest at that point.
+    #[cbor(n(1), with = "minicbor::bytes")]
     pub digest: [u8; 32],
 }
 

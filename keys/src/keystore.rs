@@ -65,7 +65,7 @@ pub(crate) struct Compaction {
 
 pub(crate) struct Keystore {
     dir: PathBuf,
-    geo: Id,
+    pub(crate) geo: Id,
     entries: Entries,
     shards: Shards,
     pub(crate) limits: Limits,

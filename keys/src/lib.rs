@@ -34,6 +34,9 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod authority;
+mod calls;
+mod client;
 mod context;
 mod derive;
 mod destroy;
@@ -41,12 +44,17 @@ mod disk;
 mod entries;
 mod error;
 mod export;
+mod grant;
 mod heads;
 mod keystore;
+mod leases;
 mod material;
 mod memory;
 mod provider;
+mod purposes;
 mod record;
+mod remote;
+mod revocations;
 mod rotate;
 mod row;
 mod segment;
@@ -59,16 +67,24 @@ mod subjects;
 mod tenant_keys;
 #[cfg(test)]
 mod tests;
+mod wire;
 
+pub use authority::{Count, Hello, KeyAuthority, Reply, Request};
+pub use calls::ProviderCalls;
+pub use client::KeyClient;
 pub use context::{BucketContext, Id, NO_ID, ObjectContext};
 pub use destroy::ShredEvidence;
 pub use entries::{KeyState, RotationJob, TenantState};
 pub use error::{KeyError, KeyringError, KeystoreError, OpenClass, OpenError, ProviderError, Refusal, SealError};
 pub use export::{Manifest, ManifestObject, ManifestSegment, ManifestSubject, SealedManifest};
+pub use grant::{ExportKey, Grant, SubjectGrant};
 pub use heads::{Head, geo_id};
+pub use leases::{Cached, LEASE_SECONDS_MAX, LeaseOptions, REFUSED_SECONDS};
 pub use memory::{KeyMemory, key_memory};
 pub use provider::{LocalKeyring, MasterKeys, MasterState, MasterVersion, RootSecret, Unlock, Witness};
 pub use record::{DekRecord, KeyKind, KeyName, ProviderKind, RECORD_BYTES, Record, RootFields, Unverified};
+pub use remote::{Connector, Link, RemoteAuthority, answer};
+pub use revocations::{Place, Revocation, RevocationKind, Revocations};
 pub use rotate::{RotationProgress, ScanEvidence};
 pub use row::{OpenedRow, ROW_HEADER_BYTES, ROW_OVERHEAD_BYTES, RowKey, row_version};
 pub use segment::{

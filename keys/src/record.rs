@@ -11,6 +11,7 @@ use crate::material::{Secret, random_array};
 use crate::memory::scrub_stack;
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};
+use minicbor::{Decode, Encode};
 use subtle::ConstantTimeEq;
 
 /// A wrapped-key record is exactly this long.
@@ -26,26 +27,36 @@ const VERSION: u8 = 1;
 const SUITE: u8 = 1;
 
 /// What kind of key a record wraps.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+#[cbor(index_only)]
 #[repr(u8)]
 pub enum KeyKind {
     /// Tenant root: wraps data keys.
+    #[n(1)]
     Trk = 1,
     /// Subject root: wraps subject keys.
+    #[n(2)]
     Srk = 2,
     /// Subject key: wraps the data keys of one data subject's objects.
+    #[n(3)]
     Sk = 3,
     /// Index key of one bucket: seals its rows.
+    #[n(4)]
     Ik = 4,
     /// Data key of one object version.
+    #[n(5)]
     Dek = 5,
     /// File key of one generation of the key store.
+    #[n(6)]
     File = 6,
     /// Index root: wraps index keys and credentials, seals the tenant's directory rows.
+    #[n(7)]
     Tik = 7,
     /// A login's secret.
+    #[n(8)]
     Credential = 8,
     /// Geo directory key.
+    #[n(9)]
     Gdk = 9,
 }
 
@@ -83,11 +94,13 @@ impl KeyKind {
 }
 
 /// A key by its id and version; says nothing of its bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
 pub struct KeyName {
     /// Random, opaque.
+    #[cbor(n(0), with = "minicbor::bytes")]
     pub id: Id,
     /// Counts from 1.
+    #[n(1)]
     pub version: u32,
 }
 
@@ -220,16 +233,21 @@ fn field<const N: usize>(bytes: &[u8], from: usize) -> [u8; N] {
 }
 
 /// Which provider holds the master key that wraps a root.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
+#[cbor(index_only)]
 #[repr(u8)]
 pub enum ProviderKind {
     /// The embedded sealed keyring.
+    #[n(1)]
     Local = 1,
     /// A PKCS#11 token.
+    #[n(2)]
     Pkcs11 = 2,
     /// Vault or OpenBao Transit.
+    #[n(3)]
     Transit = 3,
     /// AWS KMS.
+    #[n(4)]
     AwsKms = 4,
 }
 

@@ -10,24 +10,29 @@ use crate::error::{KeyError, KeystoreError, Refusal};
 use crate::keystore::{Change, Keystore, unwrap_root, wrap_root};
 use crate::record::{KeyKind, KeyName};
 use crate::service::{GeoKeyService, NewRoot, root_entries, tenant_entry, verify};
+use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 
 /// What a scan of the key store's files found.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct ScanEvidence {
     /// Wrapped roots read back from disk, the key store's own file key among them; each was unwrapped and was the right
     /// key.
+    #[n(0)]
     pub records: u64,
     /// How many of them name which version of the master key.
+    #[n(1)]
     pub per_version: BTreeMap<u32, u64>,
 }
 
 /// How far a master rotation is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct RotationProgress {
     /// The job.
+    #[n(0)]
     pub job: RotationJob,
     /// The scan that ended it; `None` while it runs.
+    #[n(1)]
     pub finished: Option<ScanEvidence>,
 }
 

@@ -49,6 +49,11 @@ impl RowKey {
         self.version
     }
 
+    /// Whether the lease behind it is still good.
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        self.lease.check()
+    }
+
     pub(crate) fn context(&self) -> BucketContext {
         self.context
     }

@@ -9,6 +9,7 @@
 //! - A suspended or destroyed tenant's handles refuse at once, those already handed out too.
 //! - What an act changed is on disk, and witnessed, when the act returns.
 
+use crate::calls::{Counted, Counters};
 use crate::context::{Id, NO_ID, ObjectContext};
 use crate::entries::{KeyState, RootEntry, TenantEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
@@ -16,11 +17,14 @@ use crate::heads::{Head, Heads};
 use crate::keystore::{Change, Keystore, Older, unwrap_root, wrap_root};
 use crate::material::{Secret, random_array};
 use crate::provider::{MasterKeys, RootSecret};
+use crate::purposes::{Purposes, Roots};
 use crate::record::{KeyKind, KeyName, ProviderKind};
+use crate::revocations::{Feed, RevocationKind};
 use crate::shred_log::{self, Replayed};
 use crate::signer::LogSigner;
 use crate::subjects::SubjectCache;
-use crate::tenant_keys::{Gate, GeoKeys, Lease, Roots, TenantKeys};
+use crate::tenant_keys::{Gate, GeoKeys, Lease, TenantKeys};
+use minicbor::{Decode, Encode};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::path::Path;
@@ -51,6 +55,8 @@ pub struct GeoKeyService {
     pub(crate) heads: Heads,
     replayed: Replayed,
     pub(crate) subjects: SubjectCache,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) calls: Arc<Counters>,
 }
 
 /// What the service remembers of a tenant in memory.
@@ -70,11 +76,14 @@ impl Tenancy {
 }
 
 /// Whether a tenant's keys can still be had.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(index_only)]
 pub enum KeyProbe {
     /// A root unwrapped, and is the one it should be.
+    #[n(0)]
     Unwraps,
     /// The keys were destroyed, or never were: there is nothing left to unwrap.
+    #[n(1)]
     Gone,
 }
 
@@ -84,8 +93,9 @@ impl GeoKeyService {
     /// Refuses, each with its own error: another process has it open; a keyring of other master keys; a store that was
     /// altered, cut, or is older than its witness.
     pub fn open(dir: &Path, geo: Id, provider: Box<dyn MasterKeys>, clock: Arc<dyn Clock>) -> Result<Self, KeyError> {
+        let (provider, calls) = counted(provider);
         let store = Keystore::open(dir, geo, &*provider)?;
-        Self::over(store, dir, geo, provider, clock)
+        Self::over(store, dir, provider, calls, clock)
     }
 
     /// As [`GeoKeyService::open`], and takes a key store that is older than its witness, as after the restore of a
@@ -97,25 +107,27 @@ impl GeoKeyService {
         provider: Box<dyn MasterKeys>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyError> {
+        let (provider, calls) = counted(provider);
         let store = Keystore::open_with(dir, geo, &*provider, Older::Accept)?;
-        Self::over(store, dir, geo, provider, clock)
+        Self::over(store, dir, provider, calls, clock)
     }
 
     fn over(
         mut store: Keystore,
         dir: &Path,
-        geo: Id,
         provider: Box<dyn MasterKeys>,
+        calls: Arc<Counters>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyError> {
+        let geo = store.geo;
         let replayed = shred_log::replay(&mut store, &*provider, clock.cc_lo())?;
         let geo_keys = Arc::new(open_geo_keys(&mut store, geo, &*provider, clock.cc_lo())?);
         let signer = open_signer(&mut store, &*provider)?;
         let heads = Heads::open(dir.join("heads"), Arc::clone(&geo_keys))?;
         let leases = RwLock::new(HashMap::new());
         let subjects = SubjectCache::default();
-        let store = Mutex::new(store);
-        Ok(Self { geo, provider, clock, store, leases, geo_keys, signer, heads, replayed, subjects })
+        let (store, feed) = (Mutex::new(store), Arc::new(Feed::new()));
+        Ok(Self { geo, provider, clock, store, leases, geo_keys, signer, heads, replayed, subjects, feed, calls })
     }
 
     /// What this opening destroyed again, because the shred log said that it was destroyed and the key store held it.
@@ -207,12 +219,14 @@ impl GeoKeyService {
                 if error == KeyError::Provider(ProviderError::Refused) {
                     gate.raise(seq + 1);
                     self.leases.write().remove(&tenant);
+                    self.feed.tell(tenant, RevocationKind::Void);
                 }
                 return Err(error);
             }
         };
         let lease = Lease::new(Arc::clone(&gate), seq);
-        let keys = TenantKeys::new(tenant, self.geo, roots, lease).ok_or(KeystoreError::Damaged)?;
+        let purposes = Purposes::of(roots, &tenant, &self.geo);
+        let keys = TenantKeys::new(tenant, self.geo, purposes, lease).ok_or(KeystoreError::Damaged)?;
         let keys = Arc::new(keys);
         let mut leases = self.leases.write();
         evict(&mut leases);
@@ -277,6 +291,7 @@ impl GeoKeyService {
         if let Some(tenancy) = self.leases.write().remove(tenant) {
             tenancy.gate.raise(seq);
         }
+        self.feed.tell(*tenant, RevocationKind::Void);
     }
 
     /// Lets go of the cached lease without voiding it: the next request gets the new state, those under way finish.
@@ -284,6 +299,7 @@ impl GeoKeyService {
         if let Some(tenancy) = self.leases.write().get_mut(tenant) {
             tenancy.let_go();
         }
+        self.feed.tell(*tenant, RevocationKind::Superseded);
     }
 
     /// Whether a request still holds keys from before the last rotation.
@@ -347,6 +363,11 @@ pub(crate) fn verify(store: &Keystore, made: &[NewRoot], provider: &dyn MasterKe
         }
     }
     Ok(())
+}
+
+fn counted(provider: Box<dyn MasterKeys>) -> (Box<dyn MasterKeys>, Arc<Counters>) {
+    let (provider, calls) = Counted::new(provider);
+    (Box::new(provider), calls)
 }
 
 pub(crate) fn tenant_entry(store: &Keystore, tenant: &Id) -> Result<Option<TenantEntry>, KeystoreError> {

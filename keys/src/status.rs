@@ -7,57 +7,77 @@ use crate::provider::MasterVersion;
 use crate::record::{KeyKind, KeyName};
 use crate::rotate::{all_roots, rotation};
 use crate::service::{GeoKeyService, revocation_seq, root_entries, tenant_entry};
+use minicbor::{Decode, Encode};
 
 /// The state of one geo's keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct ServiceStatus {
     /// The geo.
+    #[cbor(n(0), with = "minicbor::bytes")]
     pub geo: Id,
     /// Generation of the key store.
+    #[n(1)]
     pub generation: u64,
     /// Counts suspensions, resumptions and destructions.
+    #[n(2)]
     pub revocation_seq: u64,
     /// The master key's versions, oldest first, and how many records the key store holds under each.
+    #[n(3)]
     pub masters: Vec<(MasterVersion, u64)>,
     /// The geo directory key.
+    #[n(4)]
     pub directory: Vec<RootStatus>,
     /// Every tenant, destroyed ones too.
+    #[n(5)]
     pub tenants: Vec<TenantStatus>,
     /// The master rotation under way.
+    #[n(6)]
     pub rotation: Option<RotationJob>,
 }
 
 /// The state of one tenant's keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct TenantStatus {
     /// The tenant.
+    #[cbor(n(0), with = "minicbor::bytes")]
     pub tenant: Id,
     /// Its state in the key service.
+    #[n(1)]
     pub state: TenantState,
     /// When it was created, in compliance seconds.
+    #[n(2)]
     pub created: i64,
     /// When its keys may be destroyed at the earliest.
+    #[n(3)]
     pub due: Option<i64>,
     /// When they were.
+    #[n(4)]
     pub destroyed: Option<i64>,
     /// Its roots, by kind, oldest version first.
+    #[n(5)]
     pub roots: Vec<RootStatus>,
     /// Living subject keys.
+    #[n(6)]
     pub subjects: u64,
 }
 
 /// One version of one root.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct RootStatus {
     /// Which root.
+    #[n(0)]
     pub kind: KeyKind,
     /// Its id and version.
+    #[n(1)]
     pub name: KeyName,
     /// Its state.
+    #[n(2)]
     pub state: KeyState,
     /// Since when, in compliance seconds.
+    #[n(3)]
     pub since: i64,
     /// The version of the master key it is wrapped under; `None` once destroyed.
+    #[n(4)]
     pub master: Option<u32>,
 }
 

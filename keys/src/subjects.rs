@@ -43,7 +43,7 @@ struct Halves {
 }
 
 impl SubjectCache {
-    fn find(&self, whose: Whose, lease: &Arc<TenantKeys>) -> Option<Arc<SubjectKey>> {
+    pub(crate) fn find(&self, whose: Whose, lease: &Arc<TenantKeys>) -> Option<Arc<SubjectKey>> {
         let mut halves = self.0.lock();
         if let Some(found) = halves.young.get(&whose) {
             return found.under(lease);
@@ -55,7 +55,7 @@ impl SubjectCache {
     }
 
     /// The mark that all handles of one subject share.
-    fn erasure(&self, whose: Whose) -> Arc<Erasure> {
+    pub(crate) fn erasure(&self, whose: Whose) -> Arc<Erasure> {
         let mut halves = self.0.lock();
         if let Some(erasure) = halves.erasures.get(&whose).and_then(Weak::upgrade) {
             return erasure;

@@ -13,7 +13,9 @@
 use crate::context::{BucketContext, Id, NO_ID, ObjectContext};
 use crate::derive::{self, Purpose};
 use crate::error::{KeyError, OpenClass, OpenError};
+use crate::grant::SubjectGrant;
 use crate::material::{Secret, random_array};
+use crate::purposes::{Purposes, SrkPurposes, TikPurposes, TrkPurposes};
 use crate::record::{self, DekRecord, KeyKind, KeyName, Parent, Record, Unverified};
 use crate::row::RowKey;
 use std::sync::Arc;
@@ -120,6 +122,11 @@ impl BucketKey {
         self.name
     }
 
+    /// Whether the lease behind it is still good; every opening checks this itself.
+    pub fn check(&self) -> Result<(), OpenError> {
+        self.rows.check()
+    }
+
     /// Seals and opens the bucket's rows.
     pub fn row_key(&self) -> &RowKey {
         &self.rows
@@ -149,6 +156,11 @@ impl SubjectKey {
     /// Whether the lease is still good and the subject not erased; every other call checks this itself.
     pub fn check(&self) -> Result<(), KeyError> {
         Ok(self.lease.check()?)
+    }
+
+    /// The key alone, for whoever leases it.
+    pub(crate) fn grant(&self) -> SubjectGrant {
+        SubjectGrant { name: self.name, secret: Secret::filled(|out| *out = *self.secret.bytes()) }
     }
 
     fn parent(&self) -> Parent<'_> {
@@ -206,69 +218,42 @@ fn base64url(bytes: &[u8; 32]) -> String {
     out
 }
 
-/// One unwrapped version of TRK.
-pub(crate) struct LiveTrk {
-    name: KeyName,
-    root: Secret,
-    wrap_dek: Secret,
-}
-
-/// One unwrapped version of SRK.
-pub(crate) struct LiveSrk {
-    name: KeyName,
-    wrap_sk: Secret,
-}
-
-/// One unwrapped version of TIK.
-pub(crate) struct LiveTik {
-    name: KeyName,
-    wrap_ik: Secret,
-    wrap_credential: Secret,
-    token: Secret,
-    log_pseudonym: Secret,
+/// One version of the index root, as a lease gives it.
+struct LiveTik {
+    keys: TikPurposes,
     directory: RowKey,
     subject_map: RowKey,
 }
 
-/// The keys of one tenant in one geo, unwrapped, under one lease.
+/// The keys of one tenant in one geo, under one lease. Purpose keys only: a root never leaves the key service.
 pub struct TenantKeys {
     tenant: Id,
     geo: Id,
     lease: Lease,
     /// The active version first, then older ones that still open.
-    trk: Vec<LiveTrk>,
-    srk: Vec<LiveSrk>,
+    trk: Vec<TrkPurposes>,
+    /// Empty outside the key service.
+    srk: Vec<SrkPurposes>,
     tik: Vec<LiveTik>,
 }
 
-/// The unwrapped roots that a lease is made of, per kind, the active version first.
-pub(crate) struct Roots {
-    pub(crate) trk: Vec<(KeyName, Secret)>,
-    pub(crate) srk: Vec<(KeyName, Secret)>,
-    pub(crate) tik: Vec<(KeyName, Secret)>,
-}
-
 impl TenantKeys {
-    /// Derives the purpose keys of every root; each kind must have at least one version.
-    pub(crate) fn new(tenant: Id, geo: Id, roots: Roots, lease: Lease) -> Option<Self> {
-        if roots.trk.is_empty() || roots.srk.is_empty() || roots.tik.is_empty() {
+    /// The handles over `purposes`; `None` without a version of the tenant root and of the index root.
+    pub(crate) fn new(tenant: Id, geo: Id, purposes: Purposes, lease: Lease) -> Option<Self> {
+        let Purposes { trk, srk, tik } = purposes;
+        if trk.is_empty() || tik.is_empty() {
             return None;
         }
-        let of = |root: &Secret, what| derive::purpose(root, what, &tenant, &geo);
         let context = BucketContext { tenant, geo, bucket: NO_ID };
-        let trk =
-            roots.trk.into_iter().map(|(name, root)| LiveTrk { wrap_dek: of(&root, Purpose::WrapDek), name, root });
-        let srk = roots.srk.into_iter().map(|(name, root)| LiveSrk { name, wrap_sk: of(&root, Purpose::WrapSk) });
-        let tik = roots.tik.into_iter().map(|(name, root)| LiveTik {
-            name,
-            wrap_ik: of(&root, Purpose::WrapIk),
-            wrap_credential: of(&root, Purpose::WrapCredential),
-            token: of(&root, Purpose::Token),
-            log_pseudonym: of(&root, Purpose::LogPseudonym),
-            directory: RowKey::new(of(&root, Purpose::Directory), name.version, context, lease.clone()),
-            subject_map: RowKey::new(of(&root, Purpose::SubjectMap), name.version, context, lease.clone()),
+        let row_key = |of: &Secret, version| {
+            RowKey::new(Secret::filled(|out| *out = *of.bytes()), version, context, lease.clone())
+        };
+        let tik = tik.into_iter().map(|keys| LiveTik {
+            directory: row_key(&keys.directory, keys.name.version),
+            subject_map: row_key(&keys.subject_map, keys.name.version),
+            keys,
         });
-        let (trk, srk, tik) = (trk.collect(), srk.collect(), tik.collect());
+        let tik = tik.collect();
         Some(Self { tenant, geo, lease, trk, srk, tik })
     }
 
@@ -331,7 +316,7 @@ impl TenantKeys {
         self.lease.check()?;
         let (name, secret) = (KeyName { id: random_array(), version }, Secret::random());
         let context = ObjectContext::of_child(self.tenant, self.geo, bucket);
-        let record = record::wrap(&self.ik_parent(&self.tik[0]), KeyKind::Ik, name, &secret, &context);
+        let record = record::wrap(&self.ik_parent(&self.tik[0].keys), KeyKind::Ik, name, &secret, &context);
         Ok((BucketKey::new(name, secret, context.bucket_context(), self.lease.clone()), record))
     }
 
@@ -349,10 +334,10 @@ impl TenantKeys {
         let context = ObjectContext::of_child(self.tenant, self.geo, bucket);
         let tik = self.tik_of(record)?;
         let (name, secret) = record::unwrap(&self.ik_parent(tik), KeyKind::Ik, record, &context)?;
-        if tik.name == self.tik[0].name {
+        if tik.name == self.tik[0].keys.name {
             return Ok(None);
         }
-        Ok(Some(record::wrap(&self.ik_parent(&self.tik[0]), KeyKind::Ik, name, &secret, &context)))
+        Ok(Some(record::wrap(&self.ik_parent(&self.tik[0].keys), KeyKind::Ik, name, &secret, &context)))
     }
 
     /// Seals and opens the tenant's rows above its buckets, under the active index root.
@@ -362,7 +347,7 @@ impl TenantKeys {
 
     /// As [`TenantKeys::directory`], for rows sealed under an older index root ([`crate::row_version`] tells).
     pub fn directory_of_version(&self, version: u32) -> Option<&RowKey> {
-        self.tik.iter().find(|tik| tik.name.version == version).map(|tik| &tik.directory)
+        self.tik.iter().find(|tik| tik.keys.name.version == version).map(|tik| &tik.directory)
     }
 
     /// Seals the table from subject names to subject ids.
@@ -372,12 +357,12 @@ impl TenantKeys {
 
     /// As [`TenantKeys::subject_map`], for rows sealed under an older index root ([`crate::row_version`] tells).
     pub fn subject_map_of_version(&self, version: u32) -> Option<&RowKey> {
-        self.tik.iter().find(|tik| tik.name.version == version).map(|tik| &tik.subject_map)
+        self.tik.iter().find(|tik| tik.keys.name.version == version).map(|tik| &tik.subject_map)
     }
 
     /// The token that stands for a bucket's name.
     pub fn bucket_token(&self, name: &[u8]) -> [u8; 16] {
-        derive::token(&self.tik[0].token, name)
+        derive::token(&self.tik[0].keys.token, name)
     }
 
     /// The token that stands for a data subject's name.
@@ -387,7 +372,7 @@ impl TenantKeys {
 
     /// What stands for a name in logs: stable for this tenant, meaningless without its key, gone with it.
     pub fn log_pseudonym(&self, name: &[u8]) -> [u8; 16] {
-        derive::token(&self.tik[0].log_pseudonym, name)
+        derive::token(&self.tik[0].keys.log_pseudonym, name)
     }
 
     /// The record of a login's secret; `credential` is an opaque id it is bound to.
@@ -395,7 +380,7 @@ impl TenantKeys {
         self.lease.check()?;
         let name = KeyName { id: credential, version: 1 };
         let context = ObjectContext::of_child(self.tenant, self.geo, credential);
-        let tik = &self.tik[0];
+        let tik = &self.tik[0].keys;
         let parent = Parent { name: tik.name, secret: &tik.wrap_credential };
         Ok(record::wrap(&parent, KeyKind::Credential, name, &secret.0, &context))
     }
@@ -417,7 +402,8 @@ impl TenantKeys {
         self.lease.check()?;
         let (name, secret) = (KeyName { id: random_array(), version: 1 }, Secret::random());
         let context = ObjectContext::of_child(self.tenant, self.geo, subject);
-        let record = record::wrap(&self.sk_parent(&self.srk[0]), KeyKind::Sk, name, &secret, &context);
+        let srk = self.srk.first().ok_or(OpenError::new(OpenClass::Parent))?;
+        let record = record::wrap(&self.sk_parent(srk), KeyKind::Sk, name, &secret, &context);
         Ok((self.subject_key(name, secret, erasure), record))
     }
 
@@ -445,11 +431,16 @@ impl TenantKeys {
         Ok(Some(record::wrap(&self.sk_parent(&self.srk[0]), KeyKind::Sk, name, &secret, &context)))
     }
 
+    /// A subject's key that the key service opened, under this lease.
+    pub(crate) fn subject_of(&self, grant: SubjectGrant, erasure: Arc<Erasure>) -> SubjectKey {
+        self.subject_key(grant.name, grant.secret, erasure)
+    }
+
     fn subject_key(&self, name: KeyName, secret: Secret, erasure: Arc<Erasure>) -> SubjectKey {
         SubjectKey { name, secret, tenant: self.tenant, geo: self.geo, lease: self.lease.of_subject(erasure) }
     }
 
-    fn srk_of(&self, record: &[u8]) -> Result<&LiveSrk, OpenError> {
+    fn srk_of(&self, record: &[u8]) -> Result<&SrkPurposes, OpenError> {
         let parent = Unverified::parse(record)?.parent;
         self.srk.iter().find(|srk| srk.name == parent).ok_or(OpenClass::Parent.into())
     }
@@ -459,39 +450,27 @@ impl TenantKeys {
         self.trk.iter().any(|trk| trk.name == record.parent)
     }
 
-    fn trk_of(&self, record: &[u8]) -> Result<&LiveTrk, OpenError> {
+    fn trk_of(&self, record: &[u8]) -> Result<&TrkPurposes, OpenError> {
         let parent = Unverified::parse(record)?.parent;
         self.trk.iter().find(|trk| trk.name == parent).ok_or(OpenClass::Parent.into())
     }
 
-    fn tik_of(&self, record: &[u8]) -> Result<&LiveTik, OpenError> {
+    fn tik_of(&self, record: &[u8]) -> Result<&TikPurposes, OpenError> {
         let parent = Unverified::parse(record)?.parent;
-        self.tik.iter().find(|tik| tik.name == parent).ok_or(OpenClass::Parent.into())
+        let mut live = self.tik.iter().map(|tik| &tik.keys);
+        live.find(|tik| tik.name == parent).ok_or(OpenClass::Parent.into())
     }
 
-    fn dek_parent<'a>(&self, trk: &'a LiveTrk) -> Parent<'a> {
+    fn dek_parent<'a>(&self, trk: &'a TrkPurposes) -> Parent<'a> {
         Parent { name: trk.name, secret: &trk.wrap_dek }
     }
 
-    fn ik_parent<'a>(&self, tik: &'a LiveTik) -> Parent<'a> {
+    fn ik_parent<'a>(&self, tik: &'a TikPurposes) -> Parent<'a> {
         Parent { name: tik.name, secret: &tik.wrap_ik }
     }
 
-    fn sk_parent<'a>(&self, srk: &'a LiveSrk) -> Parent<'a> {
+    fn sk_parent<'a>(&self, srk: &'a SrkPurposes) -> Parent<'a> {
         Parent { name: srk.name, secret: &srk.wrap_sk }
-    }
-
-    /// The active tenant root as 64 hexadecimal digits: hands the tenant's data to whoever reads it. Only for an export
-    /// that the tenant asked for. Cleared when the caller drops it.
-    pub fn danger_reveal_tenant_key(&self) -> Result<Zeroizing<String>, KeyError> {
-        self.lease.check()?;
-        Ok(Zeroizing::new(hex::encode(self.trk[0].root.bytes())))
-    }
-
-    /// The purpose key above the subject keys as 64 hexadecimal digits: the second line of an export's key file.
-    pub fn danger_reveal_subject_wrap_key(&self) -> Result<Zeroizing<String>, KeyError> {
-        self.lease.check()?;
-        Ok(Zeroizing::new(hex::encode(self.srk[0].wrap_sk.bytes())))
     }
 }
 
@@ -509,6 +488,17 @@ impl GeoKeys {
         let context = BucketContext { tenant: NO_ID, geo, bucket: NO_ID };
         let of_rows = Secret::filled(|out| *out = *root.bytes());
         Self { name, names, root, rows: RowKey::new(of_rows, name.version, context, Lease::permanent()) }
+    }
+
+    /// The key itself, for a holder of the geo's keys.
+    pub(crate) fn copy(&self) -> (KeyName, Secret) {
+        (self.name, Secret::filled(|out| *out = *self.root.bytes()))
+    }
+
+    /// Authenticates small state of this process, such as its clock's.
+    pub fn state_mac(&self) -> impl Fn(&[u8]) -> [u8; 32] + Send + Sync + use<> {
+        let key = derive::state_key(&self.root);
+        move |message| derive::mac(&key, message)
     }
 
     /// A handle of its own for the sealed heads, which the service keeps.

@@ -82,8 +82,11 @@ fn export() -> Export {
     let sealed = keys.seal_manifest(&maker.manifest).unwrap();
     fs::write(root.path().join("export/manifest.rec"), sealed.record).unwrap();
     fs::write(root.path().join("export/manifest.seg"), sealed.segment).unwrap();
-    let hand_over =
-        format!("{}\n{}\n", *keys.danger_reveal_tenant_key().unwrap(), *keys.danger_reveal_subject_wrap_key().unwrap());
+    let hand_over = format!(
+        "{}\n{}\n",
+        *service.danger_reveal_tenant_key(TENANT).unwrap(),
+        *service.danger_reveal_subject_wrap_key(TENANT).unwrap()
+    );
     fs::write(root.path().join("tenant.key"), hand_over).unwrap();
     Export { root, plains: maker.plains }
 }

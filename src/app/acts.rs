@@ -83,11 +83,9 @@ impl Acts for HouseActs {
     }
 
     async fn enable(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError> {
-        tenants::apply(self, order, t, |found| {
-            let key_usable = found.tenancy.directory.keys(found.entry.standing.id).is_ok();
-            Ok(Event::Enable { consent: None, key_usable })
-        })
-        .await
+        let found = tenants::find(self, t).await?;
+        let key_usable = found.tenancy.directory.keys(found.entry.standing.id).await.is_ok();
+        tenants::apply(self, order, t, |_| Ok(Event::Enable { consent: None, key_usable })).await
     }
 
     async fn terminate(
@@ -225,7 +223,7 @@ impl Acts for HouseActs {
 
     async fn log_key(&self, geo: &'static Geo) -> Result<wire::LogKey, ActError> {
         let room = *self.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
-        let public = hex::encode(room.keys.log_signer().public_key());
+        let public = hex::encode(room.keys.log_key());
         Ok(wire::LogKey { geo: geo.id.into(), algorithm: "ed25519".into(), public })
     }
 

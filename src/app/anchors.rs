@@ -5,7 +5,7 @@ use crate::audit::{Hash, Head, HeadError, HeadStore};
 use crate::index::anchor::{Anchor, AnchorStore, AnchorStoreError};
 use crate::model::atlas::Region;
 use crate::model::clock::Clock;
-use crate::seal::GeoKeyService;
+use crate::seal::KeyClient;
 use std::sync::Arc;
 
 /// The compliance clock as the keys crate asks for it.
@@ -18,7 +18,7 @@ impl crate::seal::Clock for KeyClock {
 }
 
 /// The newest anchor of each region, with the key service.
-pub(super) struct Anchors(pub(super) Arc<GeoKeyService>);
+pub(super) struct Anchors(pub(super) Arc<KeyClient>);
 
 impl AnchorStore for Anchors {
     fn newest(&self, region: &'static Region) -> Result<Option<Anchor>, AnchorStoreError> {
@@ -38,7 +38,7 @@ impl AnchorStore for Anchors {
 }
 
 /// The newest head of the audit log, with the key service.
-pub(super) struct LogHeads(pub(super) Arc<GeoKeyService>);
+pub(super) struct LogHeads(pub(super) Arc<KeyClient>);
 
 impl HeadStore for LogHeads {
     fn newest(&self) -> Result<Option<Head>, HeadError> {

@@ -15,7 +15,7 @@ use crate::model::atlas::Geo;
 use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFile, SystemSource};
 use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
-use crate::seal::{GeoKeyService, KeyringError, LocalKeyring, ProviderError, Unlock};
+use crate::seal::{GeoKeyService, KeyClient, KeyringError, LeaseOptions, LocalKeyring, ProviderError, Unlock};
 use crate::store::{Alarm, Store};
 use crate::telemetry::Registry;
 use crate::tenancy::Tenancy;
@@ -33,7 +33,7 @@ const DIRECTORY_MEMTABLE_BYTES: u64 = 4 << 20;
 /// One served geo.
 pub(super) struct GeoRoom {
     pub(super) geo: &'static Geo,
-    pub(super) keys: Arc<GeoKeyService>,
+    pub(super) keys: Arc<KeyClient>,
     pub(super) directory: Arc<Directory>,
     pub(super) audit: Arc<AuditLog>,
     /// Where it keeps its certificates.
@@ -197,6 +197,8 @@ async fn geo_room(
     let dir = geo_dir(data, geo);
     let key_clock = Arc::new(KeyClock(clock.clone()));
     let keys = GeoKeyService::open(&dir.join("keystore"), geo.bytes(), Box::new(keyring), key_clock);
+    let service = Arc::new(keys.map_err(|error| AppError::keys(geo, error))?);
+    let keys = KeyClient::embedded(service, LeaseOptions::default());
     let keys = Arc::new(keys.map_err(|error| AppError::keys(geo, error))?);
     let options = FjallOptions {
         cache_bytes: DIRECTORY_CACHE_BYTES,

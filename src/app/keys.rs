@@ -10,7 +10,7 @@ use crate::admin::wire;
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::rekey::{self, RekeyError, Watch};
-use crate::seal::{KeyKind, KeyState, MasterState, ProviderKind, TenantState};
+use crate::seal::{KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, TenantState};
 use crate::tenant::State;
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub(super) async fn status(
 }
 
 async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> Result<wire::GeoKeys, ActError> {
-    let status = room.keys.status().map_err(|error| act_error(error.into()))?;
+    let status = ask(room, KeyClient::status).await?;
     let geo = room.geo.id;
     let master = status.masters.iter().map(|(master, records)| wire::KeyVersion {
         id: format!("mk/{geo}/{}", master.name.version),
@@ -82,6 +82,16 @@ async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> R
     })
 }
 
+/// Asks the key service beside the requests: it blocks.
+async fn ask<T: Send + 'static>(
+    room: &GeoRoom,
+    question: impl FnOnce(&KeyClient) -> Result<T, KeyError> + Send + 'static,
+) -> Result<T, ActError> {
+    let keys = room.keys.clone();
+    let answer = tokio::task::spawn_blocking(move || question(&keys)).await.map_err(|_| ActError::Broken)?;
+    answer.map_err(|error| act_error(error.into()))
+}
+
 fn provider(kind: ProviderKind) -> &'static str {
     match kind {
         ProviderKind::Local => "local keyring",
@@ -98,8 +108,8 @@ pub(super) async fn rotate_master(
 ) -> Result<Outcome<wire::Operation>, ActError> {
     let room = *acts.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
     if order.mode == Mode::Plan {
-        let scan = room.keys.scan_masters().map_err(|error| act_error(error.into()))?;
-        let resumes = room.keys.rotation().map_err(|error| act_error(error.into()))?.is_some();
+        let scan = ask(room, KeyClient::scan_masters).await?;
+        let resumes = ask(room, KeyClient::rotation).await?.is_some();
         let first = if resumes { "take up the rotation that was cut off" } else { "make a new master key version" };
         let steps = vec![
             first.to_owned(),

@@ -187,6 +187,7 @@ impl Server {
         }
         let beside = [
             tokio::spawn(tick(house.clone())),
+            tokio::spawn(keep_leases(house.clone())),
             tokio::spawn(save_clock(house.clone())),
             tokio::spawn(super::sweeps::on_schedule(acts.clone())),
         ];
@@ -259,6 +260,15 @@ async fn tick(house: Arc<House>) {
         for roots in house.regions.values() {
             roots.index.tick(now).await;
         }
+    }
+}
+
+/// Renews the leases that are used, and ends the others in time.
+async fn keep_leases(house: Arc<House>) {
+    let mut every = tokio::time::interval(TICK);
+    loop {
+        every.tick().await;
+        house.geos.iter().for_each(|room| room.directory.leases().tick());
     }
 }
 

@@ -60,12 +60,12 @@ pub(super) async fn create(acts: &HouseActs, order: &Order, new: NewTenant) -> R
     }
     let detail = Detail { name: new.name.as_str().to_owned(), contact: new.contact };
     let entry = tenancy.create(&actor(order), life, detail).await.map_err(act_error)?;
-    Ok(Outcome::Done(shown(&tenancy, &entry)))
+    Ok(Outcome::Done(shown(&tenancy, &entry).await))
 }
 
 pub(super) async fn show(acts: &HouseActs, tenant: &TenantRef) -> Result<wire::Tenant, ActError> {
     let found = find(acts, tenant).await?;
-    Ok(shown(&found.tenancy, &found.entry))
+    Ok(shown(&found.tenancy, &found.entry).await)
 }
 
 pub(super) async fn list(
@@ -76,7 +76,9 @@ pub(super) async fn list(
     let mut all = Vec::new();
     for tenancy in acts.house.tenancies() {
         let page = tenancy.directory.tenants(after, limit).await.map_err(|error| act_error(error.into()))?;
-        all.extend(page.iter().map(|entry| shown(&tenancy, entry)));
+        for entry in &page {
+            all.push(shown(&tenancy, entry).await);
+        }
     }
     all.sort_by_key(|tenant| tenant.id);
     all.truncate(limit);
@@ -105,7 +107,7 @@ pub(super) async fn apply(
     }
     let id = entry.standing.id;
     let entry = tenancy.apply(&actor(order), id, order.expect, &event).await.map_err(act_error)?;
-    Ok(Outcome::Done(shown(&tenancy, &entry)))
+    Ok(Outcome::Done(shown(&tenancy, &entry).await))
 }
 
 pub(super) async fn create_credential(
@@ -164,7 +166,7 @@ pub(super) fn actor(order: &Order) -> Actor {
     order.by.0.parse().unwrap_or_else(|_| Actor::part("admin"))
 }
 
-fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenant {
+async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenant {
     let standing = &entry.standing;
     let now = tenancy.clock.now();
     let left = standing.termination.as_ref().map(|termination| {
@@ -172,7 +174,7 @@ fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenant {
         u64::try_from(seconds.max(0)).unwrap_or(0).div_ceil(86_400)
     });
     let living = matches!(standing.state, State::Active | State::Disabled | State::Terminated);
-    let key = tenancy.directory.keys(standing.id).ok().map(|keys| format!("tdk/{}", keys.active_trk().version));
+    let key = tenancy.directory.keys(standing.id).await.ok().map(|keys| format!("tdk/{}", keys.active_trk().version));
     wire::Tenant {
         id: standing.id,
         name: entry.detail.as_ref().map(|detail| detail.name.clone()),

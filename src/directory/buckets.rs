@@ -18,7 +18,7 @@ impl Directory {
         if let Some(at) = self.cache.read().buckets.get(&tenant).and_then(|buckets| buckets.get(name)) {
             return Ok(Some(at.clone()));
         }
-        let keys = self.keys(tenant)?;
+        let keys = self.keys(tenant).await?;
         let row_key = bucket_row_key(&keys, tenant, name);
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
         let row = open(&keys, &row_key, &sealed)?;
@@ -32,7 +32,7 @@ impl Directory {
 
     /// All buckets of a tenant, in no order.
     pub async fn buckets(&self, tenant: TenantId) -> Result<Vec<Arc<BucketRef>>, DirectoryError> {
-        let keys = self.keys(tenant)?;
+        let keys = self.keys(tenant).await?;
         let mut range = KeyRange::prefix(&rows::row_key(kind::BUCKET, &[&tenant.0]));
         let mut buckets = Vec::new();
         loop {
@@ -49,10 +49,11 @@ impl Directory {
 
     /// The bucket with its keys open; `None` when it was removed meanwhile.
     pub async fn open_bucket(&self, at: &BucketRef) -> Result<Option<Arc<OpenedBucket>>, DirectoryError> {
-        if let Some(opened) = self.cache.read().open.get(&at.bucket) {
-            return Ok(Some(opened.clone()));
+        let opened = self.cache.read().open.get(&at.bucket).cloned();
+        if let Some(opened) = opened.filter(|opened| opened.index.key.check().is_ok()) {
+            return Ok(Some(opened));
         }
-        let keys = self.keys(at.tenant)?;
+        let keys = self.keys(at.tenant).await?;
         let row_key = bucket_row_key(&keys, at.tenant, &at.name);
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
         let row = open(&keys, &row_key, &sealed)?;
@@ -62,6 +63,10 @@ impl Directory {
         let key = keys.open_bucket_key(&row.index_key, at.bucket.0)?;
         let at = Arc::new(at.clone());
         let mut cache = self.cache.write();
+        // Left by a request that was under way when its lease ended.
+        if cache.open.get(&at.bucket).is_some_and(|opened| opened.index.key.check().is_err()) {
+            cache.open.remove(&at.bucket);
+        }
         // Two may have opened it at once: both must go on with the same one.
         let opened = cache.open.entry(at.bucket).or_insert_with(|| {
             let index = OpenBucket { tenant: at.tenant, geo: at.geo, region: at.region, bucket: at.bucket, key };
@@ -78,7 +83,7 @@ impl Directory {
         region: &'static Region,
         now: Millis,
     ) -> Result<Option<Arc<BucketRef>>, DirectoryError> {
-        let keys = self.keys(tenant)?;
+        let keys = self.keys(tenant).await?;
         let bucket = BucketId::random();
         let (_, index_key) = keys.new_bucket_key(bucket.0)?;
         let row = BucketRow {
@@ -105,7 +110,7 @@ impl Directory {
 
     /// Removes a bucket's row. Its rows in the region's index are the caller's.
     pub async fn remove_bucket(&self, at: &BucketRef) -> Result<(), DirectoryError> {
-        let keys = self.keys(at.tenant)?;
+        let keys = self.keys(at.tenant).await?;
         let mut batch = Batch::new();
         batch.delete(bucket_row_key(&keys, at.tenant, &at.name));
         self.engine.commit(batch).await?;

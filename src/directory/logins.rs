@@ -37,7 +37,7 @@ impl Directory {
         if row.revoked.is_some() {
             return Ok(None);
         }
-        let keys = match self.keys(row.tenant) {
+        let keys = match self.keys(row.tenant).await {
             Ok(keys) => keys,
             Err(KeyError::Destroyed) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -60,7 +60,7 @@ impl Directory {
 
     /// Makes a login. The secret is in the answer and nowhere else in clear.
     pub async fn create_login(&self, tenant: TenantId, role: Role, now: Millis) -> Result<Login, DirectoryError> {
-        let keys = self.keys(tenant)?;
+        let keys = self.keys(tenant).await?;
         let access_id = AccessId::random();
         let secret = CredentialSecret::random();
         let row_key = self.login_row_key(&access_id)?;
@@ -74,7 +74,7 @@ impl Directory {
 
     /// The tenant's logins, oldest first, revoked ones too.
     pub async fn logins(&self, tenant: TenantId) -> Result<Vec<LoginEntry>, DirectoryError> {
-        let keys = self.keys(tenant)?;
+        let keys = self.keys(tenant).await?;
         let mut logins = Vec::new();
         for (_, row) in self.login_rows(tenant).await? {
             let opened = keys.directory().open(kind::LOGIN, ACCESS_ID_AT, &row.access_id)?;

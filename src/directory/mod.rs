@@ -24,7 +24,7 @@ use crate::model::ids::{BucketId, TenantId};
 use crate::model::login::Login;
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
-use crate::seal::{GeoKeyService, KeyError, TenantKeys};
+use crate::seal::{KeyClient, KeyError, Leases, TenantKeys};
 use crate::tenant::State;
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -86,14 +86,15 @@ impl fmt::Debug for OpenedBucket {
 pub struct Directory {
     geo: &'static Geo,
     engine: Arc<dyn Engine>,
-    keys: Arc<GeoKeyService>,
+    keys: Arc<KeyClient>,
+    leases: Leases,
     /// Held while a row that was read is changed and written back.
     change: tokio::sync::Mutex<()>,
     acts: tokio::sync::Mutex<()>,
     /// Held while a data subject is made or its erasure begins or ends.
     subjects: tokio::sync::Mutex<()>,
     commits: tokio::sync::RwLock<()>,
-    cache: RwLock<Cache>,
+    cache: Arc<RwLock<Cache>>,
 }
 
 #[derive(Default)]
@@ -104,6 +105,16 @@ struct Cache {
     open: HashMap<BucketId, Arc<OpenedBucket>>,
     /// By token.
     subjects: HashMap<(TenantId, [u8; 16]), SubjectEntry>,
+}
+
+impl Cache {
+    fn forget(&mut self, tenant: TenantId) {
+        self.tenants.remove(&tenant);
+        self.buckets.remove(&tenant);
+        self.logins.retain(|_, login| login.tenant != tenant);
+        self.open.retain(|_, opened| opened.at.tenant != tenant);
+        self.subjects.retain(|(of, _), _| *of != tenant);
+    }
 }
 
 /// Logins kept in memory; beyond it the cache begins anew.
@@ -119,16 +130,25 @@ impl fmt::Debug for Directory {
 
 impl Directory {
     /// The directory of `geo` in `engine`.
-    pub fn new(geo: &'static Geo, engine: Arc<dyn Engine>, keys: Arc<GeoKeyService>) -> Self {
+    pub fn new(geo: &'static Geo, engine: Arc<dyn Engine>, keys: Arc<KeyClient>) -> Self {
+        let cache = Arc::<RwLock<Cache>>::default();
+        let held = Arc::downgrade(&cache);
+        // What was opened with a tenant's keys does not outlive their lease.
+        keys.on_end(move |tenant| {
+            if let Some(cache) = held.upgrade() {
+                cache.write().forget(TenantId(*tenant));
+            }
+        });
         Self {
             geo,
             engine,
+            leases: Leases::new(keys.clone()),
             keys,
             change: tokio::sync::Mutex::new(()),
             acts: tokio::sync::Mutex::new(()),
             subjects: tokio::sync::Mutex::new(()),
             commits: tokio::sync::RwLock::new(()),
-            cache: RwLock::default(),
+            cache,
         }
     }
 
@@ -137,8 +157,8 @@ impl Directory {
         self.geo
     }
 
-    /// The geo's key service.
-    pub fn key_service(&self) -> &Arc<GeoKeyService> {
+    /// The geo's key service. Its acts block.
+    pub fn key_service(&self) -> &Arc<KeyClient> {
         &self.keys
     }
 
@@ -168,8 +188,13 @@ impl Directory {
     }
 
     /// The tenant's keys. Errors: suspended, destroyed, provider down.
-    pub fn keys(&self, tenant: TenantId) -> Result<Arc<TenantKeys>, KeyError> {
-        self.keys.tenant(tenant.0)
+    pub async fn keys(&self, tenant: TenantId) -> Result<Arc<TenantKeys>, KeyError> {
+        self.leases.tenant(tenant.0).await
+    }
+
+    /// The leases on the tenants' keys, for whoever keeps time.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     /// Where a tenant's buckets go when nothing else is said.
@@ -179,11 +204,6 @@ impl Directory {
 
     /// Drops everything cached about a tenant: its keys changed or are gone.
     pub fn forget(&self, tenant: TenantId) {
-        let mut cache = self.cache.write();
-        cache.tenants.remove(&tenant);
-        cache.buckets.remove(&tenant);
-        cache.logins.retain(|_, login| login.tenant != tenant);
-        cache.open.retain(|_, opened| opened.at.tenant != tenant);
-        cache.subjects.retain(|(of, _), _| *of != tenant);
+        self.cache.write().forget(tenant);
     }
 }

@@ -35,7 +35,7 @@ pub struct SubjectEntry {
 impl Directory {
     /// The subject of this name, if there is one.
     pub async fn subject(&self, tenant: TenantId, name: &SubjectName) -> Result<Option<SubjectEntry>, DirectoryError> {
-        let keys = self.keys(tenant)?;
+        let keys = self.keys(tenant).await?;
         let token = keys.subject_token(name.as_str().as_bytes());
         if let Some(entry) = self.cache.read().subjects.get(&(tenant, token)) {
             return Ok(Some(*entry));
@@ -58,7 +58,7 @@ impl Directory {
         if let Some(entry) = self.subject(tenant, name).await? {
             return Ok(entry);
         }
-        let keys = self.keys(tenant)?;
+        let keys = self.keys(tenant).await?;
         let id = SubjectId::random();
         let service = self.keys.clone();
         let made = tokio::task::spawn_blocking(move || service.create_subject(tenant.0, id.0).map(drop)).await;
@@ -107,7 +107,7 @@ impl Directory {
     /// Notes that a subject is being erased, durably; from here on nothing is written for it.
     pub async fn begin_erasure(&self, tenant: TenantId, entry: &SubjectEntry) -> Result<(), DirectoryError> {
         let _one_at_a_time = self.subjects.lock().await;
-        let keys = self.keys(tenant)?;
+        let keys = self.keys(tenant).await?;
         let Some(mut row) = self.subject_row(&keys, tenant, entry.token).await? else { return Ok(()) };
         row.erasing = true;
         let (row_key, note_key) = (subject_row_key(tenant, entry.token), erasure_row_key(tenant, entry.id));
@@ -141,7 +141,7 @@ impl Directory {
                 let ids: &[u8; 33] = row_key.as_ref().try_into().map_err(|_| DirectoryError::Integrity)?;
                 let tenant = TenantId(ids[1..17].try_into().expect("16 bytes"));
                 let id = SubjectId(ids[17..].try_into().expect("16 bytes"));
-                let Ok(keys) = self.keys(tenant) else { continue };
+                let Ok(keys) = self.keys(tenant).await else { continue };
                 let row: ErasureRow = open(&keys, kind::ERASURE, row_key, sealed)?;
                 found.push((tenant, SubjectEntry { id, token: row.token, erasing: true }));
             }

@@ -49,7 +49,7 @@ impl Directory {
         }
         let row_key = rows::row_key(kind::TENANT, &[&id.0]);
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
-        let entry = Arc::new(self.open_tenant(&row_key, &sealed)?);
+        let entry = Arc::new(self.open_tenant(&row_key, &sealed).await?);
         if entry.detail.is_some() {
             self.cache.write().tenants.insert(id, entry.clone());
         }
@@ -76,7 +76,11 @@ impl Directory {
             range = range.behind(&rows::row_key(kind::TENANT, &[&after.0]));
         }
         let page = self.engine.scan(range, limit.min(SCAN), Direction::Ascending).await?;
-        page.iter().map(|(row_key, sealed)| self.open_tenant(row_key, sealed).map(Arc::new)).collect()
+        let mut tenants = Vec::with_capacity(page.len());
+        for (row_key, sealed) in &page {
+            tenants.push(Arc::new(self.open_tenant(row_key, sealed).await?));
+        }
+        Ok(tenants)
     }
 
     /// Enters a new tenant, whose keys exist. Errors: `NameTaken`.
@@ -91,7 +95,7 @@ impl Directory {
         let geo_keys = self.keys.geo_keys();
         let sealed_name = geo_keys.directory().seal(kind::TENANT_NAME, &name_key, &rows::encode(&named), &[]);
         batch.put(name_key, sealed_name);
-        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, self.seal_detail(&entry)?));
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, self.seal_detail(&entry).await?));
         self.move_due(&mut batch, None, Some(&entry.standing))?;
         match self.engine.commit(batch).await {
             Err(EngineError::Precondition) => return Err(DirectoryError::NameTaken),
@@ -113,7 +117,7 @@ impl Directory {
         let _commits = self.commits.write().await;
         let row_key = rows::row_key(kind::TENANT, &[&standing.id.0]);
         let current = self.engine.get(&row_key).await?.ok_or(DirectoryError::Changed)?;
-        if self.open_tenant(&row_key, &current)?.revision != seen.revision {
+        if self.open_tenant(&row_key, &current).await?.revision != seen.revision {
             return Err(DirectoryError::Changed);
         }
         // As it stands sealed: it is kept although the tenant's keys may not open it now, and stays away once buried.
@@ -138,7 +142,7 @@ impl Directory {
         let _change = self.change.lock().await;
         let row_key = rows::row_key(kind::TENANT, &[&id.0]);
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(0) };
-        let mut entry = self.open_tenant(&row_key, &sealed)?;
+        let mut entry = self.open_tenant(&row_key, &sealed).await?;
         let mut batch = Batch::new();
         self.rows_of(id).await?.into_iter().for_each(|row_key| batch.delete(row_key));
         let removed = batch.writes.len() as u64;
@@ -155,7 +159,7 @@ impl Directory {
         let _change = self.change.lock().await;
         let row_key = rows::row_key(kind::TENANT, &[&id.0]);
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(()) };
-        let entry = self.open_tenant(&row_key, &sealed)?;
+        let entry = self.open_tenant(&row_key, &sealed).await?;
         let mut batch = Batch::new();
         self.move_due(&mut batch, Some(&entry.standing), None)?;
         batch.delete(row_key);
@@ -205,9 +209,9 @@ impl Directory {
         Ok(rows::row_key(kind::TENANT_NAME, &[&token]))
     }
 
-    fn seal_detail(&self, entry: &TenantEntry) -> Result<Vec<u8>, DirectoryError> {
+    async fn seal_detail(&self, entry: &TenantEntry) -> Result<Vec<u8>, DirectoryError> {
         let Some(detail) = &entry.detail else { return Ok(Vec::new()) };
-        let keys = self.keys(entry.standing.id)?;
+        let keys = self.keys(entry.standing.id).await?;
         Ok(keys.directory().seal(kind::TENANT, DETAIL_AT, &rows::encode(detail), &[]))
     }
 
@@ -222,13 +226,13 @@ impl Directory {
         rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)
     }
 
-    fn open_tenant(&self, row_key: &[u8], sealed: &[u8]) -> Result<TenantEntry, DirectoryError> {
+    async fn open_tenant(&self, row_key: &[u8], sealed: &[u8]) -> Result<TenantEntry, DirectoryError> {
         let row = self.open_row(row_key, sealed)?;
         let standing = Standing::decode(&row.standing).ok_or(DirectoryError::Integrity)?;
         if row_key[1..] != standing.id.0 {
             return Err(DirectoryError::Integrity);
         }
-        let detail = match self.keys(standing.id) {
+        let detail = match self.keys(standing.id).await {
             Ok(keys) if !row.detail.is_empty() => {
                 let opened = keys.directory().open(kind::TENANT, DETAIL_AT, &row.detail)?;
                 Some(rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?)

@@ -3,7 +3,7 @@
 
 use super::{RekeyError, Watch};
 use crate::audit::{Actor, AuditLog, Event as Record};
-use crate::seal::{GeoKeyService, KeyError, RotationProgress};
+use crate::seal::{KeyClient, KeyError, RotationProgress};
 use std::sync::Arc;
 
 /// Roots in one durable step.
@@ -26,12 +26,12 @@ pub struct MasterEvidence {
 
 /// Rotates the master key of a geo, or takes up a rotation that was cut off.
 pub async fn rotate_master(
-    keys: &Arc<GeoKeyService>,
+    keys: &Arc<KeyClient>,
     audit: &AuditLog,
     actor: &Actor,
     watch: &dyn Watch,
 ) -> Result<MasterEvidence, RekeyError> {
-    let job = blocking(keys, GeoKeyService::rotate_master).await?;
+    let job = blocking(keys, KeyClient::rotate_master).await?;
     audit.append(actor, Record::MasterRotationBegun { from: job.from, to: job.to }).await?;
     watch.phase("wrapping", job.total);
     loop {
@@ -49,8 +49,8 @@ pub async fn rotate_master(
 }
 
 async fn blocking<T: Send + 'static>(
-    keys: &Arc<GeoKeyService>,
-    work: impl FnOnce(&GeoKeyService) -> Result<T, KeyError> + Send + 'static,
+    keys: &Arc<KeyClient>,
+    work: impl FnOnce(&KeyClient) -> Result<T, KeyError> + Send + 'static,
 ) -> Result<T, RekeyError> {
     let keys = keys.clone();
     let done = tokio::task::spawn_blocking(move || work(&keys)).await;

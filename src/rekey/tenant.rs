@@ -44,7 +44,7 @@ pub async fn rotate_tenant(
     watch: &dyn Watch,
 ) -> Result<TenantEvidence, RekeyError> {
     let walk = Walk::of(directory, regions, tenant).await?;
-    let current = directory.keys(tenant)?.active_trk().version;
+    let current = directory.keys(tenant).await?.active_trk().version;
     watch.phase("counting", 0);
     let before = walk.count(current).await?;
     let (from, to) = if before.older > 0 {
@@ -53,7 +53,7 @@ pub async fn rotate_tenant(
         audit.append(actor, Record::TenantRotationBegun { tenant, from: current, to: current + 1 }).await?;
         (current, switch(directory, tenant).await?)
     };
-    let keys = directory.keys(tenant)?;
+    let keys = directory.keys(tenant).await?;
     watch.phase("wrapping", before.all);
     let rewrapped = walk.rewrap(&keys, watch).await?;
     watch.phase("scanning", before.all);

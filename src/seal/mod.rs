@@ -4,7 +4,10 @@
 //! Called by `index`, the conductors and `app`. Promises that a context is always built from a checked
 //! [`BucketRef`], never from bytes read back. Must not know engines, blobs or S3.
 
+mod leases;
+
 pub use geoseal_keys::*;
+pub use leases::Leases;
 
 use crate::model::ids::{DekId, ObjectId, SegmentId, VersionId};
 use crate::model::object::BucketRef;

@@ -23,7 +23,7 @@ impl From<KeyError> for StoreError {
             KeyError::Suspended => Self::KeysSuspended,
             KeyError::Unknown | KeyError::Destroyed => Self::NoSuchBucket,
             KeyError::Provider(ProviderError::Wrong) => Self::Integrity(Fault::new("provider")),
-            KeyError::Provider(_) | KeyError::Store(_) => {
+            KeyError::Provider(_) | KeyError::Store(_) | KeyError::Unreachable | KeyError::Protocol => {
                 tracing::error!(%error, "the key service cannot answer");
                 Self::Unavailable
             }

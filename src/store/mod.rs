@@ -94,7 +94,7 @@ impl Store {
 
     async fn room(&self, at: &BucketRef) -> Result<Room, StoreError> {
         let directory = self.directory(at.geo.id)?;
-        let keys = directory.keys(at.tenant)?;
+        let keys = directory.keys(at.tenant).await?;
         let roots = self.0.regions.get(at.region.id).ok_or(StoreError::RegionNotServed)?.clone();
         let bucket = directory.open_bucket(at).await?.ok_or(StoreError::NoSuchBucket)?;
         Ok(Room { roots, bucket, keys })

@@ -76,12 +76,12 @@ impl Store {
     /// A rotation may have come between the wrapping of the data key and this commit: wraps it under today's key, so
     /// that behind a rotation's switch no row appears under an old version. To be called with commits held. A data key
     /// under a subject's key stays there, whatever rotates above that.
-    fn wrap_anew(&self, room: &Room, row: &mut ObjectRow) -> Result<(), StoreError> {
+    async fn wrap_anew(&self, room: &Room, row: &mut ObjectRow) -> Result<(), StoreError> {
         if row.subject.is_some() {
             return Ok(());
         }
         let at = &room.bucket.at;
-        let keys = self.directory(at.geo.id)?.keys(at.tenant)?;
+        let keys = self.directory(at.geo.id)?.keys(at.tenant).await?;
         if keys.active_trk().version != seal::parent_version(&row.dek_record) {
             let context = seal::object_context(at, row.object_id, row.version_id);
             if let Some(record) = keys.rewrap_dek(&row.dek_record, &context)? {
@@ -109,7 +109,7 @@ impl Store {
             self.discard_blobs(room, blobs.to_vec());
             return Err(erased);
         }
-        self.wrap_anew(room, &mut commit.row)?;
+        self.wrap_anew(room, &mut commit.row).await?;
         let done = room.roots.index.put(&room.bucket.index, commit).await;
         drop(awake);
         match self.heard(&room.bucket.at, Subject::Row, done).await {

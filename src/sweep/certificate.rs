@@ -7,6 +7,7 @@
 
 use crate::audit::Hash;
 use crate::model::ids::TenantId;
+use crate::seal::KeyError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,8 @@ use serde_json::Value;
 
 /// Signs certificates: answered by the key service, which alone has the key.
 pub trait Signer: Send + Sync {
-    /// Ed25519 over `message`.
-    fn sign(&self, message: &[u8]) -> [u8; 64];
+    /// Ed25519 over `message`. Errors: the key service.
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError>;
     /// The public key.
     fn public_key(&self) -> [u8; 32];
 }
@@ -178,18 +179,18 @@ impl Certificate {
     }
 
     /// Signs it; gives the file's text.
-    pub fn sign(&self, signer: &dyn Signer) -> Signed {
+    pub fn sign(&self, signer: &dyn Signer) -> Result<Signed, KeyError> {
         let key = PublicKey(signer.public_key());
         let certificate = sorted(serde_json::to_value(self).expect("plain fields have a JSON form"));
         let signature = Signature {
             algorithm: ALGORITHM.to_owned(),
             key_id: key.id(),
-            value: BASE64.encode(signer.sign(compact(&certificate).as_bytes())),
+            value: BASE64.encode(signer.sign(compact(&certificate).as_bytes())?),
         };
         let signature = serde_json::to_value(signature).expect("plain fields have a JSON form");
         let document =
             Value::Object([("certificate".into(), certificate), ("signature".into(), signature)].into_iter().collect());
-        Signed(pretty(&sorted(document)))
+        Ok(Signed(pretty(&sorted(document))))
     }
 
     /// Whether what it says is what a certificate of its kind must say.

@@ -7,8 +7,8 @@ use std::process::Command;
 struct TestSigner(Ed25519KeyPair);
 
 impl Signer for TestSigner {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).as_ref().try_into().unwrap()
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], crate::seal::KeyError> {
+        Ok(self.0.sign(message).as_ref().try_into().unwrap())
     }
 
     fn public_key(&self) -> [u8; 32] {
@@ -44,7 +44,7 @@ fn certificate() -> Certificate {
 
 #[test]
 fn it_verifies_pretty_and_compact_with_the_key_in_every_form() {
-    let signed = certificate().sign(&signer(1));
+    let signed = certificate().sign(&signer(1)).unwrap();
     let key = PublicKey(signer(1).public_key());
     let forms = [key.pem(), BASE64.encode(key.0), hex::encode(key.0)];
     assert!(forms.iter().all(|form| PublicKey::parse(form) == Ok(key)));
@@ -61,7 +61,7 @@ fn it_verifies_pretty_and_compact_with_the_key_in_every_form() {
 
 #[test]
 fn any_byte_changed_removed_or_added_and_it_fails() {
-    let signed = certificate().sign(&signer(1));
+    let signed = certificate().sign(&signer(1)).unwrap();
     let key = PublicKey(signer(1).public_key());
     let good = signed.text().as_bytes();
     for at in 0..=good.len() {
@@ -83,7 +83,7 @@ fn any_byte_changed_removed_or_added_and_it_fails() {
 /// Edits that leave a well-formed document: every leaf, every member, the order, a repetition.
 #[test]
 fn any_field_changed_removed_or_added_and_it_fails() {
-    let signed = certificate().sign(&signer(1));
+    let signed = certificate().sign(&signer(1)).unwrap();
     let key = PublicKey(signer(1).public_key());
     let value: Value = serde_json::from_str(signed.text()).unwrap();
     let mut paths = Vec::new();
@@ -129,7 +129,7 @@ fn a_certificate_that_contradicts_its_kind_is_none() {
     let refuses = |change: fn(&mut Certificate)| {
         let mut certificate = certificate();
         change(&mut certificate);
-        assert_eq!(verify(certificate.sign(&signer(1)).text(), &key), Err(CertificateError::Malformed));
+        assert_eq!(verify(certificate.sign(&signer(1)).unwrap().text(), &key), Err(CertificateError::Malformed));
     };
     refuses(|of| of.listings[0].rows_left = 1);
     refuses(|of| of.listings[0].reached = false);
@@ -139,7 +139,7 @@ fn a_certificate_that_contradicts_its_kind_is_none() {
     refuses(|of| of.kind = Kind::Residual);
     refuses(|of| of.schema = "geoseal/certificate/v2".into());
     let held = Certificate { kind: Kind::Partial, holds: vec!["M-9".into()], ..certificate() };
-    assert_eq!(verify(held.sign(&signer(1)).text(), &key), Ok(held));
+    assert_eq!(verify(held.sign(&signer(1)).unwrap().text(), &key), Ok(held));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn the_documented_scripts_verify_it_without_geoseal() {
     let block = |begin: &str| page.split(begin).nth(1).unwrap().split("```").next().unwrap().to_owned();
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-    let signed = certificate().sign(&signer(1));
+    let signed = certificate().sign(&signer(1)).unwrap();
     put("log-key.pem", &PublicKey(signer(1).public_key()).pem());
     put("verify.py", &block("```python\n"));
     put("verify.sh", &block("```sh\n# verify.sh\n"));

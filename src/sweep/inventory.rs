@@ -50,7 +50,7 @@ impl Stock {
         tenant: TenantId,
         roots_of: impl Fn(&str) -> Option<Arc<RegionRoots>>,
     ) -> Result<Vec<Self>, SweepError> {
-        let keys = directory.keys(tenant)?;
+        let keys = directory.keys(tenant).await?;
         let mut buckets = directory.buckets(tenant).await?;
         buckets.sort_by_key(|at| at.bucket);
         let mut stocks = Vec::new();

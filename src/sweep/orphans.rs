@@ -5,9 +5,9 @@
 //! until every commit in flight is done → mark again → delete what was named neither time. When any bucket of the region
 //! cannot be read (a tenant's keys withheld, a row damaged) nothing is deleted. A crash leaves orphans.
 
-use super::SweepError;
 use super::inventory::{MissingList, Stock};
 use super::run::GeoRooms;
+use super::{SweepError, blocking};
 use crate::index::DueKey;
 use crate::model::atlas::Region;
 use crate::model::clock::Clock;
@@ -119,7 +119,8 @@ async fn tenants_with_keys(rooms: &GeoRooms) -> Result<Vec<TenantId>, SweepError
         let page = directory.tenants(after, TENANTS_STEP).await?;
         for entry in &page {
             let (id, state) = (entry.standing.id, entry.standing.state);
-            let keys = directory.key_service().tenant_status(id.0)?;
+            let service = directory.key_service().clone();
+            let keys = blocking(move || service.tenant_status(id.0)).await?;
             match keys.map(|status| status.state) {
                 Some(TenantState::Destroyed) => {}
                 // Never made, or not yet: it cannot have stored anything.

@@ -88,7 +88,7 @@ impl Tenancy {
     /// Key work blocks (it may ask a provider and syncs the disk), so it runs beside the requests.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&crate::seal::GeoKeyService) -> Result<T, KeyError> + Send + 'static,
+        work: impl FnOnce(&crate::seal::KeyClient) -> Result<T, KeyError> + Send + 'static,
     ) -> Result<T, TenancyError> {
         let keys = self.directory.key_service().clone();
         let done = tokio::task::spawn_blocking(move || work(&keys)).await;

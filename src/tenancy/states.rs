@@ -54,10 +54,10 @@ impl Tenancy {
     ) -> Result<Arc<TenantEntry>, TenancyError> {
         let id = standing.id;
         self.blocking(move |keys| keys.create_tenant(id.0)).await?;
-        let master = self.master_version()?;
+        let master = self.master_version().await?;
         self.log(actor, Record::TenantKeysCreated { tenant: id, version: 1, master }).await?;
         let entry = self.directory.enter_tenant(standing, detail).await?;
-        self.directory.keys(id)?;
+        self.directory.keys(id).await?;
         let now = self.clock.now();
         let (next, _) = tenant::step(&entry.standing, &Event::Provisioned, &now)?;
         self.log(actor, Record::TenantActivated { tenant: id }).await?;
@@ -82,8 +82,8 @@ impl Tenancy {
         Ok(())
     }
 
-    fn master_version(&self) -> Result<u32, TenancyError> {
-        let status = self.directory.key_service().status()?;
+    async fn master_version(&self) -> Result<u32, TenancyError> {
+        let status = self.blocking(crate::seal::KeyClient::status).await?;
         let newest = status.masters.iter().map(|(master, _)| master.name.version).max();
         Ok(newest.unwrap_or_default())
     }
@@ -173,7 +173,8 @@ impl Tenancy {
                 let now = self.clock.now();
                 if entry.standing.state == State::Terminated {
                     let keep_s = crate::model::limits::TERMINATION_KEEP_S;
-                    let probe = self.directory.key_service().tenant_status(entry.standing.id.0)?;
+                    let id = entry.standing.id.0;
+                    let probe = self.blocking(move |keys| keys.tenant_status(id)).await?;
                     if probe.is_some_and(|status| status.due.is_none()) {
                         self.carry_out(&house(), entry, Effect::KeepKeys { keep_s }, &now).await?;
                     }

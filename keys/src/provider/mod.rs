@@ -13,30 +13,38 @@ use crate::error::ProviderError;
 use crate::heads::Head;
 use crate::material::Secret;
 use crate::record::{KeyName, ProviderKind, RootFields};
+use minicbor::{Decode, Encode};
 
 /// A root key on its way to or from a provider. Opaque: only providers of this crate look inside.
 pub struct RootSecret(pub(crate) Secret);
 
 /// What may be done with a version of the master key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
+#[cbor(index_only)]
 #[repr(u8)]
 pub enum MasterState {
     /// Wraps and unwraps.
+    #[n(1)]
     Active = 1,
     /// Unwraps only.
+    #[n(2)]
     DecryptOnly = 2,
     /// Neither, for now.
+    #[n(3)]
     Disabled = 3,
     /// Neither, for good.
+    #[n(4)]
     Destroyed = 4,
 }
 
 /// One version of a geo's master key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct MasterVersion {
     /// Its id and version.
+    #[n(0)]
     pub name: KeyName,
     /// What may be done with it.
+    #[n(1)]
     pub state: MasterState,
 }
 

@@ -13,9 +13,10 @@ mod world;
 
 use crate::context::{Id, ObjectContext};
 use crate::material::Secret;
+use crate::purposes::{Purposes, Roots};
 use crate::record::KeyName;
 use crate::segment::{SegmentInfo, SegmentKind};
-use crate::tenant_keys::{Dek, Lease, Roots, TenantKeys};
+use crate::tenant_keys::{Dek, Lease, TenantKeys};
 
 /// Bytes `t, t+1, … t+15`.
 pub(crate) fn fill(t: u8) -> Id {
@@ -59,5 +60,6 @@ pub(crate) fn tenant_keys() -> TenantKeys {
         srk: vec![(KeyName { id: fill(0x21), version: 1 }, secret(0x31))],
         tik: vec![(KeyName { id: fill(0x22), version: 1 }, secret(0x61))],
     };
-    TenantKeys::new(fill(0x10), geo(), roots, Lease::permanent()).expect("one root of each kind")
+    let purposes = Purposes::of(roots, &fill(0x10), &geo());
+    TenantKeys::new(fill(0x10), geo(), purposes, Lease::permanent()).expect("one root of each kind")
 }

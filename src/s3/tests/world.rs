@@ -14,7 +14,7 @@ use crate::model::time::Millis;
 use crate::regions::RegionRoots;
 use crate::s3::entry::{self, Settings};
 use crate::s3::guard::Guard;
-use crate::seal::{GeoKeyService, LocalKeyring, Unlock};
+use crate::seal::{GeoKeyService, KeyClient, LeaseOptions, LocalKeyring, Unlock};
 use crate::store::{Alarm, Store};
 use crate::tenant::{NewTenant, Replication, Standing, State, create};
 use bytes::Bytes;
@@ -118,7 +118,8 @@ impl World {
             Arc::new(Ticks(clock.clone())),
         );
         let service = Arc::new(service.unwrap());
-        let directory = Arc::new(Directory::new(geo, Arc::new(MemoryEngine::default()), service.clone()));
+        let client = Arc::new(KeyClient::embedded(service.clone(), LeaseOptions::default()).unwrap());
+        let directory = Arc::new(Directory::new(geo, Arc::new(MemoryEngine::default()), client));
         let (tenant, other) = (TenantId::random(), TenantId::random());
         let mut logins = vec![];
         for (tenant, role) in [(tenant, Role::Service), (other, Role::Service), (tenant, Role::ReadOnly)] {

@@ -3,7 +3,7 @@
 use super::Purge;
 use crate::audit::{Event as Record, Hash, Receipt};
 use crate::model::time::Millis;
-use crate::seal::LogSigner;
+use crate::seal::{KeyClient, KeyError};
 use crate::sweep::certificate::{
     self, AuditEntry, Certificate, CertificateError, Destruction, Keys, Kind, Listing, PublicKey, Signer,
 };
@@ -94,7 +94,7 @@ impl Purge<'_> {
             issued_at: self.rooms.tenancy.clock.now().cc_lo.to_string(),
         };
         blocking(move || -> Result<Hash, SweepError> {
-            let hand = Hand(keys.log_signer());
+            let hand = Hand(&keys);
             if let Some(kept) = archive::read(&dir, id, kind)? {
                 let same: Result<Certificate, CertificateError> =
                     certificate::verify(&kept, &PublicKey(hand.public_key()));
@@ -102,7 +102,7 @@ impl Purge<'_> {
                     return Ok(Hash::of(&[kept.as_bytes()]));
                 }
             }
-            let signed = certificate.sign(&hand);
+            let signed = certificate.sign(&hand)?;
             archive::keep(&dir, id, kind, signed.text())?;
             Ok(signed.hash())
         })
@@ -111,14 +111,14 @@ impl Purge<'_> {
 }
 
 /// The key service's hand under a certificate.
-struct Hand<'a>(&'a LogSigner);
+struct Hand<'a>(&'a KeyClient);
 
 impl Signer for Hand<'_> {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError> {
         self.0.sign(message)
     }
 
     fn public_key(&self) -> [u8; 32] {
-        self.0.public_key()
+        self.0.log_key()
     }
 }

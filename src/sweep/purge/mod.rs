@@ -31,7 +31,7 @@ use crate::directory::TenantEntry;
 use crate::model::atlas::Region;
 use crate::model::ids::TenantId;
 use crate::regions::RegionRoots;
-use crate::seal::{KeyError, KeyProbe, TenantState};
+use crate::seal::{KeyProbe, TenantState};
 use crate::tenant::{self, Event, Proof, Refusal, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -107,7 +107,7 @@ impl Purge<'_> {
             return Err(Refusal::WrongState(entry.standing.state).into());
         }
         // Suspended keys would hide what has to be listed. PURGING lets nobody in.
-        if self.key_state()? == Some(TenantState::Suspended) {
+        if self.key_state().await? == Some(TenantState::Suspended) {
             self.log(Record::TenantKeysResumed { tenant: self.id }).await?;
             let (keys, id) = (tenancy.directory.key_service().clone(), self.id.0);
             blocking(move || keys.resume(id)).await?;
@@ -173,15 +173,16 @@ impl Purge<'_> {
 
     /// The buckets that can still be read by their keys: none once those are destroyed.
     async fn stocks(&self) -> Result<Vec<Stock>, SweepError> {
-        if self.key_state()? == Some(TenantState::Destroyed) {
+        if self.key_state().await? == Some(TenantState::Destroyed) {
             return Ok(Vec::new());
         }
         let regions = &self.rooms.tenancy.regions;
         Stock::of_tenant(&self.rooms.tenancy.directory, self.id, |region| regions.get(region).cloned()).await
     }
 
-    fn key_state(&self) -> Result<Option<TenantState>, KeyError> {
-        let status = self.rooms.tenancy.directory.key_service().tenant_status(self.id.0)?;
+    async fn key_state(&self) -> Result<Option<TenantState>, SweepError> {
+        let (keys, id) = (self.rooms.tenancy.directory.key_service().clone(), self.id.0);
+        let status = blocking(move || keys.tenant_status(id)).await?;
         Ok(status.map(|status| status.state))
     }
 

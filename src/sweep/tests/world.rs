@@ -15,7 +15,9 @@ use crate::model::names::{BucketName, ObjectName};
 use crate::model::object::ContentHeaders;
 use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
-use crate::seal::{self, Dek, GeoKeyService, KeyError, KeystoreError, LocalKeyring, SegmentKind, Unlock};
+use crate::seal::{
+    self, Dek, GeoKeyService, KeyClient, KeyError, KeystoreError, LeaseOptions, LocalKeyring, SegmentKind, Unlock,
+};
 use crate::sweep::{GeoRooms, Sweeper};
 use crate::tenancy::Tenancy;
 use crate::tenant::{Event, NewTenant, Replication};
@@ -115,7 +117,8 @@ impl World {
     pub(super) async fn open_with(&self, fuse: Arc<Fuse>, served: &[&str]) -> House {
         let keys = Arc::new(self.open_keys().await);
         let engine = FusedEngine(open_engine(&self.dir.join("directory")).await, fuse.clone());
-        let directory = Arc::new(Directory::new(geo(), Arc::new(engine), keys.clone()));
+        let client = Arc::new(KeyClient::embedded(keys.clone(), LeaseOptions::default()).unwrap());
+        let directory = Arc::new(Directory::new(geo(), Arc::new(engine), client));
         let heads = Arc::new(FusedHeads(Heads(keys.clone()), fuse.clone()));
         let audit = AuditLog::open(&self.dir.join("audit"), geo().id, self.clock.clone(), heads).unwrap();
         let audit = Arc::new(audit);
@@ -256,7 +259,7 @@ impl House {
 
     /// Stores an object as the store does: small ones in the row, middling ones in a row of their own, large as a blob.
     pub(super) async fn put(&self, bucket: &OpenedBucket, name: &str, plain: &[u8]) -> SegmentId {
-        let (mut row, dek) = self.row(bucket, name);
+        let (mut row, dek) = self.row(bucket, name).await;
         let id = SegmentId::random();
         let info = seal::segment_info(SegmentKind::Whole, 0, self.context(bucket, &row), id, row.dek_id);
         let sealed = dek.seal_whole(&info, plain);
@@ -274,7 +277,7 @@ impl House {
 
     /// An object of so many parts that its list of them is a blob of its own, and the list's id.
     pub(super) async fn put_parts(&self, bucket: &OpenedBucket, name: &str, parts: u16) -> SegmentId {
-        let (mut row, dek) = self.row(bucket, name);
+        let (mut row, dek) = self.row(bucket, name).await;
         let mut segments = Vec::new();
         for part in 1..=parts {
             let id = SegmentId::random();
@@ -295,7 +298,7 @@ impl House {
 
     /// An upload with one part.
     pub(super) async fn upload(&self, bucket: &OpenedBucket, name: &str) -> (UploadId, SegmentId) {
-        let (row, dek) = self.row(bucket, name);
+        let (row, dek) = self.row(bucket, name).await;
         let (upload_id, id) = (UploadId::random(), SegmentId::random());
         let info = seal::segment_info(SegmentKind::Part, 1, self.context(bucket, &row), id, row.dek_id);
         let upload = UploadRow {
@@ -324,17 +327,17 @@ impl House {
 
     /// A blob of the bucket's tenant that no row names.
     pub(super) async fn orphan(&self, bucket: &OpenedBucket) -> SegmentId {
-        let (row, dek) = self.row(bucket, "never committed");
+        let (row, dek) = self.row(bucket, "never committed").await;
         let id = SegmentId::random();
         let info = seal::segment_info(SegmentKind::Whole, 0, self.context(bucket, &row), id, row.dek_id);
         self.put_blob(bucket, id, dek.seal_whole(&info, b"lost")).await;
         id
     }
 
-    fn row(&self, bucket: &OpenedBucket, name: &str) -> (ObjectRow, Dek) {
+    async fn row(&self, bucket: &OpenedBucket, name: &str) -> (ObjectRow, Dek) {
         let (object_id, version_id) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&bucket.at, object_id, version_id);
-        let (dek, dek_record) = self.directory.keys(bucket.at.tenant).unwrap().new_dek(&context).unwrap();
+        let (dek, dek_record) = self.directory.keys(bucket.at.tenant).await.unwrap().new_dek(&context).unwrap();
         let row = ObjectRow {
             name: name.to_owned(),
             object_id,
@@ -384,7 +387,7 @@ impl House {
         };
         let context = self.context(bucket, row);
         let info = seal::segment_info(SegmentKind::Whole, 0, context, segment.id, row.dek_id);
-        let dek = self.directory.keys(bucket.at.tenant).unwrap().open_dek(&row.dek_record, &context).unwrap();
+        let dek = self.directory.keys(bucket.at.tenant).await.unwrap().open_dek(&row.dek_record, &context).unwrap();
         Some(dek.open_whole(&info, &sealed, segment.len).unwrap())
     }
 

@@ -1,0 +1,363 @@
+//! The one door to a geo's keys: a request in, a reply out, the same in this process and over a link.
+//!
+//! A new act is a variant of [`Request`], where need be one of [`Reply`], an arm of the `match` below, and a method of
+//! [`crate::KeyClient`]. Numbers are never given twice: two releases may talk to one another.
+
+use crate::calls::ProviderCalls;
+use crate::context::Id;
+use crate::destroy::ShredEvidence;
+use crate::entries::RotationJob;
+use crate::error::KeyError;
+use crate::grant::{ExportKey, Grant, SubjectGrant};
+use crate::heads::Head;
+use crate::material::Secret;
+use crate::record::{KeyName, ProviderKind, Record};
+use crate::revocations::{Place, Revocations};
+use crate::rotate::{RotationProgress, ScanEvidence};
+use crate::service::{GeoKeyService, KeyProbe};
+use crate::status::{ServiceStatus, TenantStatus};
+use minicbor::{Decode, Encode};
+use zeroize::Zeroizing;
+
+/// Whoever answers for the keys of one geo. Calls block.
+pub trait KeyAuthority: Send + Sync {
+    /// Carries out one act.
+    fn call(&self, request: Request) -> Result<Reply, KeyError>;
+}
+
+/// An act that is asked for. Holds ids and public data, never a key.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[allow(missing_docs, reason = "each is the method of GeoKeyService that has its name, and its arguments")]
+pub enum Request {
+    #[n(0)]
+    Hello {},
+    #[n(1)]
+    Lease {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(2)]
+    Revocations {
+        #[n(0)]
+        known: Place,
+        #[n(1)]
+        wait_ms: u32,
+    },
+    #[n(3)]
+    CreateTenant {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(4)]
+    Suspend {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(5)]
+    Resume {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(6)]
+    KeyProbe {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(7)]
+    CreateSubject {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        subject: Id,
+    },
+    #[n(8)]
+    Subject {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        subject: Id,
+    },
+    #[n(9)]
+    SubjectRecord {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        subject: Id,
+    },
+    #[n(10)]
+    DestroySubject {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        subject: Id,
+    },
+    #[n(11)]
+    Rotation {},
+    #[n(12)]
+    RotateMaster {},
+    #[n(13)]
+    RotateMasterStep {
+        #[n(0)]
+        records_max: Count,
+    },
+    #[n(14)]
+    ScanMasters {},
+    #[n(15)]
+    DestroyMasterVersion {
+        #[n(0)]
+        version: u32,
+    },
+    #[n(16)]
+    RotateTenant {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(17)]
+    RetireTenantVersion {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[n(1)]
+        version: u32,
+        #[n(2)]
+        records_left: u64,
+    },
+    #[n(18)]
+    SetDue {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[n(1)]
+        due: i64,
+    },
+    #[n(19)]
+    ClearDue {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(20)]
+    IsDue {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(21)]
+    DestroyTenant {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(22)]
+    DiscardTenant {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(23)]
+    SaveAnchor {
+        #[n(0)]
+        region: String,
+        #[n(1)]
+        counter: u64,
+        #[cbor(n(2), with = "minicbor::bytes")]
+        digest: [u8; 32],
+    },
+    #[n(24)]
+    Anchor {
+        #[n(0)]
+        region: String,
+    },
+    #[n(25)]
+    ResetAnchor {
+        #[n(0)]
+        region: String,
+        #[n(1)]
+        counter: u64,
+        #[cbor(n(2), with = "minicbor::bytes")]
+        digest: [u8; 32],
+    },
+    #[n(26)]
+    SaveAuditHead {
+        #[n(0)]
+        entries: u64,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        digest: [u8; 32],
+    },
+    #[n(27)]
+    AuditHead {},
+    #[n(28)]
+    Status {},
+    #[n(29)]
+    TenantStatus {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(30)]
+    Sign {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        message: Vec<u8>,
+    },
+    #[n(31)]
+    Reveal {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[n(1)]
+        key: ExportKey,
+    },
+}
+
+/// A number of things, the same on every machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Count(#[n(0)] pub u64);
+
+impl From<usize> for Count {
+    fn from(count: usize) -> Self {
+        Self(count as u64)
+    }
+}
+
+/// What an act gave. Some hold keys: no `Debug`, no `Clone`.
+#[derive(Encode, Decode)]
+#[allow(missing_docs, reason = "each is what the act of the request gives")]
+pub enum Reply {
+    #[n(0)]
+    Hello(#[n(0)] Box<Hello>),
+    #[n(1)]
+    Lease(#[n(0)] Box<Grant>),
+    #[n(2)]
+    Revocations(#[n(0)] Revocations),
+    #[n(3)]
+    Done,
+    #[n(4)]
+    Probe(#[n(0)] KeyProbe),
+    #[n(5)]
+    Subject(#[n(0)] SubjectGrant),
+    #[n(6)]
+    Record(#[cbor(n(0), with = "minicbor::bytes")] Record),
+    #[n(7)]
+    Shredded(#[n(0)] ShredEvidence),
+    #[n(8)]
+    Job(#[n(0)] Option<RotationJob>),
+    #[n(9)]
+    Progress(#[n(0)] RotationProgress),
+    #[n(10)]
+    Scan(#[n(0)] ScanEvidence),
+    #[n(11)]
+    Text(#[n(0)] String),
+    #[n(12)]
+    Name(#[n(0)] KeyName),
+    #[n(13)]
+    Seconds(#[n(0)] i64),
+    #[n(14)]
+    Answer(#[n(0)] bool),
+    #[n(15)]
+    Head(#[n(0)] Option<Head>),
+    #[n(16)]
+    Status(#[n(0)] Box<ServiceStatus>),
+    #[n(17)]
+    Tenant(#[n(0)] Option<TenantStatus>),
+    #[n(18)]
+    Signature(#[cbor(n(0), with = "minicbor::bytes")] [u8; 64]),
+    #[n(19)]
+    Revealed(#[cbor(n(0), with = "crate::wire::text")] Zeroizing<String>),
+}
+
+impl Reply {
+    pub(crate) fn done(self) -> Result<(), KeyError> {
+        if matches!(self, Self::Done) { Ok(()) } else { Err(KeyError::Protocol) }
+    }
+
+    pub(crate) fn shredded(self) -> Result<ShredEvidence, KeyError> {
+        if let Self::Shredded(evidence) = self { Ok(evidence) } else { Err(KeyError::Protocol) }
+    }
+}
+
+/// What a service says of itself, and the one key that its holders have for good: the geo's directory key, under which
+/// they find tenants and logins.
+#[derive(Encode, Decode)]
+pub struct Hello {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub(crate) geo: Id,
+    #[n(1)]
+    pub(crate) provider: ProviderKind,
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub(crate) log_key: [u8; 32],
+    #[n(3)]
+    pub(crate) directory: KeyName,
+    #[n(4)]
+    pub(crate) secret: Secret,
+}
+
+impl KeyAuthority for GeoKeyService {
+    fn call(&self, request: Request) -> Result<Reply, KeyError> {
+        Ok(match request {
+            Request::Hello {} => Reply::Hello(Box::new(self.hello())),
+            Request::Lease { tenant } => Reply::Lease(Box::new(self.grant(tenant)?)),
+            Request::Revocations { known, wait_ms } => Reply::Revocations(self.revocations_since(known, wait_ms)),
+            Request::CreateTenant { tenant } => done(self.create_tenant(tenant)?),
+            Request::Suspend { tenant } => done(self.suspend(tenant)?),
+            Request::Resume { tenant } => done(self.resume(tenant)?),
+            Request::KeyProbe { tenant } => Reply::Probe(self.key_probe(tenant)?),
+            Request::CreateSubject { tenant, subject } => Reply::Subject(self.create_subject(tenant, subject)?.grant()),
+            Request::Subject { tenant, subject } => Reply::Subject(self.subject(tenant, subject)?.grant()),
+            Request::SubjectRecord { tenant, subject } => Reply::Record(self.subject_record(tenant, subject)?),
+            Request::DestroySubject { tenant, subject } => Reply::Shredded(self.destroy_subject(tenant, subject)?),
+            Request::Rotation {} => Reply::Job(self.rotation()?),
+            Request::RotateMaster {} => Reply::Job(Some(self.rotate_master()?)),
+            Request::RotateMasterStep { records_max: Count(max) } => {
+                Reply::Progress(self.rotate_master_step(usize::try_from(max).unwrap_or(usize::MAX))?)
+            }
+            Request::ScanMasters {} => Reply::Scan(self.scan_masters()?),
+            Request::DestroyMasterVersion { version } => Reply::Text(self.destroy_master_version(version)?),
+            Request::RotateTenant { tenant } => Reply::Name(self.rotate_tenant(tenant)?),
+            Request::RetireTenantVersion { tenant, version, records_left } => {
+                Reply::Shredded(self.retire_tenant_version(tenant, version, records_left)?)
+            }
+            Request::SetDue { tenant, due } => Reply::Seconds(self.set_due(tenant, due)?),
+            Request::ClearDue { tenant } => done(self.clear_due(tenant)?),
+            Request::IsDue { tenant } => Reply::Answer(self.is_due(tenant)?),
+            Request::DestroyTenant { tenant } => Reply::Shredded(self.destroy_tenant(tenant)?),
+            Request::DiscardTenant { tenant } => done(self.discard_tenant(tenant)?),
+            Request::SaveAnchor { region, counter, digest } => done(self.save_anchor(&region, counter, digest)?),
+            Request::Anchor { region } => Reply::Head(self.anchor(&region)?),
+            Request::ResetAnchor { region, counter, digest } => {
+                done(self.danger_reset_anchor(&region, counter, digest)?)
+            }
+            Request::SaveAuditHead { entries, digest } => done(self.save_audit_head(entries, digest)?),
+            Request::AuditHead {} => Reply::Head(self.audit_head()?),
+            Request::Status {} => Reply::Status(Box::new(self.status()?)),
+            Request::TenantStatus { tenant } => Reply::Tenant(self.tenant_status(tenant)?),
+            Request::Sign { message } => Reply::Signature(self.log_signer().sign(&message)),
+            Request::Reveal { tenant, key: ExportKey::Tenant } => {
+                Reply::Revealed(self.danger_reveal_tenant_key(tenant)?)
+            }
+            Request::Reveal { tenant, key: ExportKey::SubjectWrap } => {
+                Reply::Revealed(self.danger_reveal_subject_wrap_key(tenant)?)
+            }
+        })
+    }
+}
+
+fn done((): ()) -> Reply {
+    Reply::Done
+}
+
+impl GeoKeyService {
+    fn hello(&self) -> Hello {
+        let (directory, secret) = self.geo_keys().copy();
+        Hello {
+            geo: self.geo,
+            provider: self.provider_kind(),
+            log_key: self.log_signer().public_key(),
+            directory,
+            secret,
+        }
+    }
+
+    /// What happened to leases behind `known`; waits for it at most `wait_ms`, and 30 s.
+    pub fn revocations_since(&self, known: Place, wait_ms: u32) -> Revocations {
+        let (place, events, complete) = self.feed.since(known, wait_ms);
+        Revocations { place, events, complete, provider: self.provider_calls() }
+    }
+
+    /// Calls to the provider since this service was opened.
+    pub fn provider_calls(&self) -> ProviderCalls {
+        self.calls.read()
+    }
+}
