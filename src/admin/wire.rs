@@ -74,7 +74,7 @@ pub struct CreateTenant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Disable {
-    /// Why. Demanded, and not stored: the audit log holds no words of people.
+    /// Why. The audit log keeps the SHA-256 of the text without the spaces around it, never the text: it holds no words of people.
     pub reason: String,
 }
 
@@ -87,7 +87,7 @@ pub struct Enable {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Terminate {
-    /// Why. Demanded, and not stored: the audit log holds no words of people.
+    /// Why. The audit log keeps the SHA-256 of the text without the spaces around it, never the text: it holds no words of people.
     pub reason: String,
     /// The tenant's name once more.
     pub confirm: String,

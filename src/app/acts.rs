@@ -78,24 +78,24 @@ impl Acts for HouseActs {
         tenants::list(self, after, limit).await
     }
 
-    async fn disable(&self, order: &Order, t: &TenantRef, _reason: &str) -> Result<Outcome<wire::Tenant>, ActError> {
-        tenants::apply(self, order, t, |_| Ok(Event::Disable)).await
+    async fn disable(&self, order: &Order, t: &TenantRef, reason: &str) -> Result<Outcome<wire::Tenant>, ActError> {
+        tenants::apply(self, order, t, Some(reason), |_| Ok(Event::Disable)).await
     }
 
     async fn enable(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError> {
         let found = tenants::find(self, t).await?;
         let key_usable = found.tenancy.directory.keys(found.entry.standing.id).await.is_ok();
-        tenants::apply(self, order, t, |_| Ok(Event::Enable { consent: None, key_usable })).await
+        tenants::apply(self, order, t, None, |_| Ok(Event::Enable { consent: None, key_usable })).await
     }
 
     async fn terminate(
         &self,
         order: &Order,
         t: &TenantRef,
-        _reason: &str,
+        reason: &str,
         confirm: &str,
     ) -> Result<Outcome<wire::Tenant>, ActError> {
-        tenants::apply(self, order, t, |found| {
+        tenants::apply(self, order, t, Some(reason), |found| {
             let name = found.entry.detail.as_ref().map(|detail| detail.name.as_str());
             if name == Some(confirm) { Ok(Event::Terminate) } else { Err(ActError::ConfirmMismatch) }
         })
@@ -108,7 +108,7 @@ impl Acts for HouseActs {
         t: &TenantRef,
         consent: [u8; 32],
     ) -> Result<Outcome<wire::Tenant>, ActError> {
-        tenants::apply(self, order, t, |_| Ok(Event::Reinstate { consent: Some(consent) })).await
+        tenants::apply(self, order, t, None, |_| Ok(Event::Reinstate { consent: Some(consent) })).await
     }
 
     async fn create_credential(

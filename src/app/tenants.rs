@@ -4,7 +4,7 @@ use super::acts::HouseActs;
 use crate::admin::acts::{Mode, NewTenant, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::wire;
-use crate::audit::Actor;
+use crate::audit::{Actor, Hash};
 use crate::directory::{Detail, LoginEntry, TenantEntry};
 use crate::model::ids::TenantId;
 use crate::model::login::Role;
@@ -85,11 +85,12 @@ pub(super) async fn list(
     Ok(all)
 }
 
-/// Applies the event that `event` makes of what is found.
+/// Applies the event that `event` makes of what is found. Of the `reason`, where the act demands one, the log keeps the hash.
 pub(super) async fn apply(
     acts: &HouseActs,
     order: &Order,
     tenant: &TenantRef,
+    reason: Option<&str>,
     event: impl FnOnce(&FoundTenant) -> Result<Event, ActError> + Send,
 ) -> Result<Outcome<wire::Tenant>, ActError> {
     let found = find(acts, tenant).await?;
@@ -106,7 +107,9 @@ pub(super) async fn apply(
         return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
     }
     let id = entry.standing.id;
-    let entry = tenancy.apply(&actor(order), id, order.expect, &event).await.map_err(act_error)?;
+    let reason = reason.map(|words| Hash::of(&[words.as_bytes()]));
+    let applied = tenancy.apply_because(&actor(order), id, order.expect, &event, reason).await;
+    let entry = applied.map_err(act_error)?;
     Ok(Outcome::Done(shown(&tenancy, &entry).await))
 }
 

@@ -31,12 +31,22 @@ pub enum Event {
     TenantActivated { tenant: TenantId },
     /// Its keys could not be made; nothing of it is left.
     TenantGivenUp { tenant: TenantId },
-    /// Kept, not served.
-    TenantDisabled { tenant: TenantId },
+    /// Kept, not served. `reason` is the hash of the operator's words, as in `TenantTerminated`; entries from before it
+    /// was kept have none, and stay valid byte for byte.
+    TenantDisabled {
+        tenant: TenantId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Hash>,
+    },
     /// In service again.
     TenantEnabled { tenant: TenantId, consent: Hash },
     /// To be destroyed at `due`, RFC 3339.
-    TenantTerminated { tenant: TenantId, due: String },
+    TenantTerminated {
+        tenant: TenantId,
+        due: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Hash>,
+    },
     /// Kept after all.
     TenantReinstated { tenant: TenantId, consent: Hash },
     /// A hold came into force.

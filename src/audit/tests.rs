@@ -267,9 +267,30 @@ fn actors_and_events_have_fixed_words() {
         assert_eq!(bad.parse::<Actor>(), Err(BadActor));
     }
     let tenant = TenantId([2; 16]);
-    let event = Event::TenantTerminated { tenant, due: "2027-02-18T11:30:00Z".into() };
+    let event = Event::TenantTerminated { tenant, due: "2027-02-18T11:30:00Z".into(), reason: None };
     let json =
         r#"{"event":"tenant-terminated","tenant":"02020202020202020202020202020202","due":"2027-02-18T11:30:00Z"}"#;
     assert_eq!(serde_json::to_string(&event).unwrap(), json);
     assert_eq!(serde_json::from_str::<Event>(json).unwrap(), event);
+}
+
+#[tokio::test]
+async fn a_log_from_before_reasons_were_kept_goes_on_and_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let heads = Arc::new(Heads::default());
+    let tenant = TenantId([2; 16]);
+    let disabled = |reason| Event::TenantDisabled { tenant, reason };
+    let log = open(dir.path(), &heads).unwrap();
+    log.append(&Actor::part("token-1"), disabled(None)).await.unwrap();
+    drop(log);
+    let old = lines(&paths(dir.path())[0]).remove(0);
+    let act = r#""act":{"event":"tenant-disabled","tenant":"02020202020202020202020202020202"}"#;
+    assert!(old.contains(act), "what the release before wrote: {old}");
+    let log = open(dir.path(), &heads).unwrap();
+    let reason = Hash::of(&[b"contract-end"]);
+    log.append(&Actor::part("token-1"), disabled(Some(reason))).await.unwrap();
+    let tail = log.tail(2).unwrap();
+    assert_eq!((tail[0].event(), tail[1].event()), (Some(disabled(None)), Some(disabled(Some(reason)))));
+    assert_eq!(tail[1].detail()["reason"], reason.to_string());
+    assert_eq!(log.verify().unwrap().entries, 2);
 }

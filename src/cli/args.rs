@@ -199,7 +199,7 @@ pub enum Tenant {
     Disable {
         /// Its name or id
         tenant: String,
-        /// Why; required so that it is thought of. Not stored: the audit log holds no words of people
+        /// Why. The audit log keeps its SHA-256, not the text: it holds no words of people
         #[arg(long)]
         reason: String,
         #[command(flatten)]
@@ -218,7 +218,7 @@ pub enum Tenant {
     Terminate {
         /// Its name or id
         tenant: String,
-        /// Why; required so that it is thought of. Not stored: the audit log holds no words of people
+        /// Why. The audit log keeps its SHA-256, not the text: it holds no words of people
         #[arg(long)]
         reason: String,
         /// The tenant's name once more

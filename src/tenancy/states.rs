@@ -102,6 +102,18 @@ impl Tenancy {
         expect: Option<u64>,
         event: &Event,
     ) -> Result<Arc<TenantEntry>, TenancyError> {
+        self.apply_because(actor, id, expect, event, None).await
+    }
+
+    /// [`apply`](Self::apply) with the hash of why, which the log keeps for the acts that demand a reason.
+    pub async fn apply_because(
+        &self,
+        actor: &Actor,
+        id: TenantId,
+        expect: Option<u64>,
+        event: &Event,
+        reason: Option<Hash>,
+    ) -> Result<Arc<TenantEntry>, TenancyError> {
         let _acts = self.directory.acts().lock().await;
         let entry = self.directory.tenant(id).await?.ok_or(TenancyError::NoSuchTenant)?;
         if expect.is_some_and(|seen| seen != entry.revision) {
@@ -115,7 +127,7 @@ impl Tenancy {
         }
         for effect in &effects {
             if let Effect::Log(transition) = effect {
-                self.log(actor, record(*transition, &next, event)).await?;
+                self.log(actor, record(*transition, &next, event, reason)).await?;
             }
         }
         let entry = self.directory.change_tenant(&entry, next).await?;
@@ -203,7 +215,7 @@ impl Tenancy {
     }
 }
 
-fn record(transition: Transition, next: &Standing, event: &Event) -> Record {
+fn record(transition: Transition, next: &Standing, event: &Event, reason: Option<Hash>) -> Record {
     let tenant = next.id;
     let consent = Hash(next.consent.unwrap_or_default());
     let hold = || match event {
@@ -215,11 +227,11 @@ fn record(transition: Transition, next: &Standing, event: &Event) -> Record {
         Transition::Create => Record::TenantCreated { tenant, home: next.home.clone(), consent },
         Transition::Activate => Record::TenantActivated { tenant },
         Transition::GiveUp => Record::TenantGivenUp { tenant },
-        Transition::Disable => Record::TenantDisabled { tenant },
+        Transition::Disable => Record::TenantDisabled { tenant, reason },
         Transition::Enable => Record::TenantEnabled { tenant, consent },
         Transition::Terminate => {
             let due = next.termination.as_ref().map(|termination| termination.due_wall().to_string());
-            Record::TenantTerminated { tenant, due: due.unwrap_or_default() }
+            Record::TenantTerminated { tenant, due: due.unwrap_or_default(), reason }
         }
         Transition::Reinstate => Record::TenantReinstated { tenant, consent },
         Transition::BeginPurge => Record::PurgeBegun { tenant },

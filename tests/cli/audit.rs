@@ -93,6 +93,42 @@ fn every_alteration_is_found_and_named() {
     daemon.geoseal(&["tenant", "show", "contoso"]).ok();
 }
 
+/// The entries of that event, oldest first.
+fn entries(daemon: &Daemon, event: &str) -> Vec<Value> {
+    let page = daemon.geoseal(&["audit", "tail", "--json", "-n", "1000"]).json();
+    let all = page["entries"].as_array().expect("a page has entries").clone();
+    all.into_iter().filter(|entry| entry["event"] == event).collect()
+}
+
+#[test]
+fn the_log_keeps_the_hash_of_a_reason_and_never_its_words() {
+    let mut daemon = Daemon::start();
+    daemon.tenant("contoso");
+    let (first, last) = ("ticket 4711: unpaid since märz", "contract-end 8b1f0c");
+    let act = |arguments: &[&str]| daemon.geoseal(arguments).ok();
+    act(&["tenant", "disable", "contoso", "--reason", "only to see", "--dry-run"]);
+    act(&["tenant", "disable", "contoso", "--reason", &format!("  {first} ")]);
+    act(&["tenant", "disable", "contoso", "--reason", "nothing changes"]);
+    act(&["tenant", "enable", "contoso"]);
+    act(&["tenant", "terminate", "contoso", "--confirm", "contoso", "--reason", last]);
+    for (event, words) in [("tenant-disabled", first), ("tenant-terminated", last)] {
+        let found = entries(&daemon, event);
+        assert_eq!(found.len(), 1, "one entry for each act that changed something: {found:?}");
+        assert_eq!(found[0]["detail"]["reason"], hex::encode(Sha256::digest(words)), "{event}");
+        let shown = act(&["audit", "tail", "-n", "1000"]);
+        assert!(shown.contains(&format!("reason={}", hex::encode(Sha256::digest(words)))), "{shown}");
+    }
+    assert!(entries(&daemon, "tenant-enabled")[0]["detail"].get("reason").is_none());
+    assert_eq!(daemon.geoseal(&["audit", "verify"]).code(), Some(0));
+    daemon.terminate();
+    daemon.serve();
+    assert_eq!(daemon.geoseal(&["audit", "verify"]).code(), Some(0), "and after a restart");
+    let (file, log) = (fs::read_to_string(log_file(&daemon)).unwrap(), daemon.log());
+    for words in [first, last, "only to see", "nothing changes"] {
+        assert!(!file.contains(words) && !log.contains(words), "the words are kept nowhere");
+    }
+}
+
 #[test]
 fn a_log_behind_its_head_is_not_served() {
     let mut daemon = daemon();
