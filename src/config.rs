@@ -5,6 +5,10 @@
 //! repeats the content of a secret file. Must not know how the settings are used. Documented field by field in
 //! docs/operations.md (a test compares).
 
+mod keyring;
+
+pub use keyring::{AwsKms, Keeper, Keyring, Keyrings, Pkcs11, Transit};
+
 use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::limits::{INLINE_BYTES_MAX, SWEEP_INTERVAL_S_MAX};
 use schemars::JsonSchema;
@@ -22,6 +26,8 @@ const TOKEN_BYTES_MIN: usize = 32;
 const PASSPHRASE_BYTES_MIN: usize = 16;
 /// Shortest key file, in bytes.
 const KEY_FILE_BYTES_MIN: usize = 32;
+/// Shortest PIN.
+const PIN_BYTES_MIN: usize = 4;
 /// Fewer distinct bytes than this is a placeholder, not a secret.
 const DISTINCT_BYTES_MIN: usize = 8;
 
@@ -57,8 +63,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The regions served, at least one, each once.
     pub regions: Vec<RegionConfig>,
-    /// What the master keys are sealed with.
-    pub keyring: Keyring,
+    /// Where the master keys are.
+    pub keyring: Keyrings,
     /// The S3 listener.
     pub s3: S3Config,
     /// The admin listener.
@@ -110,15 +116,6 @@ pub struct S3Blobs {
     pub ca_file: Option<PathBuf>,
     /// Put before every blob's name.
     pub prefix: Option<String>,
-}
-
-/// What the master keys are sealed with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keyring {
-    /// A passphrase, stretched by Argon2id.
-    Passphrase(SecretFile),
-    /// Random bytes.
-    KeyFile(SecretFile),
 }
 
 /// The S3 listener.
@@ -243,6 +240,7 @@ pub enum LogLevel {
 pub struct SecretFile {
     path: PathBuf,
     bytes_min: usize,
+    distinct_min: usize,
     is_text: bool,
 }
 
@@ -254,7 +252,8 @@ struct File {
     /// Seconds between two sweeps.
     sweep_interval_s: Option<u64>,
     regions: Vec<FileRegion>,
-    keyring: FileKeyring,
+    /// Where the master keys are.
+    keyring: keyring::FileKeyring,
     s3: S3Config,
     admin: FileAdmin,
     #[serde(default)]
@@ -271,15 +270,6 @@ struct FileRegion {
     blobs: BlobsConfig,
     /// Largest object that rides in the index commit.
     inline_bytes_max: Option<usize>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct FileKeyring {
-    /// A passphrase, or
-    passphrase_file: Option<PathBuf>,
-    /// random bytes.
-    key_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -310,14 +300,8 @@ impl Config {
         let file: File = toml::from_str(text).map_err(|e| syntax(text, &e))?;
         let mut wrong = Vec::new();
         let regions = regions(file.regions, base, &mut wrong);
-        let keyring = match (file.keyring.passphrase_file, file.keyring.key_file) {
-            (Some(path), None) => Some(Keyring::Passphrase(SecretFile::text(base.join(path), PASSPHRASE_BYTES_MIN))),
-            (None, Some(path)) => Some(Keyring::KeyFile(SecretFile::bytes(base.join(path), KEY_FILE_BYTES_MIN))),
-            _ => {
-                wrong.push("[keyring]: set passphrase_file or key_file, one of them; there is no default".into());
-                None
-            }
-        };
+        let served: Vec<&'static Geo> = regions.iter().map(|region| region.geo).collect();
+        let keyring = Keyrings::check(file.keyring, base, &served, &mut wrong);
         let sweep_interval_s = file.sweep_interval_s.unwrap_or(3600);
         if !(1..=SWEEP_INTERVAL_S_MAX).contains(&sweep_interval_s) {
             wrong.push(format!(
@@ -338,7 +322,7 @@ impl Config {
         Ok(Self {
             data_dir: base.join(file.data_dir),
             regions,
-            keyring: keyring.expect("refused above"),
+            keyring,
             s3: S3Config {
                 certificate: base.join(file.s3.certificate),
                 private_key: base.join(file.s3.private_key),
@@ -367,8 +351,8 @@ impl Config {
     /// What is wrong with the files that the settings name.
     fn wrong_files(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let (Keyring::Passphrase(secret) | Keyring::KeyFile(secret)) = &self.keyring;
-        for secret in [secret, &self.admin.token].into_iter().chain(&self.admin.auditor_token) {
+        let keyrings = self.keyring.all().map(Keyring::secrets);
+        for secret in keyrings.chain([&self.admin.token]).chain(&self.admin.auditor_token) {
             match secret.read() {
                 Ok(_) => {}
                 Err(ConfigError::Refused(why)) => wrong.extend(why),
@@ -377,6 +361,7 @@ impl Config {
         }
         let mut private = vec![&self.s3.private_key, &self.admin.private_key];
         let mut public = vec![&self.s3.certificate, &self.admin.certificate];
+        public.extend(self.keyring.all().filter_map(Keyring::public));
         public.extend(self.admin.client_authorities.iter().chain(&self.admin.client_revocations));
         for blobs in self.regions.iter().filter_map(|region| region.blobs.s3()) {
             private.push(&blobs.credentials_file);
@@ -403,11 +388,16 @@ impl BlobsConfig {
 
 impl SecretFile {
     fn text(path: PathBuf, bytes_min: usize) -> Self {
-        Self { path, bytes_min, is_text: true }
+        Self { path, bytes_min, distinct_min: DISTINCT_BYTES_MIN, is_text: true }
+    }
+
+    /// Of a token that locks itself after a few wrong ones.
+    fn pin(path: PathBuf) -> Self {
+        Self { path, bytes_min: PIN_BYTES_MIN, distinct_min: 1, is_text: true }
     }
 
     fn bytes(path: PathBuf, bytes_min: usize) -> Self {
-        Self { path, bytes_min, is_text: false }
+        Self { path, bytes_min, distinct_min: DISTINCT_BYTES_MIN, is_text: false }
     }
 
     /// Where it is.
@@ -426,7 +416,7 @@ impl SecretFile {
             secret.truncate(end);
         }
         let distinct = secret.iter().collect::<BTreeSet<_>>().len();
-        if secret.len() < self.bytes_min || distinct < DISTINCT_BYTES_MIN {
+        if secret.len() < self.bytes_min || distinct < self.distinct_min {
             return Err(refused(format!(
                 "{}: too short or too plain for a secret; at least {} random bytes, such as: openssl rand -hex 32",
                 self.path.display(),

@@ -3,7 +3,7 @@
 
 use crate::context::ObjectContext;
 use crate::error::ProviderError;
-use crate::provider::{MasterKeys, MasterVersion, RootSecret, Witness};
+use crate::provider::{MasterKeys, MasterVersion, RootSecret, StateMac, Witness, Wrapped};
 use crate::record::{KeyName, ProviderKind, RootFields};
 use minicbor::{Decode, Encode};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub struct ProviderCalls {
     /// To wrap a root.
     #[n(0)]
     pub wraps: u64,
-    /// To unwrap one.
+    /// To unwrap one, or several in one call.
     #[n(1)]
     pub unwraps: u64,
     /// Anything else that may leave the process: versions, rotation, destruction. Not the witness.
@@ -84,6 +84,10 @@ impl MasterKeys for Counted {
         self.count(&self.counters.unwraps, self.inner.unwrap(fields, blob, context))
     }
 
+    fn unwrap_many(&self, wrapped: &[Wrapped<'_>]) -> Result<Vec<RootSecret>, ProviderError> {
+        self.count(&self.counters.unwraps, self.inner.unwrap_many(wrapped))
+    }
+
     fn rotate_to(&self, version: u32) -> Result<KeyName, ProviderError> {
         self.count(&self.counters.others, self.inner.rotate_to(version))
     }
@@ -94,6 +98,10 @@ impl MasterKeys for Counted {
 
     fn destroy(&self, version: u32) -> Result<String, ProviderError> {
         self.count(&self.counters.others, self.inner.destroy(version))
+    }
+
+    fn state_mac(&self) -> StateMac {
+        self.inner.state_mac()
     }
 
     fn witness(&self) -> Result<Option<Witness>, ProviderError> {

@@ -207,6 +207,10 @@ pub enum ProviderError {
     /// The local keyring could not be opened or written.
     #[error("keyring: {0}")]
     Keyring(KeyringError),
+    /// An outside provider could not be opened: for the operator who starts the server. Once open, its calls answer one
+    /// of the three above.
+    #[error(transparent)]
+    Setup(#[from] crate::provider::ProviderFault),
 }
 
 /// The local keyring refuses to open.

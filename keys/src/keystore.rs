@@ -20,7 +20,7 @@ use crate::disk;
 use crate::error::{KeyError, KeystoreError, ProviderError};
 use crate::material::{Secret, random_array};
 use crate::provider::{MasterKeys, RootSecret, Witness};
-use crate::record::{BLOB_BYTES_MAX, KeyKind, KeyName, ProviderRecord, RootFields};
+use crate::record::{BLOB_BYTES_MAX, KeyKind, KeyName, ProviderKind, ProviderRecord, RootFields};
 use crate::row::RowKey;
 use crate::segment::{HEADER_BYTES, SegmentInfo, SegmentKind, plain_len};
 use crate::shards::{Limits, Shards};
@@ -504,9 +504,13 @@ pub(crate) fn unwrap_root(
     Ok(root)
 }
 
-/// The salt inside a local provider's blob: 24 bytes that are nowhere else.
+/// 24 bytes of a provider's blob that are nowhere else: the salt inside a local one, the end of any other (ciphertext
+/// and tag; what comes before may be the same in every blob of a key).
 pub(crate) fn salt_of(record: &ProviderRecord) -> Option<[u8; 24]> {
-    record.blob.get(48..72).and_then(|salt| salt.try_into().ok())
+    match record.fields.provider {
+        ProviderKind::Local => record.blob.get(48..72).and_then(|salt| salt.try_into().ok()),
+        ProviderKind::Pkcs11 | ProviderKind::Transit | ProviderKind::AwsKms => record.blob.last_chunk().copied(),
+    }
 }
 
 const SHARD: &str = "shard-0001.seal";

@@ -81,7 +81,11 @@ pub use grant::{ExportKey, Grant, SubjectGrant};
 pub use heads::{Head, geo_id};
 pub use leases::{Cached, LEASE_SECONDS_MAX, LeaseOptions, REFUSED_SECONDS};
 pub use memory::{KeyMemory, key_memory};
-pub use provider::{LocalKeyring, MasterKeys, MasterState, MasterVersion, RootSecret, Unlock, Witness};
+pub use provider::{
+    AwsKmsSettings, CallOutcome, GuardLimits, Guarded, LocalKeyring, MasterKeys, MasterState, MasterVersion,
+    Pkcs11Settings, ProviderAct, ProviderFault, ProviderSettings, ProviderTime, ProviderWatch, RootSecret, StateMac,
+    TransitSettings, Unlock, Unwatched, Witness, Wrapped, found_provider, open_provider,
+};
 pub use record::{DekRecord, KeyKind, KeyName, ProviderKind, RECORD_BYTES, Record, RootFields, Unverified};
 pub use remote::{Connector, Link, RemoteAuthority, answer};
 pub use revocations::{Place, Revocation, RevocationKind, Revocations};

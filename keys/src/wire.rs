@@ -99,7 +99,7 @@ impl From<&KeyError> for Failure {
             KeyError::Suspended => Self::Suspended,
             KeyError::Destroyed => Self::Destroyed,
             KeyError::Refused(refusal) => Self::Refused(*refusal),
-            KeyError::Provider(ProviderError::Unreachable) => Self::ProviderUnreachable,
+            KeyError::Provider(ProviderError::Unreachable | ProviderError::Setup(_)) => Self::ProviderUnreachable,
             KeyError::Provider(ProviderError::Refused) => Self::ProviderRefused,
             KeyError::Provider(ProviderError::Wrong) => Self::ProviderWrong,
             KeyError::Provider(ProviderError::Keyring(_)) => Self::Keyring,

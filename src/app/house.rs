@@ -3,11 +3,12 @@
 
 use super::AppError;
 use super::anchors::{Anchors, KeyClock, LogHeads};
+use super::providers;
 use super::register::Registrar;
 use crate::audit::{Actor, AuditLog, Event as Record, Hash};
 use crate::blob::{BlobStore, ObjectStoreBlobs, RemoteStore};
 use crate::cli::RolledBack;
-use crate::config::{BlobsConfig, Config, Keyring};
+use crate::config::{BlobsConfig, Config};
 use crate::directory::Directory;
 use crate::gate::Gate;
 use crate::index::{self, FjallEngine, FjallOptions, IndexOptions, OpenFault, RegionIndex};
@@ -15,14 +16,13 @@ use crate::model::atlas::Geo;
 use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFile, SystemSource};
 use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
-use crate::seal::{GeoKeyService, KeyClient, KeyringError, LeaseOptions, LocalKeyring, ProviderError, Unlock};
+use crate::seal::{GeoKeyService, KeyClient, LeaseOptions, MasterKeys};
 use crate::store::{Alarm, Store};
 use crate::telemetry::Registry;
 use crate::tenancy::Tenancy;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Memory for the listing leaves of one region.
 const LEAF_CACHE_BYTES: u64 = 64 << 20;
@@ -66,15 +66,13 @@ impl House {
         registry: &mut Registry,
     ) -> Result<Self, AppError> {
         let geos = served_geos(config);
-        let unlock = unlock(&config.keyring)?;
+        let calls = providers::Calls::new(registry);
         let mut keyrings = Vec::new();
         for geo in &geos {
-            let path = keyring_path(&config.data_dir, geo);
-            let keyring = LocalKeyring::open(&path, geo.bytes(), &unlock);
-            keyrings.push(keyring.map_err(|error| AppError::keys(geo, error.into()))?);
+            keyrings.push(providers::open(config, geo, &calls)?);
         }
         let first = keyrings.first().ok_or(AppError::NoRegion)?;
-        let (clock, simulated) = clock(&config.data_dir, time, first)?;
+        let (clock, simulated) = clock(&config.data_dir, time, first.as_ref())?;
         let mut rooms = Vec::new();
         for (geo, keyring) in geos.into_iter().zip(keyrings) {
             rooms.push(geo_room(&config.data_dir, geo, keyring, &clock).await?);
@@ -128,17 +126,11 @@ impl House {
     }
 }
 
-/// Makes the keyring of every geo that the configuration serves; one that is there has to open.
+/// Makes the master keys of every geo that the configuration serves; what is there has to open.
 pub(super) fn found(config: &Config) -> Result<(), AppError> {
-    let unlock = unlock(&config.keyring)?;
     for geo in served_geos(config) {
-        let path = keyring_path(&config.data_dir, geo);
-        make_dir(path.parent().expect("a keyring lies in its geo's folder"))?;
-        let made = match LocalKeyring::create(&path, geo.bytes(), &unlock) {
-            Err(ProviderError::Keyring(KeyringError::Exists)) => LocalKeyring::open(&path, geo.bytes(), &unlock),
-            other => other,
-        };
-        made.map_err(|error| AppError::keys(geo, error.into()))?;
+        make_dir(&geo_dir(&config.data_dir, geo))?;
+        providers::found(config, geo)?;
     }
     Ok(())
 }
@@ -151,30 +143,15 @@ fn served_geos(config: &Config) -> Vec<&'static Geo> {
     geos
 }
 
-fn geo_dir(data: &Path, geo: &Geo) -> PathBuf {
+pub(super) fn geo_dir(data: &Path, geo: &Geo) -> PathBuf {
     data.join("geo").join(geo.id)
-}
-
-fn keyring_path(data: &Path, geo: &Geo) -> PathBuf {
-    geo_dir(data, geo).join("keyring")
-}
-
-fn unlock(keyring: &Keyring) -> Result<Unlock, AppError> {
-    Ok(match keyring {
-        Keyring::KeyFile(file) => Unlock::KeyFile(file.path().to_owned()),
-        Keyring::Passphrase(file) => {
-            let secret = file.read()?;
-            let text = std::str::from_utf8(&secret).map_err(|_| AppError::PassphraseNotText)?;
-            Unlock::Passphrase(Zeroizing::new(text.to_owned()))
-        }
-    })
 }
 
 type Clocks = (Arc<dyn Clock>, Option<Arc<SimulatedClock>>);
 
-fn clock(data: &Path, time: Time, keyring: &LocalKeyring) -> Result<Clocks, AppError> {
+fn clock(data: &Path, time: Time, keyring: &dyn MasterKeys) -> Result<Clocks, AppError> {
     let path = data.join("clock");
-    let state = || StateFile::new(&path, Box::new(keyring.state_mac()));
+    let state = || StateFile::new(&path, keyring.state_mac());
     let is_new = !path.exists();
     if time == Time::Real {
         let source = SystemSource::new();
@@ -191,12 +168,12 @@ fn clock(data: &Path, time: Time, keyring: &LocalKeyring) -> Result<Clocks, AppE
 async fn geo_room(
     data: &Path,
     geo: &'static Geo,
-    keyring: LocalKeyring,
+    keyring: Box<dyn MasterKeys>,
     clock: &Arc<dyn Clock>,
 ) -> Result<GeoRoom, AppError> {
     let dir = geo_dir(data, geo);
     let key_clock = Arc::new(KeyClock(clock.clone()));
-    let keys = GeoKeyService::open(&dir.join("keystore"), geo.bytes(), Box::new(keyring), key_clock);
+    let keys = GeoKeyService::open(&dir.join("keystore"), geo.bytes(), keyring, key_clock);
     let service = Arc::new(keys.map_err(|error| AppError::keys(geo, error))?);
     let keys = KeyClient::embedded(service, LeaseOptions::default());
     let keys = Arc::new(keys.map_err(|error| AppError::keys(geo, error))?);

@@ -9,6 +9,7 @@ mod demo;
 mod house;
 mod keys;
 mod process;
+mod providers;
 mod register;
 mod serve;
 mod sweeps;

@@ -121,6 +121,9 @@ pub struct Init {
     /// The file whose content seals the keyring; asked for on a terminal when left out
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Where the master keys are, when not in a keyring of geoseal's own.
+    #[command(flatten)]
+    pub keeper: Keeper,
     /// A name or address under which clients reach this server; may be given several times
     #[arg(long = "host", required = true, value_name = "HOST")]
     pub hosts: Vec<String>,
@@ -130,6 +133,48 @@ pub struct Init {
     /// Where administrators connect
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
     pub admin: SocketAddr,
+}
+
+/// Who keeps the master keys; the fields of `[keyring]`, as flags.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Master keys elsewhere")]
+pub struct Keeper {
+    /// Who keeps the master keys
+    #[arg(long, value_name = "KIND", default_value = "local", value_parser = ["local", "pkcs11", "transit", "aws-kms"])]
+    pub keyring: String,
+    /// pkcs11: the maker's shared library
+    #[arg(long, value_name = "FILE")]
+    pub pkcs11_module: Option<PathBuf>,
+    /// pkcs11: the token's label
+    #[arg(long, value_name = "LABEL")]
+    pub pkcs11_token: Option<String>,
+    /// pkcs11: the file with the user's PIN
+    #[arg(long, value_name = "FILE")]
+    pub pin_file: Option<PathBuf>,
+    /// transit: https://HOST[:PORT] of Vault or OpenBao
+    #[arg(long, value_name = "URL")]
+    pub transit_address: Option<String>,
+    /// transit: the file with the token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// transit: where the engine is mounted
+    #[arg(long, value_name = "PATH")]
+    pub transit_mount: Option<String>,
+    /// aws-kms: the KMS' region
+    #[arg(long, value_name = "REGION")]
+    pub kms_region: Option<String>,
+    /// aws-kms: https://HOST[:PORT], when not AWS' own
+    #[arg(long, value_name = "URL")]
+    pub kms_endpoint: Option<String>,
+    /// aws-kms: the TOML file with access_key_id and secret_access_key
+    #[arg(long, value_name = "FILE")]
+    pub credentials_file: Option<PathBuf>,
+    /// transit, aws-kms: PEM file of the authorities to trust instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Where the ledger of master key versions lies: other media than the data
+    #[arg(long, value_name = "DIR")]
+    pub ledger_dir: Option<PathBuf>,
 }
 
 /// `geoseal serve`.

@@ -1,13 +1,13 @@
 //! `geoseal init`: a directory for production. It refuses what a default would hide: no region, no host and no secret is
 //! assumed, and nothing that is there is overwritten.
 
-use super::args::Init;
+use super::args::{Init, Keeper as Flags};
 use super::authority::Certificates;
 use super::failure::Failure;
 use super::files::{Readers, failed, make_dir, read_if_there, write_new};
 use super::print::Output;
 use super::{Wiring, passphrase};
-use crate::config::{Config, ConfigError, Keyring};
+use crate::config::{Config, ConfigError, Keeper};
 use crate::model::atlas::{GEOS, Region};
 use crate::model::clock::{Source, SystemSource};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -29,6 +29,8 @@ pub(super) enum Secret {
     Passphrase(PathBuf),
     /// 32 random bytes.
     KeyFile(PathBuf),
+    /// None here: somebody else keeps the master keys. The fields of `[keyring]`.
+    Elsewhere(toml::Table),
 }
 
 /// What a prepared directory consists of.
@@ -64,6 +66,7 @@ impl Layout {
         let secret = match &self.secret {
             Secret::Passphrase(file) => format!("passphrase_file = {}", text(file)),
             Secret::KeyFile(file) => format!("key_file = {}", text(file)),
+            Secret::Elsewhere(fields) => fields.to_string().trim_end().to_owned(),
         };
         let regions: String =
             self.regions.iter().map(|id| format!("\n[[regions]]\nid = \"{id}\"\nblobs = \"local\"\n")).collect();
@@ -75,7 +78,7 @@ impl Layout {
 # Where everything local lies: keys, directory and log of each geo, index and blobs of each region.
 data_dir = {data}
 {regions}
-# What the master keys are sealed with. Without it nothing can be read again.
+# Where the master keys are, and what opens them. Without it nothing can be read again.
 [keyring]
 {secret}
 
@@ -123,9 +126,12 @@ pub(super) fn must_be_empty(dir: &Path) -> Result<(), Failure> {
 pub(super) fn init(wiring: &dyn Wiring, output: Output, args: &Init) -> Result<(), Failure> {
     let regions = regions(&args.regions)?;
     let dir = std::path::absolute(&args.dir).map_err(|e| failed(&args.dir, &e))?;
-    let (secret, typed) = match &args.passphrase_file {
-        Some(file) => (file.canonicalize().map_err(|e| failed(file, &e))?, None),
-        None => (dir.join(PASSPHRASE_FILE), Some(passphrase::typed()?)),
+    let elsewhere = elsewhere(&args.keeper)?;
+    let (secret, typed) = match (elsewhere, &args.passphrase_file) {
+        (Some(_), Some(_)) => return Err(Failure::Usage("--passphrase-file is for --keyring local".into())),
+        (Some(fields), None) => (Secret::Elsewhere(fields), None),
+        (None, Some(file)) => (Secret::Passphrase(file.canonicalize().map_err(|e| failed(file, &e))?), None),
+        (None, None) => (Secret::Passphrase(dir.join(PASSPHRASE_FILE)), Some(passphrase::typed()?)),
     };
     let layout = Layout {
         dir,
@@ -133,11 +139,17 @@ pub(super) fn init(wiring: &dyn Wiring, output: Output, args: &Init) -> Result<(
         hosts: args.hosts.clone(),
         listen: args.listen,
         admin: args.admin,
-        secret: Secret::Passphrase(secret),
+        secret,
     };
     let config = Config::parse(&layout.toml(), &layout.dir).map_err(refused)?;
-    if let (None, Keyring::Passphrase(file)) = (&typed, &config.keyring) {
-        file.read().map_err(refused)?;
+    for keyring in config.keyring.all() {
+        match &keyring.keeper {
+            Keeper::Passphrase(file) if typed.is_none() => drop(file.read().map_err(refused)?),
+            _ => {}
+        }
+        if let Some(ledgers) = &keyring.ledger_dir {
+            make_dir(ledgers)?;
+        }
     }
     make_dir(&layout.dir)?;
     must_be_empty(&layout.dir)?;
@@ -156,6 +168,41 @@ pub(super) fn init(wiring: &dyn Wiring, output: Output, args: &Init) -> Result<(
         "regions": layout.regions,
     });
     output.result(&shown, |_| next_steps(&layout))
+}
+
+/// The fields of `[keyring]` that the flags say; `None` for a keyring of our own.
+fn elsewhere(flags: &Flags) -> Result<Option<toml::Table>, Failure> {
+    let files = [
+        ("module", &flags.pkcs11_module),
+        ("pin_file", &flags.pin_file),
+        ("token_file", &flags.token_file),
+        ("credentials_file", &flags.credentials_file),
+        ("ca_file", &flags.ca_file),
+        ("ledger_dir", &flags.ledger_dir),
+    ];
+    let texts = [
+        ("token", &flags.pkcs11_token),
+        ("address", &flags.transit_address),
+        ("mount", &flags.transit_mount),
+        ("region", &flags.kms_region),
+        ("endpoint", &flags.kms_endpoint),
+    ];
+    let mut fields = toml::Table::new();
+    for (name, file) in files {
+        if let Some(file) = file {
+            let file = std::path::absolute(file).map_err(|e| failed(file, &e))?;
+            fields.insert(name.into(), file.display().to_string().into());
+        }
+    }
+    fields.extend(texts.iter().filter_map(|(name, text)| Some(((*name).into(), text.as_deref()?.into()))));
+    if flags.keyring != "local" {
+        fields.insert("kind".into(), flags.keyring.clone().into());
+        return Ok(Some(fields));
+    }
+    match fields.keys().next() {
+        None => Ok(None),
+        Some(name) => Err(Failure::Usage(format!("the flag for {name} needs --keyring pkcs11, transit or aws-kms"))),
+    }
 }
 
 fn refused(error: ConfigError) -> Failure {
@@ -191,7 +238,7 @@ Then, as an administrator:
   geoseal credential create --tenant NAME
 
 Clients trust {}. Move {} off this machine: a server does not need it.
-The passphrase opens every key: without it nothing can be read again.",
+{}",
         layout.dir.display(),
         layout.config().display(),
         layout.admin,
@@ -200,6 +247,10 @@ The passphrase opens every key: without it nothing can be read again.",
         geo.id,
         at("tls/ca.pem"),
         at("tls/ca-key.pem"),
+        match layout.secret {
+            Secret::Elsewhere(_) => "The master keys are elsewhere: without them nothing can be read again.",
+            _ => "The passphrase opens every key: without it nothing can be read again.",
+        },
     )
 }
 
@@ -237,7 +288,8 @@ mod tests {
     fn args(dir: PathBuf, regions: &[&str], passphrase_file: Option<PathBuf>) -> Init {
         let [listen, admin] = ["0.0.0.0:9000", "127.0.0.1:9001"].map(|a| a.parse().unwrap());
         let (regions, hosts) = (regions.iter().map(|r| (*r).to_owned()).collect(), vec!["s3.example.org".to_owned()]);
-        Init { dir, regions, passphrase_file, hosts, listen, admin }
+        let keeper = Flags { keyring: "local".into(), ..Flags::default() };
+        Init { dir, regions, passphrase_file, keeper, hosts, listen, admin }
     }
 
     #[test]

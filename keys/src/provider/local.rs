@@ -4,10 +4,11 @@
 //! File: a 64-byte header (magic, method, Argon2 cost, geo, salt), then one sealed row under the key that the secret
 //! gives, whose row key is that header, so neither can be swapped. The witness is two sealed slots.
 
-use super::{MasterKeys, MasterState, MasterVersion, RootSecret, Witness};
+use super::witness::WitnessFile;
+use super::{MasterKeys, MasterState, MasterVersion, RootSecret, StateMac, Witness};
 use crate::context::{BucketContext, Id, NO_ID, ObjectContext};
 use crate::derive;
-use crate::disk::{self, Slots};
+use crate::disk;
 use crate::error::{KeyringError, ProviderError};
 use crate::material::{Secret, random_array};
 use crate::record::{self, KeyName, Parent, ProviderKind, RootFields};
@@ -63,8 +64,7 @@ struct Inner {
     header: [u8; HEADER_BYTES],
     seal: RowKey,
     content: Content,
-    witness_file: Slots,
-    witness: Option<Witness>,
+    witness: WitnessFile,
 }
 
 /// What is sealed in the file.
@@ -116,25 +116,14 @@ impl LocalKeyring {
         let seal = seal_key(&fields, unlock)?;
         let plain = Zeroizing::new(seal.open(b'k', &header, row).map_err(|_| KeyringError::WrongSecret)?.plain);
         let content = Content::parse(&plain).ok_or(KeyringError::Damaged)?;
-        let witness_key = Secret::filled(|out| *out = *content.witness_key.bytes());
-        let witness_key = RowKey::new(witness_key, 1, seal.context(), Lease::permanent());
-        let opened = Slots::open(&witness_path(path), b"witness", witness_key);
-        let (witness_file, value) = opened.map_err(KeyringError::from)?;
-        let witness = value.map(|value| Witness::parse(&value).ok_or(KeyringError::Damaged)).transpose()?;
-        let inner = Inner { header, seal, content, witness_file, witness };
+        let witness = WitnessFile::open(path, geo, &content.witness_key).map_err(KeyringError::from)?;
+        let inner = Inner { header, seal, content, witness };
         Ok(Self { path: path.to_owned(), geo, inner: Mutex::new(inner) })
     }
 
     /// Writes a new key file of 32 random bytes, readable by its owner only. Never overwrites one.
     pub fn create_key_file(path: &Path) -> Result<(), ProviderError> {
         Ok(disk::write_new_random_file(path).map_err(KeyringError::from)?)
-    }
-
-    /// Authenticates small state of the process that opened the keyring, such as its clock: HMAC-SHA-256 under a key of
-    /// its own, the same over rotations and changes of the secret.
-    pub fn state_mac(&self) -> impl Fn(&[u8]) -> [u8; 32] + Send + Sync + use<> {
-        let key = derive::state_key(&self.inner.lock().content.witness_key);
-        move |state| derive::mac(&key, state)
     }
 
     /// Seals the keyring by another secret; the file sealed by the old one is overwritten.
@@ -160,12 +149,6 @@ impl Inner {
 
     fn save(&self, path: &Path) -> Result<(), ProviderError> {
         Ok(write(path, &self.header, &self.seal, &self.content).map_err(KeyringError::from)?)
-    }
-
-    fn write_witness(&mut self, witness: &Witness) -> Result<(), ProviderError> {
-        self.witness_file.write(&witness.to_bytes()).map_err(KeyringError::from)?;
-        self.witness = Some(*witness);
-        Ok(())
     }
 }
 
@@ -258,11 +241,16 @@ impl MasterKeys for LocalKeyring {
     }
 
     fn witness(&self) -> Result<Option<Witness>, ProviderError> {
-        Ok(self.inner.lock().witness)
+        Ok(self.inner.lock().witness.seen())
+    }
+
+    fn state_mac(&self) -> StateMac {
+        let key = derive::state_key(&self.inner.lock().content.witness_key);
+        Box::new(move |state| derive::mac(&key, state))
     }
 
     fn advance(&self, witness: &Witness) -> Result<(), ProviderError> {
-        self.inner.lock().write_witness(witness)
+        Ok(self.inner.lock().witness.advance(witness).map_err(KeyringError::from)?)
     }
 }
 
@@ -329,12 +317,6 @@ fn seal_key(header: &Header, unlock: &Unlock) -> Result<RowKey, ProviderError> {
     Ok(RowKey::new(secret, 1, context, Lease::permanent()))
 }
 
-fn witness_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".witness");
-    name.into()
-}
-
 fn write(path: &Path, header: &[u8; HEADER_BYTES], seal: &RowKey, content: &Content) -> std::io::Result<()> {
     let mut bytes = header.to_vec();
     bytes.extend_from_slice(&seal.seal(b'k', header, &content.to_bytes(), &[]));
@@ -364,13 +346,7 @@ impl Content {
 
 fn parse_master(entry: &[u8]) -> Option<Master> {
     let entry: &[u8; ENTRY_BYTES] = entry.try_into().ok()?;
-    let state = match entry[20] {
-        1 => MasterState::Active,
-        2 => MasterState::DecryptOnly,
-        3 => MasterState::Disabled,
-        4 => MasterState::Destroyed,
-        _ => return None,
-    };
+    let state = MasterState::from_byte(entry[20])?;
     Some(Master {
         name: KeyName { id: entry[..16].try_into().ok()?, version: u32::from_be_bytes(entry[16..20].try_into().ok()?) },
         state,

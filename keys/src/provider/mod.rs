@@ -4,9 +4,25 @@
 //! lose a key: the service checks every answer against the record's key check value, and uses no root before it has
 //! been wrapped, stored, read back and unwrapped again.
 
+mod aws_kms;
+mod external;
+mod fault;
+mod guard;
+mod http;
+mod ledger;
 mod local;
+mod open;
+mod pkcs11;
+mod transit;
+mod witness;
 
+pub use aws_kms::AwsKmsSettings;
+pub use fault::ProviderFault;
+pub use guard::{CallOutcome, GuardLimits, Guarded, ProviderAct, ProviderTime, ProviderWatch, Unwatched};
 pub use local::{LocalKeyring, Unlock};
+pub use open::{ProviderSettings, found_provider, open_provider};
+pub use pkcs11::Pkcs11Settings;
+pub use transit::TransitSettings;
 
 use crate::context::ObjectContext;
 use crate::error::ProviderError;
@@ -35,6 +51,18 @@ pub enum MasterState {
     /// Neither, for good.
     #[n(4)]
     Destroyed = 4,
+}
+
+impl MasterState {
+    pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Active,
+            2 => Self::DecryptOnly,
+            3 => Self::Disabled,
+            4 => Self::Destroyed,
+            _ => return None,
+        })
+    }
 }
 
 /// One version of a geo's master key.
@@ -88,6 +116,12 @@ impl Witness {
     }
 }
 
+/// Authenticates small state of the process that opened the provider, such as its clock.
+pub type StateMac = Box<dyn Fn(&[u8]) -> [u8; 32] + Send + Sync>;
+
+/// One wrapped root to be opened: what its record says, the provider's blob, and whose it is.
+pub type Wrapped<'a> = (&'a RootFields, &'a [u8], &'a ObjectContext);
+
 /// The master keys of one geo. Calls may block; the service never makes one while a request waits for a cached lease.
 pub trait MasterKeys: Send + Sync {
     /// Which provider this is; stands in every record it makes.
@@ -102,6 +136,11 @@ pub trait MasterKeys: Send + Sync {
     /// Unwraps what [`MasterKeys::wrap`] made.
     fn unwrap(&self, fields: &RootFields, blob: &[u8], context: &ObjectContext) -> Result<RootSecret, ProviderError>;
 
+    /// Unwraps several, in order, in as few calls as the provider can. All or nothing.
+    fn unwrap_many(&self, wrapped: &[Wrapped<'_>]) -> Result<Vec<RootSecret>, ProviderError> {
+        wrapped.iter().map(|(fields, blob, context)| self.unwrap(fields, blob, context)).collect()
+    }
+
     /// Makes `version` exist and be the active one; the one before it unwraps only. Idempotent; `version` is the active
     /// one or the next.
     fn rotate_to(&self, version: u32) -> Result<KeyName, ProviderError>;
@@ -111,6 +150,10 @@ pub trait MasterKeys: Send + Sync {
 
     /// Destroys a version that is not active, for good. Idempotent. Returns the provider's receipt.
     fn destroy(&self, version: u32) -> Result<String, ProviderError>;
+
+    /// HMAC-SHA-256 under a key of its own that this provider's side keeps: the same over rotations and changes of any
+    /// secret.
+    fn state_mac(&self) -> StateMac;
 
     /// The newest state of the key store seen; `None` before the first.
     fn witness(&self) -> Result<Option<Witness>, ProviderError>;

@@ -52,6 +52,9 @@ impl MasterKeys for Dying {
         self.live()?;
         self.inner.destroy(version)
     }
+    fn state_mac(&self) -> crate::StateMac {
+        self.inner.state_mac()
+    }
     fn witness(&self) -> Result<Option<Witness>, ProviderError> {
         self.inner.witness()
     }
