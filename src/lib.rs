@@ -21,6 +21,7 @@ pub mod rekey;
 pub mod s3;
 pub mod seal;
 pub mod store;
+pub mod subject;
 pub mod sweep;
 pub mod telemetry;
 pub mod tenancy;

@@ -8,7 +8,7 @@ use super::error::ActError;
 use super::wire;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
-use crate::model::names::{AccessId, TenantName};
+use crate::model::names::{AccessId, SubjectName, TenantName};
 use async_trait::async_trait;
 use std::str::FromStr;
 
@@ -156,6 +156,15 @@ pub trait Acts: Send + Sync + 'static {
 
     /// Starts (or takes up again) the rotation of a tenant's data key. WrongState.
     async fn rotate_tenant(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// Starts (or takes up again) the erasure of a data subject. Held, ConfirmMismatch.
+    async fn erase_subject(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        subject: SubjectName,
+        confirm: Option<&str>,
+    ) -> Result<Outcome<wire::Operation>, ActError>;
 
     /// A long piece of work. NoSuchOperation.
     async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError>;

@@ -6,7 +6,7 @@ use super::error::ActError;
 use super::wire;
 use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::ids::TenantId;
-use crate::model::names::TenantName;
+use crate::model::names::{SubjectName, TenantName};
 
 /// Longest reason or contact, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
@@ -62,6 +62,11 @@ pub(super) fn consent(consent: Option<&wire::Consent>) -> Result<Option<[u8; 32]
 
 pub(super) fn reason(reason: &str) -> Result<&str, ActError> {
     text("reason", reason)
+}
+
+pub(super) fn subject(name: &str) -> Result<SubjectName, ActError> {
+    let rule = "1 to 256 bytes without control characters and without white space at its ends";
+    SubjectName::parse(name).map_err(|_| ActError::BadField { field: "subject", rule })
 }
 
 fn text<'a>(field: &'static str, text: &'a str) -> Result<&'a str, ActError> {

@@ -180,6 +180,21 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
+        acts::<wire::EraseSubject, wire::Operation>(
+            "/admin/v1/tenants/{tenant}/dsrs/erase",
+            Acts,
+            "eraseSubject",
+            "Erase a data subject: its key is destroyed, its objects are removed",
+            |c| {
+                Box::pin(async move {
+                    let body: wire::EraseSubject = c.body()?;
+                    let subject = door::subject(&body.subject)?;
+                    let started =
+                        c.acts.erase_subject(&c.order, &c.tenant()?, subject, body.confirm.as_deref()).await?;
+                    operation(&c, started)
+                })
+            },
+        ),
         looks::<serde_json::Value>(
             "/admin/v1/tenants/{tenant}/certificate",
             Auditor,

@@ -9,7 +9,7 @@ use super::routes::routes;
 use super::wire;
 use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
-use crate::model::names::AccessId;
+use crate::model::names::{AccessId, SubjectName};
 use crate::model::time::Millis;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -162,6 +162,16 @@ impl Acts for House {
 
     async fn rotate_tenant(&self, _: &Order, _: &TenantRef) -> Result<Outcome<wire::Operation>, ActError> {
         panic!("an act that panics")
+    }
+
+    async fn erase_subject(
+        &self,
+        _: &Order,
+        _: &TenantRef,
+        _: SubjectName,
+        _: Option<&str>,
+    ) -> Result<Outcome<wire::Operation>, ActError> {
+        Err(ActError::NoSuchTenant)
     }
 
     async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError> {

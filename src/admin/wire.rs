@@ -93,6 +93,23 @@ pub struct Terminate {
     pub confirm: String,
 }
 
+/// `POST /admin/v1/tenants/{tenant}/dsrs/erase`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EraseSubject {
+    /// The data subject, as `x-amz-meta-geoseal-subject` named it. In no log, and in no answer.
+    pub subject: String,
+    /// The tenant's name; may be left out of a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+impl std::fmt::Debug for EraseSubject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EraseSubject(..)")
+    }
+}
+
 /// `POST /admin/v1/tenants/{tenant}/reinstate`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -431,6 +448,41 @@ pub enum OperationResult {
     Rotation(Rotation),
     /// Of a sweep.
     Sweep(SweepReport),
+    /// Of a data subject's erasure.
+    SubjectErasure(SubjectErasure),
+}
+
+/// What the erasure of a data subject did. Opaque ids only: it may be kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SubjectErasure {
+    /// The subject's id; none: the tenant had no such subject, and nothing was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// `S1`, inaccessible, or `S2`, absent: its wrapped key was overwritten on this server's disk, and not found again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// Objects removed.
+    pub objects: u64,
+    /// Uploads in progress that were ended.
+    pub uploads: u64,
+    /// Blobs deleted.
+    pub blobs: u64,
+    /// From when on nothing of it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inaccessible_at: Option<Time>,
+    /// Files of the key store that were read from end to end.
+    pub files_scanned: u64,
+    /// Places where the destroyed key's record was found: zero.
+    pub salts_found: u64,
+    /// What the key store lies on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<String>,
+    /// The entry of the audit log that ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_index: Option<u64>,
+    /// That entry's hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_hash: Option<String>,
 }
 
 /// What a rotation did, ending in a scan.

@@ -1,7 +1,7 @@
 //! Answers the admin face: each act handed to the conductor that does it, each answer in the face's words.
 
 use super::house::{GeoRoom, House};
-use super::{keys, sweeps, tenants};
+use super::{keys, subjects, sweeps, tenants};
 use crate::admin::acts::{Acts, Mode, NewTenant, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::operations::Operations;
@@ -9,7 +9,7 @@ use crate::admin::wire;
 use crate::audit::{AuditError, Event as Record};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
-use crate::model::names::AccessId;
+use crate::model::names::{AccessId, SubjectName};
 use crate::sweep::{GeoRooms, Sweeper};
 use crate::telemetry::{Metrics, Registry};
 use crate::tenant::Event;
@@ -147,6 +147,16 @@ impl Acts for HouseActs {
 
     async fn rotate_tenant(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Operation>, ActError> {
         keys::rotate_tenant(self, order, t).await
+    }
+
+    async fn erase_subject(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        subject: SubjectName,
+        confirm: Option<&str>,
+    ) -> Result<Outcome<wire::Operation>, ActError> {
+        subjects::erase(self, order, t, subject, confirm).await
     }
 
     async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError> {

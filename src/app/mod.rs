@@ -12,6 +12,7 @@ mod process;
 mod providers;
 mod register;
 mod serve;
+mod subjects;
 mod sweeps;
 mod tenants;
 

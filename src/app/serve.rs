@@ -169,6 +169,7 @@ impl Server {
         let Self { house, acts, metrics, s3, admin, settings, logins, listen, certificate_poll } = self;
         for tenancy in house.tenancies() {
             tenancy.resume().await.map_err(|error| AppError::Resume(error.to_string()))?;
+            super::subjects::resume(&tenancy).await;
         }
         let mut stop = StopSignals::listen()?;
         let s3_socket = bind(listen.0).await?;

@@ -2,7 +2,7 @@
 //! never is, but for a hold's matter number.
 
 use super::{Actor, Hash};
-use crate::model::ids::{BucketId, ObjectId, TenantId, VersionId};
+use crate::model::ids::{BucketId, ObjectId, SubjectId, TenantId, VersionId};
 
 /// What is to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +102,13 @@ pub enum Event {
     MasterRotationEnded { from: u32, to: u32, rewrapped: u64, remaining: u64 },
     /// A master key was destroyed.
     MasterKeyDestroyed { version: u32 },
+
+    /// A data subject is to be erased. `subject` is an opaque id, not the subject's name.
+    SubjectErasureBegun { tenant: TenantId, subject: SubjectId },
+    /// Its key was destroyed; the key store's files were read for it, and it was found so many times: zero, or look why.
+    SubjectKeyDestroyed { tenant: TenantId, subject: SubjectId, files_scanned: u64, salts_found: u64, in_place: bool },
+    /// Its objects, uploads and blobs were removed in so many of this run, and its name was forgotten.
+    SubjectErased { tenant: TenantId, subject: SubjectId, objects: u64, uploads: u64, blobs: u64 },
 
     /// The sweeper did something. Sweeps that do nothing are not recorded.
     SweepEnded { purged: u64, held: u64, uploads_aborted: u64, orphans_removed: u64, skipped: u64 },

@@ -54,6 +54,9 @@ pub enum Command {
     /// Key versions and their rotation
     #[command(subcommand)]
     Key(Key),
+    /// Data subjects' requests
+    #[command(subcommand)]
+    Dsr(Dsr),
     /// The sweeper: what is due is destroyed
     #[command(subcommand)]
     Sweep(Sweep),
@@ -394,6 +397,27 @@ pub struct Long {
     pub no_wait: bool,
 }
 
+/// `geoseal dsr …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Dsr {
+    /// Erase a data subject: its key is destroyed, its objects are removed
+    Erase {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// The file that holds the subject, as x-amz-meta-geoseal-subject named it; - is standard input. Never an
+        /// argument: those can be read by others on the machine
+        #[arg(long, value_name = "FILE")]
+        subject_file: PathBuf,
+        /// The tenant's name once more
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
+}
+
 /// `geoseal sweep …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Sweep {
@@ -526,6 +550,8 @@ mod tests {
             "key status",
             "key rotate master --geo europe --dry-run",
             "key rotate tenant contoso",
+            "dsr erase --tenant contoso --subject-file - --dry-run",
+            "dsr erase --tenant contoso --subject-file f --confirm contoso --json",
             "sweep run --dry-run",
             "sweep status",
             "audit tail -n 5",

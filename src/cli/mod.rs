@@ -9,6 +9,7 @@ pub mod args;
 mod authority;
 mod client;
 pub mod dev;
+mod dsr;
 pub mod failure;
 mod files;
 mod first_upload;
@@ -113,6 +114,7 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Tenant(command) => tenants::tenant(client, output, command).await,
         Command::Credential(command) => tenants::credential(client, output, command).await,
         Command::Key(command) => work::key(client, output, command).await,
+        Command::Dsr(command) => dsr::dsr(client, output, command).await,
         Command::Sweep(command) => work::sweep(client, output, command).await,
         Command::Audit(command) => records::audit(client, output, command).await,
         Command::Clock(command) => records::clock(client, output, command).await,

@@ -8,6 +8,7 @@ use super::tenants::show;
 use crate::admin::wire::{
     KeyStatus, KeyVersion, Nothing, Operation, OperationResult, OperationState, Rotation, SweepReport, SweepStatus,
 };
+use serde::Serialize;
 use std::time::Duration;
 
 /// First pause between two looks at running work; it grows.
@@ -54,10 +55,21 @@ pub(super) async fn sweep(client: &Client, output: Output, command: Sweep) -> Re
     }
 }
 
-/// Starts long work and, unless told otherwise, stays until it ends.
+/// Starts long work that needs no words and, unless told otherwise, stays until it ends.
 async fn work(client: &Client, output: Output, path: &[&str], long: Long) -> Result<(), Failure> {
+    work_on(client, output, path, &Nothing {}, long).await
+}
+
+/// Starts long work and, unless told otherwise, stays until it ends.
+pub(super) async fn work_on(
+    client: &Client,
+    output: Output,
+    path: &[&str],
+    body: &impl Serialize,
+    long: Long,
+) -> Result<(), Failure> {
     let how = How { dry_run: long.dry_run, revision: None };
-    let started: Operation = match client.post(path, &Nothing {}, how).await? {
+    let started: Operation = match client.post(path, body, how).await? {
         Reply::Done(operation) => operation,
         planned @ Reply::Planned(_) => return show(output, planned, |_: &Operation| String::new()),
     };
@@ -97,6 +109,7 @@ fn outcome(result: &OperationResult) -> String {
     match result {
         OperationResult::Rotation(r) => rotated(r),
         OperationResult::Sweep(s) => swept(s),
+        OperationResult::SubjectErasure(e) => super::dsr::erased(e),
     }
 }
 

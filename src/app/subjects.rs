@@ -1,0 +1,109 @@
+//! Data subjects' requests, between the admin face and the conductor.
+
+use super::acts::HouseActs;
+use super::tenants::{act_error, actor, find};
+use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
+use crate::admin::error::ActError;
+use crate::admin::wire;
+use crate::audit::Actor;
+use crate::model::names::SubjectName;
+use crate::subject::{self, Erased, SubjectError};
+use crate::tenancy::Tenancy;
+use crate::tenant::State;
+use crate::tenant::access::{Access, Operation, access};
+use std::collections::BTreeMap;
+
+pub(super) async fn erase(
+    acts: &HouseActs,
+    order: &Order,
+    tenant: &TenantRef,
+    name: SubjectName,
+    confirm: Option<&str>,
+) -> Result<Outcome<wire::Operation>, ActError> {
+    let found = find(acts, tenant).await?;
+    let (tenancy, entry) = (found.tenancy, found.entry);
+    let id = entry.standing.id;
+    let holds: Vec<_> = entry.standing.holds.iter().map(|hold| hold.id.clone()).collect();
+    match (access(entry.standing.state, Operation::DataSubject), entry.standing.state) {
+        (Access::Yes, _) if holds.is_empty() => {}
+        (Access::Yes | Access::Deferred | Access::If(..), _) => return Err(ActError::Held(holds)),
+        (Access::No(_), State::Purged) => return Err(ActError::TenantPurged),
+        (Access::No(_), State::Purging) => return Err(ActError::TenantPurging),
+        (Access::No(_), _) => return Err(ActError::WrongState(wire::TenantState::Provisioning)),
+    }
+    let subject = subject::foresee(&tenancy, id, &name).await.map_err(subject_error)?;
+    if order.mode == Mode::Plan {
+        let counts = subject.as_ref().map(|(_, foreseen)| *foreseen).unwrap_or_default();
+        let steps = match subject {
+            None => vec!["there is no such data subject: nothing changes".to_owned()],
+            Some(_) => vec![
+                "log it, and note that it is under way".to_owned(),
+                "destroy the subject's key: from then on nothing of it can be read".to_owned(),
+                "remove its objects and uploads, rows first, then blobs".to_owned(),
+                "forget its name".to_owned(),
+            ],
+        };
+        let counts = [("objects", counts.objects), ("bytes", counts.bytes), ("uploads", counts.uploads)];
+        let counts: BTreeMap<_, _> = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
+    }
+    let expected = entry.detail.as_ref().map(|detail| detail.name.as_str());
+    if expected.is_none() || confirm != expected {
+        return Err(ActError::ConfirmMismatch);
+    }
+    let now = acts.house.clock.now().wall;
+    // The name is nowhere in the operation: it is followed under the subject's opaque id.
+    let about = subject.as_ref().map_or_else(|| id.to_string(), |(entry, _)| entry.id.to_string());
+    let by = actor(order);
+    let operation = acts.operations.start("erase-subject", &about, now, |progress| async move {
+        let Some((entry, foreseen)) = subject else {
+            return Ok(wire::OperationResult::SubjectErasure(wire::SubjectErasure::default()));
+        };
+        progress.phase("erasing", foreseen.objects + foreseen.uploads);
+        let watch = |done| progress.done(done);
+        let erased = subject::erase(&tenancy, &by, id, &entry, &watch).await.map_err(subject_error)?;
+        Ok(wire::OperationResult::SubjectErasure(shown(&erased)))
+    });
+    Ok(Outcome::Done(operation))
+}
+
+/// Takes up what a crash cut off. What stands in the way is logged, and stands in nobody else's: until the subject's
+/// erasure ends, nothing of it can be read or written.
+pub(super) async fn resume(tenancy: &Tenancy) {
+    match subject::resume(tenancy, &Actor::part("geoseal")).await {
+        Ok(0) => {}
+        Ok(erasures) => tracing::info!(erasures, "took up erasures that had been cut off"),
+        Err(error) => tracing::error!(%error, "an erasure that had been cut off could not be taken up"),
+    }
+}
+
+fn shown(erased: &Erased) -> wire::SubjectErasure {
+    let shredded = &erased.shredded;
+    let absent = shredded.overwritten_in_place && shredded.salts_found == 0;
+    wire::SubjectErasure {
+        subject: Some(erased.subject.to_string()),
+        level: Some(if absent { "S2" } else { "S1" }.into()),
+        objects: erased.objects,
+        uploads: erased.uploads,
+        blobs: erased.blobs,
+        inaccessible_at: Some(wire::Time(erased.inaccessible)),
+        files_scanned: shredded.files_scanned,
+        salts_found: shredded.salts_found,
+        file_system: Some(shredded.file_system.into()),
+        audit_index: Some(erased.receipt.index),
+        audit_hash: Some(erased.receipt.hash.to_string()),
+    }
+}
+
+pub(super) fn subject_error(error: SubjectError) -> ActError {
+    match error {
+        SubjectError::Keys(error) => act_error(error.into()),
+        SubjectError::Directory(error) => act_error(error.into()),
+        SubjectError::Audit(error) => super::acts::log_error(error),
+        SubjectError::RegionNotServed(_) => ActError::RegionNotServed,
+        SubjectError::Index(_) | SubjectError::Blob(_) | SubjectError::Integrity | SubjectError::Worker => {
+            tracing::error!(%error, "a data subject's request stopped; running it again takes it up");
+            ActError::Broken
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! A data subject's erasure, in this order:
+//!
+//! 1. entry in the log; then a note that it is under way, durable: from here on nothing new is written for the subject
+//! 2. the subject's key: tombstone, every handle void (reads under way end within a chunk, all others find nothing), the
+//!    wrapped key overwritten on disk and looked for; entry
+//! 3. wait until every commit in flight is done: those behind it are refused by the key
+//! 4. rows and blobs of the subject's objects and uploads, region by region, until no place is left
+//! 5. entry; then its name and the note go, in one commit
+//!
+//! A crash after 1 leaves the note, and the next start goes on at 2: destroying what is destroyed does no harm. Only the
+//! list of an object of more than 1,000 parts cannot be read again without the key: such parts are left to the collector
+//! of orphans.
+
+use super::SubjectError;
+use super::places::{Premises, STEP, Visited};
+use crate::audit::{Actor, Event as Record, Receipt};
+use crate::directory::SubjectEntry;
+use crate::index::{Condition, IndexError};
+use crate::model::ids::{SegmentId, SubjectId, TenantId};
+use crate::model::names::{ObjectName, SubjectName};
+use crate::model::time::Millis;
+use crate::regions::RegionRoots;
+use crate::seal::{KeyError, ShredEvidence};
+use crate::tenancy::Tenancy;
+use std::collections::HashMap;
+
+/// What an erasure would remove, as counted now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Foreseen {
+    /// Objects.
+    pub objects: u64,
+    /// Their plaintext bytes.
+    pub bytes: u64,
+    /// Uploads in progress.
+    pub uploads: u64,
+}
+
+/// What an erasure did.
+#[derive(Clone, Debug)]
+pub struct Erased {
+    /// Whom.
+    pub subject: SubjectId,
+    /// Objects removed in this run.
+    pub objects: u64,
+    /// Uploads ended in this run.
+    pub uploads: u64,
+    /// Blobs deleted in this run.
+    pub blobs: u64,
+    /// When nothing could be read any more.
+    pub inaccessible: Millis,
+    /// What the key's destruction left on this disk.
+    pub shredded: ShredEvidence,
+    /// The closing entry of the log.
+    pub receipt: Receipt,
+}
+
+/// What [`erase`] would do. `None`: the tenant has no such subject.
+pub async fn foresee(
+    tenancy: &Tenancy,
+    tenant: TenantId,
+    name: &SubjectName,
+) -> Result<Option<(SubjectEntry, Foreseen)>, SubjectError> {
+    let Some(entry) = tenancy.directory.subject(tenant, name).await? else { return Ok(None) };
+    let premises = Premises::of(tenancy, tenant).await?;
+    let mut foreseen = Foreseen::default();
+    for roots in &premises.regions {
+        let mut after = None;
+        loop {
+            let page = premises.visit(roots, entry.token, after.as_ref()).await?;
+            for visited in &page {
+                foreseen.uploads += u64::from(visited.row.upload.is_some() && visited.object.is_none());
+                if let Some(object) = &visited.object {
+                    foreseen.objects += 1;
+                    foreseen.bytes += object.size;
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == STEP => after = Some(last.at),
+                _ => break,
+            }
+        }
+    }
+    Ok(Some((entry, foreseen)))
+}
+
+/// Erases a subject that [`foresee`] found. `watch` is told of every place dealt with.
+pub async fn erase(
+    tenancy: &Tenancy,
+    actor: &Actor,
+    tenant: TenantId,
+    entry: &SubjectEntry,
+    watch: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Erased, SubjectError> {
+    let premises = Premises::of(tenancy, tenant).await?;
+    let subject = entry.id;
+    let erasure = Erasure { tenancy, actor, tenant, entry, premises: &premises, watch };
+    let lists = erasure.part_lists().await?;
+    tenancy.audit.append(actor, Record::SubjectErasureBegun { tenant, subject }).await?;
+    tenancy.directory.begin_erasure(tenant, entry).await?;
+    let shredded = erasure.destroy_key().await?;
+    drop(tenancy.directory.pause_commits().await);
+    let inaccessible = tenancy.clock.now().wall;
+    let (objects, uploads, blobs) = erasure.remove(lists).await?;
+    let receipt =
+        tenancy.audit.append(actor, Record::SubjectErased { tenant, subject, objects, uploads, blobs }).await?;
+    tenancy.directory.end_erasure(tenant, entry).await?;
+    Ok(Erased { subject, objects, uploads, blobs, inaccessible, shredded, receipt })
+}
+
+/// Takes up the erasures that a crash cut off. Answers how many.
+pub async fn resume(tenancy: &Tenancy, actor: &Actor) -> Result<u64, SubjectError> {
+    let mut resumed = 0;
+    for (tenant, entry) in tenancy.directory.erasures().await? {
+        erase(tenancy, actor, tenant, &entry, &|_| {}).await?;
+        resumed += 1;
+    }
+    Ok(resumed)
+}
+
+struct Erasure<'a> {
+    tenancy: &'a Tenancy,
+    actor: &'a Actor,
+    tenant: TenantId,
+    entry: &'a SubjectEntry,
+    premises: &'a Premises,
+    watch: &'a (dyn Fn(u64) + Send + Sync),
+}
+
+impl Erasure<'_> {
+    /// The parts of objects whose list only the subject's key opens, by the list's segment. Empty once that key is gone.
+    async fn part_lists(&self) -> Result<HashMap<SegmentId, Vec<SegmentId>>, SubjectError> {
+        let mut lists = HashMap::new();
+        if self.entry.erasing {
+            return Ok(lists);
+        }
+        for roots in &self.premises.regions {
+            let mut after = None;
+            loop {
+                let page = self.premises.visit(roots, self.entry.token, after.as_ref()).await?;
+                for Visited { object, bucket, .. } in &page {
+                    let (Some(object), Some(bucket)) = (object, bucket) else { continue };
+                    if let (crate::index::rows::v1::Place::PartList, Some(list)) =
+                        (object.place, object.segments.first())
+                    {
+                        lists.insert(list.id, self.premises.blobs(self.tenancy, roots, bucket, object).await?);
+                    }
+                }
+                match page.last() {
+                    Some(last) if page.len() == STEP => after = Some(last.at),
+                    _ => break,
+                }
+            }
+        }
+        Ok(lists)
+    }
+
+    async fn destroy_key(&self) -> Result<ShredEvidence, SubjectError> {
+        let (keys, tenant, subject) = (self.tenancy.directory.key_service().clone(), self.tenant, self.entry.id);
+        let destroyed = tokio::task::spawn_blocking(move || keys.destroy_subject(tenant.0, subject.0)).await;
+        let evidence: Result<_, KeyError> = destroyed.map_err(|_| SubjectError::Worker)?;
+        let evidence = evidence?;
+        let record = Record::SubjectKeyDestroyed {
+            tenant,
+            subject,
+            files_scanned: evidence.files_scanned,
+            salts_found: evidence.salts_found,
+            in_place: evidence.overwritten_in_place,
+        };
+        self.tenancy.audit.append(self.actor, record).await?;
+        Ok(evidence)
+    }
+
+    /// Removes what the places lead to, and the places, until there are none. Answers objects, uploads and blobs.
+    async fn remove(&self, lists: HashMap<SegmentId, Vec<SegmentId>>) -> Result<(u64, u64, u64), SubjectError> {
+        let (mut objects, mut uploads, mut blobs, mut places) = (0, 0, 0, 0);
+        for roots in &self.premises.regions {
+            loop {
+                let page = self.premises.visit(roots, self.entry.token, None).await?;
+                if page.is_empty() {
+                    break;
+                }
+                let removals = page.iter().map(|visited| self.remove_one(roots, visited, &lists));
+                for (object, upload, doomed) in futures::future::try_join_all(removals).await? {
+                    objects += u64::from(object);
+                    uploads += u64::from(upload);
+                    blobs += doomed.len() as u64;
+                    if !doomed.is_empty() {
+                        roots.blobs.delete(&doomed).await?;
+                    }
+                }
+                let dealt_with: Vec<_> = page.iter().map(|visited| visited.at).collect();
+                roots.index.remove_subject_places(&dealt_with).await?;
+                places += dealt_with.len() as u64;
+                (self.watch)(places);
+            }
+        }
+        Ok((objects, uploads, blobs))
+    }
+
+    async fn remove_one(
+        &self,
+        roots: &RegionRoots,
+        visited: &Visited,
+        lists: &HashMap<SegmentId, Vec<SegmentId>>,
+    ) -> Result<(bool, bool, Vec<SegmentId>), SubjectError> {
+        let Some(bucket) = &visited.bucket else { return Ok((false, false, Vec::new())) };
+        let (mut removed, mut ended, mut doomed) = (false, false, Vec::new());
+        if let Some(object) = &visited.object {
+            let name = ObjectName::parse(object.name.clone()).map_err(|_| SubjectError::Integrity)?;
+            let condition = Condition::IfVersion(object.version_id);
+            match roots.index.delete(&bucket.index, &name, condition).await {
+                Ok(Some(row)) => {
+                    removed = true;
+                    doomed = match (row.place, row.segments.first()) {
+                        (crate::index::rows::v1::Place::PartList, Some(list)) => {
+                            lists.get(&list.id).cloned().unwrap_or_else(|| vec![list.id])
+                        }
+                        _ => self.premises.blobs(self.tenancy, roots, bucket, &row).await?,
+                    };
+                }
+                // Deleted or replaced by a client since it was looked at.
+                Ok(None) | Err(IndexError::Condition | IndexError::NoSuchObject) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(upload) = visited.row.upload {
+            match roots.index.abort(&bucket.index, upload).await {
+                Ok(parts) => {
+                    ended = true;
+                    doomed.extend(parts.into_iter().map(|part| part.segment.id));
+                }
+                Err(IndexError::NoSuchUpload) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((removed, ended, doomed))
+    }
+}

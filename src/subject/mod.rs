@@ -1,0 +1,45 @@
+//! CONDUCTOR of data subjects' requests. Built so far: erasure.
+//!
+//! Called by the admin acts through `app`. Goes by the rows that say where a subject's objects are (`index::subjects`),
+//! so it touches nothing of anybody else. Promises that an erasure that a crash cut off is taken up at the next start,
+//! and that no log entry or message holds a name. Must not know HTTP or S3.
+
+mod erase;
+mod places;
+
+pub use erase::{Erased, Foreseen, erase, foresee, resume};
+
+use crate::audit::AuditError;
+use crate::blob::BlobError;
+use crate::directory::DirectoryError;
+use crate::index::IndexError;
+use crate::seal::KeyError;
+
+/// Why a request was not carried out. Running it again takes it up.
+#[derive(Debug, thiserror::Error)]
+pub enum SubjectError {
+    /// The key service refused or failed.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The directory failed.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A blob store failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The log: nothing further was done.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The tenant has a bucket in a region that is not served here.
+    #[error("a bucket of the tenant lies in {0}, which is not served here")]
+    RegionNotServed(&'static str),
+    /// A list of parts is not what was written.
+    #[error("a record that the request needs failed its integrity check")]
+    Integrity,
+    /// A thread that worked for us is gone.
+    #[error("a worker stopped")]
+    Worker,
+}

@@ -1,0 +1,111 @@
+//! From the rows that say where a subject's objects are to the objects themselves.
+
+use super::SubjectError;
+use crate::directory::OpenedBucket;
+use crate::index::rows::v1::{ObjectRow, Place, SubjectRow};
+use crate::index::{Found, PlaceKey};
+use crate::model::ids::{BucketId, SegmentId, SubjectId, TenantId};
+use crate::model::names::ObjectName;
+use crate::regions::RegionRoots;
+use crate::seal::{self, TenantKeys};
+use crate::tenancy::Tenancy;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Places read at once.
+pub(super) const STEP: usize = 256;
+
+/// The served regions of a tenant and its buckets, opened.
+pub(super) struct Premises {
+    pub(super) regions: Vec<Arc<RegionRoots>>,
+    buckets: HashMap<BucketId, Arc<OpenedBucket>>,
+    pub(super) keys: Arc<TenantKeys>,
+}
+
+/// One place, with what is there now.
+pub(super) struct Visited {
+    pub(super) at: PlaceKey,
+    pub(super) row: SubjectRow,
+    /// None: the bucket is gone.
+    pub(super) bucket: Option<Arc<OpenedBucket>>,
+    /// The subject's object, if it is still there.
+    pub(super) object: Option<ObjectRow>,
+}
+
+impl Premises {
+    /// Fails with `RegionNotServed` unless every bucket of the tenant can be reached.
+    pub(super) async fn of(tenancy: &Tenancy, tenant: TenantId) -> Result<Self, SubjectError> {
+        let keys = tenancy.directory.keys(tenant)?;
+        let mut buckets = HashMap::new();
+        for at in tenancy.directory.buckets(tenant).await? {
+            if !tenancy.regions.contains_key(at.region.id) {
+                return Err(SubjectError::RegionNotServed(at.region.id));
+            }
+            if let Some(opened) = tenancy.directory.open_bucket(&at).await? {
+                buckets.insert(at.bucket, opened);
+            }
+        }
+        let of_geo = tenancy.directory.geo().regions.iter();
+        let regions = of_geo.filter_map(|region| tenancy.regions.get(region.id).cloned()).collect();
+        Ok(Self { regions, buckets, keys })
+    }
+
+    /// The next places of a subject in one region, each with its object if it is still there. Fewer than [`STEP`]: the
+    /// end.
+    pub(super) async fn visit(
+        &self,
+        roots: &RegionRoots,
+        token: [u8; 16],
+        after: Option<&PlaceKey>,
+    ) -> Result<Vec<Visited>, SubjectError> {
+        let places = roots.index.subject_places(&self.keys, token, after, STEP).await?;
+        let visits = places.into_iter().map(|(at, row)| async move {
+            let bucket = self.buckets.get(&at.bucket).filter(|bucket| bucket.at.region == roots.region).cloned();
+            let object = match &bucket {
+                Some(bucket) => find(roots, bucket, &at, &row).await?,
+                None => None,
+            };
+            Ok::<_, SubjectError>(Visited { at, row, bucket, object })
+        });
+        futures::future::try_join_all(visits).await
+    }
+
+    /// The blobs of an object. Of one with a list of parts, the parts too while `subject`'s key still opens the list.
+    pub(super) async fn blobs(
+        &self,
+        tenancy: &Tenancy,
+        roots: &RegionRoots,
+        bucket: &OpenedBucket,
+        row: &ObjectRow,
+    ) -> Result<Vec<SegmentId>, SubjectError> {
+        let ids = |row: &ObjectRow| row.segments.iter().map(|segment| segment.id).collect::<Vec<_>>();
+        match row.place {
+            Place::Trailing | Place::Row => Ok(Vec::new()),
+            Place::Blob => Ok(ids(row)),
+            Place::PartList => {
+                let list = row.segments.first().ok_or(SubjectError::Integrity)?;
+                let context = seal::object_context(&bucket.at, row.object_id, row.version_id);
+                let dek = tenancy.directory.open_dek(&self.keys, row.subject, &row.dek_record, &context).await?;
+                let sealed = roots.blobs.get(list.id, 0..seal::sealed_len(list.len)).await?;
+                let expected = seal::part_list_info(context, list.id, row.dek_id);
+                let plain = dek.open_whole(&expected, &sealed, list.len).map_err(|_| SubjectError::Integrity)?;
+                let parts: Vec<crate::index::rows::v1::SegmentRef> =
+                    minicbor::decode(&plain).map_err(|_| SubjectError::Integrity)?;
+                Ok(parts.into_iter().map(|part| part.id).chain(ids(row)).collect())
+            }
+        }
+    }
+}
+
+/// The object at a place, if it is the one that the place speaks of.
+async fn find(
+    roots: &RegionRoots,
+    bucket: &Arc<OpenedBucket>,
+    at: &PlaceKey,
+    row: &SubjectRow,
+) -> Result<Option<ObjectRow>, SubjectError> {
+    let Ok(name) = ObjectName::parse(row.name.clone()) else { return Err(SubjectError::Integrity) };
+    let found: Option<Found> = roots.index.get(&bucket.index, &name).await?;
+    let same = |row: &ObjectRow, subject: SubjectId| row.version_id == at.version && row.subject == Some(subject);
+    Ok(found.map(|found| found.row).filter(|found| same(found, row.subject)))
+}
