@@ -13,3 +13,4 @@ mod format;
 mod life;
 mod operations;
 mod sealed;
+mod subjects;
