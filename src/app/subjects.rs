@@ -89,7 +89,7 @@ fn shown(erased: &Erased) -> wire::SubjectErasure {
         inaccessible_at: Some(wire::Time(erased.inaccessible)),
         files_scanned: shredded.files_scanned,
         salts_found: shredded.salts_found,
-        file_system: Some(shredded.file_system.into()),
+        file_system: Some(shredded.file_system.clone()),
         audit_index: Some(erased.receipt.index),
         audit_hash: Some(erased.receipt.hash.to_string()),
     }

@@ -35,7 +35,7 @@ pub(super) struct Visited {
 impl Premises {
     /// Fails with `RegionNotServed` unless every bucket of the tenant can be reached.
     pub(super) async fn of(tenancy: &Tenancy, tenant: TenantId) -> Result<Self, SubjectError> {
-        let keys = tenancy.directory.keys(tenant)?;
+        let keys = tenancy.directory.keys(tenant).await?;
         let mut buckets = HashMap::new();
         for at in tenancy.directory.buckets(tenant).await? {
             if !tenancy.regions.contains_key(at.region.id) {
