@@ -8,8 +8,10 @@
 mod logs;
 mod metrics;
 mod observe;
+mod panics;
 
 pub use logs::{LogFormat, Logs, LogsError};
 pub use metrics::{METRICS_TYPE, Metrics, encode, registry};
 pub use observe::{Counted, Observed, ObservedFuture};
+pub use panics::watch_panics;
 pub use prometheus_client::registry::Registry;

@@ -11,6 +11,7 @@ mod crash;
 mod edge;
 mod format;
 mod life;
+mod memory;
 mod operations;
 mod sealed;
 mod subjects;

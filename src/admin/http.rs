@@ -18,8 +18,10 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
+use futures::FutureExt;
 use ring::digest::{Context, SHA256};
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -63,7 +65,8 @@ async fn refuse(face: Arc<Face>, request: Request, error: ActError) -> Response 
 async fn serve(face: Arc<Face>, route: Arc<Route>, params: RawPathParams, request: Request) -> Response {
     let (actor, response) = match face.logins.admit(request.headers(), route.role) {
         Ok(actor) => {
-            let answered = answer(&face, &route, actor.clone(), params, request).await;
+            let answered = AssertUnwindSafe(answer(&face, &route, actor.clone(), params, request)).catch_unwind().await;
+            let answered = answered.unwrap_or(Err(ActError::Broken));
             (actor.0, answered.unwrap_or_else(IntoResponse::into_response))
         }
         Err(error) => ("unknown".to_owned(), error.into_response()),

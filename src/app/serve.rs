@@ -70,6 +70,7 @@ pub fn verify_certificate(certificate: &[u8], log_key: &[u8; 32]) -> Result<(), 
 fn run(work: impl Future<Output = Result<(), AppError>>, logs: Logs) -> Result<(), AppError> {
     // Before the first thread: what is set here, threads inherit.
     super::process::harden();
+    crate::telemetry::watch_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("geoseal").build();
     let runtime = runtime.map_err(|error| AppError::Disk { path: "threads".into(), error })?;
     let done = runtime.block_on(work);

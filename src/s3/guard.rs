@@ -14,12 +14,14 @@ use crate::model::atlas::Region;
 use crate::model::request::RequestId;
 use crate::store::types::Expected;
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 use s3s::service::S3Service;
 use s3s::{Body, HttpRequest, HttpResponse};
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// The region that the signature of a request names, as a request extension.
@@ -57,7 +59,12 @@ impl Guard {
         let (parts, body) = request.into_parts();
         let (body, ended) = Ended::watch(body);
         let mut response = match precheck::check(&self.inner.rules, &parts) {
-            Ok(passed) => self.pass(HttpRequest::from_parts(parts, body), passed, &trace).await,
+            Ok(passed) => {
+                let passing = self.pass(HttpRequest::from_parts(parts, body), passed, &trace);
+                // A bug costs its own request an answer, not its connection the others.
+                let passed = AssertUnwindSafe(passing).catch_unwind().await;
+                passed.unwrap_or_else(|_| FAILED.response(&method, trace.id()))
+            }
             Err(refusal) => refusal.response(&method, trace.id()),
         };
         if let Some(refusal) = trace.refusal() {

@@ -156,7 +156,7 @@ impl<'a> MakeWriter<'a> for Sink {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
@@ -179,6 +179,11 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         drop(logs);
         String::from_utf8(page.0.lock().clone()).unwrap()
+    }
+
+    /// What `log` writes at the highest level.
+    pub(in super::super) fn written_by(log: impl FnOnce()) -> String {
+        written(LogFormat::Text, LevelFilter::TRACE, log)
     }
 
     fn everything() {

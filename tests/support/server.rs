@@ -168,13 +168,18 @@ impl Server {
     /// SIGTERM, and waits for the drain to end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.wait_until_ended()
+    }
+
+    /// Waits until the process has ended, as a signal made it.
+    pub fn wait_until_ended(&mut self) -> ExitStatus {
         let running = self.child.as_mut().expect("the server runs");
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = running.ended() {
                 break status;
             }
-            assert!(begun.elapsed() < PATIENCE, "the server did not stop on SIGTERM\n{}", self.log());
+            assert!(begun.elapsed() < PATIENCE, "the server did not stop\n{}", self.log());
             thread::sleep(Duration::from_millis(5));
         };
         self.child = None;

@@ -8,4 +8,5 @@ mod isolation;
 mod listing;
 mod multipart;
 mod objects;
+mod panics;
 mod world;

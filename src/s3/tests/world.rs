@@ -1,9 +1,10 @@
 //! Two tenants of one geo, two served regions, and a caller for each.
 
+use super::panics::{Faults, PanickyEngine};
 use crate::blob::ObjectStoreBlobs;
 use crate::directory::{Detail, Directory};
 use crate::gate::{Asleep, Gate, Need, Refusal, Register};
-use crate::index::{Anchor, AnchorStore, AnchorStoreError, IndexOptions, MemoryEngine, RegionIndex};
+use crate::index::{Anchor, AnchorStore, AnchorStoreError, IndexOptions, RegionIndex};
 use crate::model::atlas::{Geo, Region};
 use crate::model::clock::{Clock, SimulatedClock};
 use crate::model::ids::TenantId;
@@ -41,6 +42,8 @@ pub(super) struct World {
     pub(super) tenant: TenantId,
     pub(super) clock: Arc<SimulatedClock>,
     register: Arc<TestRegister>,
+    /// While armed, the engines under the directory and the regions panic when they are read.
+    pub(super) faults: Arc<Faults>,
     _dir: tempfile::TempDir,
 }
 
@@ -119,7 +122,9 @@ impl World {
         );
         let service = Arc::new(service.unwrap());
         let client = Arc::new(KeyClient::embedded(service.clone(), LeaseOptions::default()).unwrap());
-        let directory = Arc::new(Directory::new(geo, Arc::new(MemoryEngine::default()), client));
+        let faults = Arc::new(Faults::default());
+        let engine = || Arc::new(PanickyEngine::new(faults.clone()));
+        let directory = Arc::new(Directory::new(geo, engine(), client));
         let (tenant, other) = (TenantId::random(), TenantId::random());
         let mut logins = vec![];
         for (tenant, role) in [(tenant, Role::Service), (other, Role::Service), (tenant, Role::ReadOnly)] {
@@ -132,9 +137,8 @@ impl World {
         }
         let mut regions = HashMap::new();
         for region in ["westeurope", "northeurope"].map(region) {
-            let (engine, anchors) = (Arc::new(MemoryEngine::default()), Arc::new(Anchors::default()));
-            let keys = service.geo_keys();
-            let index = RegionIndex::open(engine, region, anchors, keys, START, IndexOptions::default()).await;
+            let (anchors, keys) = (Arc::new(Anchors::default()), service.geo_keys());
+            let index = RegionIndex::open(engine(), region, anchors, keys, START, IndexOptions::default()).await;
             let blobs = Arc::new(ObjectStoreBlobs::in_memory());
             let roots = RegionRoots { region, index: index.unwrap(), blobs, inline_bytes_max: 64 * 1024 };
             regions.insert(region.id, Arc::new(roots));
@@ -157,7 +161,7 @@ impl World {
             region: "westeurope".to_owned(),
         };
         let [alice, bob, reader] = [&logins[0], &logins[1], &logins[2]].map(credentials);
-        let world = Self { guard, alice, bob, reader, tenant, clock, register, _dir: dir };
+        let world = Self { guard, alice, bob, reader, tenant, clock, register, faults, _dir: dir };
         assert_eq!(world.put("/records", b"").await.status, 200);
         world
     }
