@@ -26,6 +26,13 @@ fn m02_a_crash_leaves_no_core_file() {
         let cwd = fs::read_link("/proc/self/cwd").expect("our own directory, which it inherited");
         let before = listing(&cwd);
         server.signal(signal);
+        // Rust's own handler takes the first fault for a stack overflow's, finds that it is none, and steps aside for the next.
+        if signal == Signal::SEGV {
+            while proc_file(pid, "status").lines().any(|line| line.starts_with("SigCgt:") && catches(line, signal)) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            server.signal(signal);
+        }
         let status = server.wait_until_ended();
         assert_eq!(status.signal(), Some(signal.as_raw()), "{status}");
         assert!(!status.core_dumped(), "{status}");
@@ -34,6 +41,12 @@ fn m02_a_crash_leaves_no_core_file() {
         let in_data = listing(server.data()).into_iter().filter(|name| name.contains("core")).count();
         assert_eq!(in_data, 0);
     }
+}
+
+/// Whether a `SigCgt` line of `/proc/PID/status` names the signal.
+fn catches(line: &str, signal: Signal) -> bool {
+    let mask = line.split_whitespace().nth(1).and_then(|mask| u64::from_str_radix(mask, 16).ok()).expect("a mask");
+    mask & (1 << (signal.as_raw() - 1)) != 0
 }
 
 fn listing(directory: &std::path::Path) -> HashSet<String> {
