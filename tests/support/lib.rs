@@ -5,6 +5,7 @@
 //! - [`daemon`]: the same binary with `init` and `serve --config`
 //! - [`clients`]: those foreign programs, run against such a server with nothing but its `dev.env`
 //! - [`wire`] and [`signer`]: a bare HTTPS client that sends exactly the bytes it is given, and SigV4 for it
+//! - [`keepers`]: SoftHSM2, OpenBao, moto's KMS behind a proxy that fails as told
 //! - [`fixtures`] and [`records`]: real e-mail records, and a generator of any number of that shape
 //!
 //! Knows the product by its command line, its files and its wire only: it does not depend on the geoseal library.
@@ -14,6 +15,7 @@
 pub mod clients;
 pub mod daemon;
 pub mod fixtures;
+pub mod keepers;
 pub mod records;
 pub mod server;
 pub mod signer;

