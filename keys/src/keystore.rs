@@ -19,7 +19,7 @@ use crate::context::{BucketContext, Id, NO_ID, ObjectContext};
 use crate::disk;
 use crate::error::{KeyError, KeystoreError, ProviderError};
 use crate::material::{Secret, random_array};
-use crate::provider::{MasterKeys, RootSecret, Witness};
+use crate::provider::{MasterKeys, RootSecret, Witness, Wrapped};
 use crate::record::{BLOB_BYTES_MAX, KeyKind, KeyName, ProviderKind, ProviderRecord, RootFields};
 use crate::row::RowKey;
 use crate::segment::{HEADER_BYTES, SegmentInfo, SegmentKind, plain_len};
@@ -502,6 +502,20 @@ pub(crate) fn unwrap_root(
         return Err(ProviderError::Wrong.into());
     }
     Ok(root)
+}
+
+/// Unwraps several roots of one owner in as few calls as the provider can, and checks each.
+pub(crate) fn unwrap_roots(
+    provider: &dyn MasterKeys,
+    records: &[&ProviderRecord],
+    context: &ObjectContext,
+) -> Result<Vec<RootSecret>, KeyError> {
+    let wrapped: Vec<Wrapped<'_>> =
+        records.iter().map(|record| (&record.fields, record.blob.as_slice(), context)).collect();
+    let roots = provider.unwrap_many(&wrapped)?;
+    let are_right = roots.len() == records.len()
+        && records.iter().zip(&roots).all(|(record, root)| record.vouches_for(&root.0, context));
+    if are_right { Ok(roots) } else { Err(ProviderError::Wrong.into()) }
 }
 
 /// 24 bytes of a provider's blob that are nowhere else: the salt inside a local one, the end of any other (ciphertext

@@ -14,7 +14,7 @@ use crate::context::{Id, NO_ID, ObjectContext};
 use crate::entries::{KeyState, RootEntry, TenantEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
 use crate::heads::{Head, Heads};
-use crate::keystore::{Change, Keystore, Older, unwrap_root, wrap_root};
+use crate::keystore::{Change, Keystore, Older, unwrap_root, unwrap_roots, wrap_root};
 use crate::material::{Secret, random_array};
 use crate::provider::{MasterKeys, RootSecret};
 use crate::purposes::{Purposes, Roots};
@@ -240,12 +240,14 @@ impl GeoKeyService {
 
     fn unwrap_roots(&self, store: &Keystore, tenant: &Id) -> Result<Roots, KeyError> {
         let mut roots = Roots { trk: Vec::new(), srk: Vec::new(), tik: Vec::new() };
+        let is_open = |entry: &RootEntry| matches!(entry.state, KeyState::Active | KeyState::DecryptOnly);
+        let entries: Vec<RootEntry> = root_entries(store, tenant)?.into_iter().filter(is_open).collect();
+        let records: Vec<_> = entries.iter().filter_map(|entry| Some((entry, entry.record.as_ref()?))).collect();
+        let context = ObjectContext::of_root(*tenant, self.geo);
+        let asked: Vec<_> = records.iter().map(|(_, record)| *record).collect();
+        let secrets = unwrap_roots(&*self.provider, &asked, &context)?;
         // Newest version first, so that the active one leads.
-        for entry in root_entries(store, tenant)?.into_iter().rev() {
-            let (KeyState::Active | KeyState::DecryptOnly, Some(record)) = (entry.state, &entry.record) else {
-                continue;
-            };
-            let secret = unwrap_root(&*self.provider, record, &ObjectContext::of_root(*tenant, self.geo))?.0;
+        for ((entry, _), RootSecret(secret)) in records.into_iter().zip(secrets).rev() {
             match entry.kind {
                 KeyKind::Trk => roots.trk.push((entry.name, secret)),
                 KeyKind::Srk => roots.srk.push((entry.name, secret)),

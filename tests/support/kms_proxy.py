@@ -76,6 +76,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(500, "KMSInternalException")
         if way == "denied":
             return self.error(400, "AccessDeniedException")
+        if way == "disabled":
+            return self.error(400, "DisabledException")
         if way == "garbage":
             return self.answer(200, b"<html>hello</html>", "text/html")
         if way == "huge":
@@ -101,7 +103,8 @@ class Handler(BaseHTTPRequestHandler):
             changed = {"EnableKey": "Enabled", "DisableKey": "Disabled", "ScheduleKeyDeletion": "PendingDeletion"}
             if act in changed:
                 states[key] = changed[act]
-            if way == "wrong-key" and act == "Decrypt":
+            of = json.loads(body).get("EncryptionContext", {}).get("geoseal-tenant", "")
+            if act == "Decrypt" and (way == "any-wrong-key" or way == "wrong-key" and of.strip("0")):
                 wrong = json.loads(text)
                 wrong["Plaintext"] = base64.b64encode(os.urandom(32)).decode()
                 text = json.dumps(wrong).encode()

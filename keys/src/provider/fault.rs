@@ -34,8 +34,10 @@ pub enum ProviderFault {
     #[error("the key provider failed repeatedly; calls are held back for a moment")]
     Held,
 
-    /// Access was denied.
-    #[error("the key provider denied access; check its policy for this token or login")]
+    /// Access was denied. (Vault and OpenBao say the same of a token that expired.)
+    #[error(
+        "the key provider denied access: its policy forbids it, or the token or credentials expired or were revoked"
+    )]
     Denied,
     /// The token expired, was revoked, or never was one.
     #[error("the key provider does not accept the token or credentials: expired, revoked or wrong")]

@@ -6,9 +6,9 @@
 //!   and a thread that does not come back is left behind. At most `threads_max` may be stuck; after that calls fail at once.
 //! - Only *not reachable* is tried again, with full jitter between attempts, and never past the call's end. A refusal
 //!   and a wrong answer are answers. Every act that is tried again is idempotent.
-//! - After `failures_max` calls in a row without a good answer the circuit opens: calls fail at once for
-//!   `open_for`; then one call goes through, and its outcome closes or opens the circuit again. A refusal counts as a
-//!   good answer here: the provider is well.
+//! - After `failures_max` calls in a row without an answer the circuit opens: calls fail at once for
+//!   `open_for`; then one call goes through, and its outcome closes or opens the circuit again. A refusal and a wrong
+//!   answer are answers: a damaged record of one tenant must not keep the others from their keys.
 //! - The witness is not asked over a network, so its calls go straight through.
 
 use super::{MasterKeys, MasterVersion, ProviderFault, RootSecret, StateMac, Witness, Wrapped};
@@ -126,7 +126,7 @@ pub struct GuardLimits {
     pub attempts: u32,
     /// The first pause is at most this long; each next at most twice as long.
     pub pause: Duration,
-    /// Calls without a good answer that open the circuit.
+    /// Calls without an answer that open the circuit.
     pub failures_max: u32,
     /// How long it stays open.
     pub open_for: Duration,
@@ -180,7 +180,7 @@ impl Guarded {
             return Err(ProviderError::Unreachable);
         }
         let answer = self.attempts(act, Arc::new(ask));
-        let is_well = matches!(answer, Ok(_) | Err(ProviderError::Refused));
+        let is_well = matches!(answer, Ok(_) | Err(ProviderError::Refused | ProviderError::Wrong));
         self.circuit.lock().record(is_well, self.time.elapsed(), self.limits.failures_max);
         answer
     }

@@ -120,14 +120,12 @@ fn is_loopback(host: &str) -> bool {
 fn fault(error: &reqwest::Error) -> ProviderFault {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(inner) = cause {
-        let tls = inner.downcast_ref::<rustls::Error>().or_else(|| {
-            let io = inner.downcast_ref::<std::io::Error>()?;
-            io.get_ref()?.downcast_ref::<rustls::Error>()
-        });
-        if tls.is_some() {
+        if inner.is::<rustls::Error>() {
             return ProviderFault::Untrusted;
         }
-        cause = inner.source();
+        // An I/O error shows what it was made of to nobody who asks for its source.
+        let made_of = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = made_of.map(|inner| inner as &(dyn Error + 'static)).or_else(|| inner.source());
     }
     if error.is_timeout() { ProviderFault::Timeout } else { ProviderFault::NoConnection }
 }

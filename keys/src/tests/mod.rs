@@ -5,6 +5,7 @@ mod cases;
 mod crash;
 mod k17;
 mod models;
+mod providers;
 mod service;
 mod shreds;
 mod subjects;
