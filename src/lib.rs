@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod edge;
+pub mod export;
 pub mod gate;
 pub mod index;
 pub mod model;

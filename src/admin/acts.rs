@@ -8,7 +8,7 @@ use super::error::ActError;
 use super::wire;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
-use crate::model::names::{AccessId, SubjectName, TenantName};
+use crate::model::names::{AccessId, BucketName, SubjectName, TenantName};
 use async_trait::async_trait;
 use std::str::FromStr;
 
@@ -79,6 +79,14 @@ pub struct NewTenant {
     /// Whom to reach; at most 200 bytes.
     pub contact: Option<String>,
 }
+
+/// What streams out of a long answer. An error breaks the transport.
+pub type Streamed = futures::stream::BoxStream<'static, Result<bytes::Bytes, Broke>>;
+
+/// A long answer broke off; the log of the room that made it says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer broke off")]
+pub struct Broke;
 
 /// One method for each act. Every one may answer [`ActError::Unavailable`] and [`ActError::Broken`] besides what it says.
 #[async_trait]
@@ -156,6 +164,22 @@ pub trait Acts: Send + Sync + 'static {
 
     /// Starts (or takes up again) the rotation of a tenant's data key. WrongState.
     async fn rotate_tenant(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// Begins an export, whose archive streams out. Held, NoSuchBucket.
+    async fn export(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        bucket: Option<BucketName>,
+    ) -> Result<Outcome<Streamed>, ActError>;
+
+    /// Hands out the keys that open an export. ConfirmMismatch.
+    async fn export_keys(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        confirm: &str,
+    ) -> Result<Outcome<wire::ExportKeys>, ActError>;
 
     /// Starts (or takes up again) the erasure of a data subject. Held, ConfirmMismatch.
     async fn erase_subject(

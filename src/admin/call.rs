@@ -1,6 +1,6 @@
 //! One request after its caller was admitted, and the answer to it.
 
-use super::acts::{Acts, Order, TenantRef};
+use super::acts::{Acts, Order, Streamed, TenantRef};
 use super::error::ActError;
 use super::wire::Plan;
 use axum::body::Body;
@@ -120,19 +120,41 @@ pub(super) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Zeroizing<Vec<u8>>,
+    /// In the place of `body`.
+    stream: Option<Streamed>,
+    /// Whether it may be given again to the same `Idempotency-Key`.
+    memorable: bool,
 }
 
 impl Answer {
     pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Self {
         let body = Zeroizing::new(serde_json::to_vec(body).expect("a wire type is plain JSON"));
         let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Self { status, headers: HeaderMap::from_iter([json]), body }
+        Self { status, headers: HeaderMap::from_iter([json]), body, stream: None, memorable: true }
+    }
+
+    /// An archive as it is made.
+    pub(super) fn tar(stream: Streamed) -> Self {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"))]);
+        let body = Zeroizing::default();
+        Self { status: StatusCode::OK, headers, body, stream: Some(stream), memorable: false }
+    }
+
+    /// The same, kept nowhere once it is sent.
+    pub(super) fn once(self) -> Self {
+        Self { memorable: false, ..self }
+    }
+
+    /// Whether it may be kept.
+    pub(super) fn memorable(&self) -> bool {
+        self.memorable
     }
 
     pub(super) fn open_metrics(text: String) -> Self {
         let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
-        Self { status: StatusCode::OK, headers, body: Zeroizing::new(text.into_bytes()) }
+        let body = Zeroizing::new(text.into_bytes());
+        Self { status: StatusCode::OK, headers, body, stream: None, memorable: true }
     }
 
     pub(super) fn with_revision(mut self, revision: u64) -> Self {
@@ -149,6 +171,15 @@ impl Answer {
 
     pub(super) fn remembered(self) -> Remembered {
         Remembered { status: self.status, headers: self.headers, body: Arc::new(self.body) }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        match self.stream {
+            None => self.remembered().into_response(),
+            Some(stream) => (self.status, self.headers, Body::from_stream(stream)).into_response(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::error::ActError;
 use super::wire;
 use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::ids::TenantId;
-use crate::model::names::{SubjectName, TenantName};
+use crate::model::names::{BucketName, SubjectName, TenantName};
 
 /// Longest reason or contact, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
@@ -62,6 +62,11 @@ pub(super) fn consent(consent: Option<&wire::Consent>) -> Result<Option<[u8; 32]
 
 pub(super) fn reason(reason: &str) -> Result<&str, ActError> {
     text("reason", reason)
+}
+
+pub(super) fn bucket(name: Option<&str>) -> Result<Option<BucketName>, ActError> {
+    let parsed = name.map(BucketName::parse).transpose();
+    parsed.map_err(|_| ActError::BadField { field: "bucket", rule: "the name of a bucket" })
 }
 
 pub(super) fn subject(name: &str) -> Result<SubjectName, ActError> {

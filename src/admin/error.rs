@@ -79,6 +79,9 @@ pub enum ActError {
     /// No such tenant, or none that this caller may see.
     #[error("there is no such tenant")]
     NoSuchTenant,
+    /// No such bucket of this tenant.
+    #[error("there is no such bucket")]
+    NoSuchBucket,
     /// No such login of this tenant.
     #[error("there is no such credential")]
     NoSuchCredential,
@@ -156,6 +159,7 @@ impl ActError {
             Self::NameTaken => Face(S::CONFLICT, "NameTaken", Some("choose another name")),
             Self::NoSuchTenant => Face(S::NOT_FOUND, "NoSuchTenant", Some("see `geoseal tenant list`")),
             Self::NoSuchCredential => Face(S::NOT_FOUND, "NoSuchCredential", Some("see `geoseal credential list`")),
+            Self::NoSuchBucket => Face(S::NOT_FOUND, "NoSuchBucket", None),
             Self::NoSuchOperation => Face(S::NOT_FOUND, "NoSuchOperation", None),
             Self::NoCertificate => Face(S::NOT_FOUND, "NoCertificate", Some("it is made when the purge has ended")),
             Self::WrongState(_) => Face(S::CONFLICT, "WrongState", Some("see `geoseal tenant show`")),

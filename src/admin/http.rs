@@ -113,21 +113,21 @@ async fn answer(
         query,
         body: Zeroizing::new(body.to_vec()),
     };
-    Ok(run(route, call, slot).await?.into_response())
+    run(route, call, slot).await
 }
 
 /// An act's task also holds its slot: a caller who hangs up and asks again finds the first request, not a free key.
-async fn run(route: &Arc<Route>, call: Call, slot: Option<Slot>) -> Result<Remembered, ActError> {
+async fn run(route: &Arc<Route>, call: Call, slot: Option<Slot>) -> Result<Response, ActError> {
     let act = (route.run)(call);
     if route.effect == Effect::Looks {
-        return act.await.map(Answer::remembered);
+        return act.await.map(Answer::into_response);
     }
     let task = tokio::spawn(async move {
-        let answer = act.await?.remembered();
-        if let Some(slot) = slot {
-            slot.remember(answer.clone());
-        }
-        Ok(answer)
+        let answer = act.await?;
+        let Some(slot) = slot.filter(|_| answer.memorable()) else { return Ok(answer.into_response()) };
+        let answer = answer.remembered();
+        slot.remember(answer.clone());
+        Ok(answer.into_response())
     });
     task.await.unwrap_or(Err(ActError::Broken))
 }

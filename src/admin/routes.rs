@@ -180,6 +180,35 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
+        acts::<wire::Export, String>(
+            "/admin/v1/tenants/{tenant}/export",
+            Acts,
+            "exportTenant",
+            "The tenant's sealed data as a tar archive that can be read without this software",
+            |c| {
+                Box::pin(async move {
+                    let body: wire::Export = c.body()?;
+                    let bucket = door::bucket(body.bucket.as_deref())?;
+                    match c.acts.export(&c.order, &c.tenant()?, bucket).await? {
+                        Outcome::Planned(plan) => ok(&c.with_plan_id(plan)),
+                        Outcome::Done(archive) => Ok(Answer::tar(archive)),
+                    }
+                })
+            },
+        ),
+        acts::<wire::RevealExportKeys, wire::ExportKeys>(
+            "/admin/v1/tenants/{tenant}/export/keys",
+            Acts,
+            "revealExportKeys",
+            "The keys that open an export, and everything else that the tenant stores",
+            |c| {
+                Box::pin(async move {
+                    let body: wire::RevealExportKeys = c.body()?;
+                    let keys = c.acts.export_keys(&c.order, &c.tenant()?, &body.confirm).await?;
+                    outcome(&c, StatusCode::OK, keys).map(Answer::once)
+                })
+            },
+        ),
         acts::<wire::EraseSubject, wire::Operation>(
             "/admin/v1/tenants/{tenant}/dsrs/erase",
             Acts,

@@ -1,6 +1,6 @@
 //! The router from outside, over a small house that remembers one tenant: what HTTP promises, not what acts do.
 
-use super::acts::{Acts, Mode, NewTenant, Order, Outcome, TenantRef};
+use super::acts::{Acts, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
 use super::auth::Logins;
 use super::error::ActError;
 use super::http::router;
@@ -9,7 +9,7 @@ use super::routes::routes;
 use super::wire;
 use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
-use crate::model::names::{AccessId, SubjectName};
+use crate::model::names::{AccessId, BucketName, SubjectName};
 use crate::model::time::Millis;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -162,6 +162,14 @@ impl Acts for House {
 
     async fn rotate_tenant(&self, _: &Order, _: &TenantRef) -> Result<Outcome<wire::Operation>, ActError> {
         panic!("an act that panics")
+    }
+
+    async fn export(&self, _: &Order, _: &TenantRef, _: Option<BucketName>) -> Result<Outcome<Streamed>, ActError> {
+        Err(ActError::NoSuchTenant)
+    }
+
+    async fn export_keys(&self, _: &Order, _: &TenantRef, _: &str) -> Result<Outcome<wire::ExportKeys>, ActError> {
+        Err(ActError::NoSuchTenant)
     }
 
     async fn erase_subject(

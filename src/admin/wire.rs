@@ -93,6 +93,23 @@ pub struct Terminate {
     pub confirm: String,
 }
 
+/// `POST /admin/v1/tenants/{tenant}/export`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// Only this bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+}
+
+/// `POST /admin/v1/tenants/{tenant}/export/keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevealExportKeys {
+    /// The tenant's name.
+    pub confirm: String,
+}
+
 /// `POST /admin/v1/tenants/{tenant}/dsrs/erase`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -450,6 +467,45 @@ pub enum OperationResult {
     Sweep(SweepReport),
     /// Of a data subject's erasure.
     SubjectErasure(SubjectErasure),
+}
+
+/// `export.json`, the last file of an export's archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExportReport {
+    /// Objects in the manifest.
+    pub objects: u64,
+    /// Their plaintext bytes.
+    pub bytes: u64,
+    /// Objects that did not verify, and are not in the manifest.
+    pub damaged: u64,
+    /// Segments in the archive that belong to no object of the manifest: to be removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discard: Vec<String>,
+}
+
+/// The keys that open an export: lines of its key file, in this order.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExportKeys {
+    /// The version of the tenant's key; the manifest's record names it too.
+    pub version: u32,
+    /// The tenant's key, 64 hexadecimal digits.
+    pub tenant_key: String,
+    /// The key above the data subjects' keys, 64 hexadecimal digits.
+    pub subject_wrap_key: String,
+}
+
+impl std::fmt::Debug for ExportKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ExportKeys(version {})", self.version)
+    }
+}
+
+impl Drop for ExportKeys {
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        self.tenant_key.zeroize();
+        self.subject_wrap_key.zeroize();
+    }
 }
 
 /// What the erasure of a data subject did. Opaque ids only: it may be kept.

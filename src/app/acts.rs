@@ -1,15 +1,15 @@
 //! Answers the admin face: each act handed to the conductor that does it, each answer in the face's words.
 
 use super::house::{GeoRoom, House};
-use super::{keys, subjects, sweeps, tenants};
-use crate::admin::acts::{Acts, Mode, NewTenant, Order, Outcome, TenantRef};
+use super::{exports, keys, subjects, sweeps, tenants};
+use crate::admin::acts::{Acts, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::operations::Operations;
 use crate::admin::wire;
 use crate::audit::{AuditError, Event as Record};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
-use crate::model::names::{AccessId, SubjectName};
+use crate::model::names::{AccessId, BucketName, SubjectName};
 use crate::sweep::{GeoRooms, Sweeper};
 use crate::telemetry::{Metrics, Registry};
 use crate::tenant::Event;
@@ -147,6 +147,24 @@ impl Acts for HouseActs {
 
     async fn rotate_tenant(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Operation>, ActError> {
         keys::rotate_tenant(self, order, t).await
+    }
+
+    async fn export(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        bucket: Option<BucketName>,
+    ) -> Result<Outcome<Streamed>, ActError> {
+        exports::export(self, order, t, bucket).await
+    }
+
+    async fn export_keys(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        confirm: &str,
+    ) -> Result<Outcome<wire::ExportKeys>, ActError> {
+        exports::keys(self, order, t, confirm).await
     }
 
     async fn erase_subject(

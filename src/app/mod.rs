@@ -6,6 +6,7 @@
 mod acts;
 mod anchors;
 mod demo;
+mod exports;
 mod house;
 mod keys;
 mod process;

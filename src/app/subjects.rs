@@ -55,6 +55,9 @@ pub(super) async fn erase(
     // The name is nowhere in the operation: it is followed under the subject's opaque id.
     let about = subject.as_ref().map_or_else(|| id.to_string(), |(entry, _)| entry.id.to_string());
     let by = actor(order);
+    if let Some((entry, _)) = &subject {
+        subject::begin(&tenancy, &by, id, entry).await.map_err(subject_error)?;
+    }
     let operation = acts.operations.start("erase-subject", &about, now, |progress| async move {
         let Some((entry, foreseen)) = subject else {
             return Ok(wire::OperationResult::SubjectErasure(wire::SubjectErasure::default()));

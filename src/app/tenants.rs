@@ -219,7 +219,7 @@ fn shown_login(login: LoginEntry) -> wire::Credential {
     }
 }
 
-fn state(state: State) -> wire::TenantState {
+pub(super) fn state(state: State) -> wire::TenantState {
     match state {
         State::Provisioning => wire::TenantState::Provisioning,
         State::Active => wire::TenantState::Active,

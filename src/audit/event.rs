@@ -103,6 +103,13 @@ pub enum Event {
     /// A master key was destroyed.
     MasterKeyDestroyed { version: u32 },
 
+    /// An export of a tenant, or of one bucket of it, begins to leave.
+    ExportBegun { tenant: TenantId, bucket: Option<BucketId> },
+    /// It left whole. `manifest` is the hash of its sealed manifest; `damaged` objects are not in it.
+    ExportEnded { tenant: TenantId, objects: u64, bytes: u64, damaged: u64, manifest: Hash },
+    /// The keys that open a tenant's data were handed out.
+    TenantKeyRevealed { tenant: TenantId, version: u32 },
+
     /// A data subject is to be erased. `subject` is an opaque id, not the subject's name.
     SubjectErasureBegun { tenant: TenantId, subject: SubjectId },
     /// Its key was destroyed; the key store's files were read for it, and it was found so many times: zero, or look why.

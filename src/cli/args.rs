@@ -57,6 +57,8 @@ pub enum Command {
     /// Data subjects' requests
     #[command(subcommand)]
     Dsr(Dsr),
+    /// A tenant's data into a directory that can be read without this software
+    Export(Export),
     /// The sweeper: what is due is destroyed
     #[command(subcommand)]
     Sweep(Sweep),
@@ -397,6 +399,29 @@ pub struct Long {
     pub no_wait: bool,
 }
 
+/// `geoseal export`.
+#[derive(Debug, Clone, Args)]
+pub struct Export {
+    /// The tenant's name or id
+    #[arg(long)]
+    pub tenant: String,
+    /// The directory to make; everything in it is sealed
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Only this bucket
+    #[arg(long)]
+    pub bucket: Option<String>,
+    /// Write the keys that open it to this new file (mode 600); keep it apart from the directory
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// The tenant's name once more
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+    /// Change nothing; print what there is to export
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `geoseal dsr …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Dsr {
@@ -551,6 +576,7 @@ mod tests {
             "key rotate master --geo europe --dry-run",
             "key rotate tenant contoso",
             "dsr erase --tenant contoso --subject-file - --dry-run",
+            "export --tenant contoso --out d --bucket b --key-file k --confirm contoso",
             "dsr erase --tenant contoso --subject-file f --confirm contoso --json",
             "sweep run --dry-run",
             "sweep status",

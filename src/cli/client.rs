@@ -136,6 +136,27 @@ impl Client {
         if how.dry_run { parse(&body).map(Reply::Planned) } else { parse(&body).map(Reply::Done) }
     }
 
+    /// Acts, and answers with a body that is read as it comes. Never sent twice: there is nothing to take up.
+    pub(super) async fn post_for_stream(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<reqwest::Response, Failure> {
+        let body = serde_json::to_vec(body).expect("a wire type is plain JSON");
+        let request = self.http.request(Method::POST, self.target(path, &[])).header(CONTENT_TYPE, "application/json");
+        let request = request.header(AUTHORIZATION, self.token.clone()).body(body);
+        let failed = |e: reqwest::Error| match self.lost(&e) {
+            Lost::Answer(failure) | Lost::Cause(failure) => failure,
+        };
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(failed)?;
+        Err(Failure::Refused(Box::new(problem(status, &body))))
+    }
+
     /// The address, for messages.
     pub(super) fn address(&self) -> &str {
         self.base.as_str().trim_end_matches('/')

@@ -10,6 +10,7 @@ mod authority;
 mod client;
 pub mod dev;
 mod dsr;
+mod export;
 pub mod failure;
 mod files;
 mod first_upload;
@@ -114,6 +115,7 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Tenant(command) => tenants::tenant(client, output, command).await,
         Command::Credential(command) => tenants::credential(client, output, command).await,
         Command::Key(command) => work::key(client, output, command).await,
+        Command::Export(args) => export::export(client, output, args).await,
         Command::Dsr(command) => dsr::dsr(client, output, command).await,
         Command::Sweep(command) => work::sweep(client, output, command).await,
         Command::Audit(command) => records::audit(client, output, command).await,

@@ -14,7 +14,7 @@
 use super::SubjectError;
 use super::places::{Premises, STEP, Visited};
 use crate::audit::{Actor, Event as Record, Receipt};
-use crate::directory::SubjectEntry;
+use crate::directory::{DirectoryError, SubjectEntry};
 use crate::index::{Condition, IndexError};
 use crate::model::ids::{SegmentId, SubjectId, TenantId};
 use crate::model::names::{ObjectName, SubjectName};
@@ -83,7 +83,23 @@ pub async fn foresee(
     Ok(Some((entry, foreseen)))
 }
 
-/// Erases a subject that [`foresee`] found. `watch` is told of every place dealt with.
+/// Begins the erasure of a subject that [`foresee`] found: when this returns it is on record, and no crash undoes it.
+pub async fn begin(
+    tenancy: &Tenancy,
+    actor: &Actor,
+    tenant: TenantId,
+    entry: &SubjectEntry,
+) -> Result<(), SubjectError> {
+    if entry.erasing {
+        return Ok(());
+    }
+    // Nothing is begun that cannot be ended.
+    Premises::of(tenancy, tenant).await?;
+    tenancy.audit.append(actor, Record::SubjectErasureBegun { tenant, subject: entry.id }).await?;
+    Ok(tenancy.directory.begin_erasure(tenant, entry).await?)
+}
+
+/// Carries out an erasure that was begun. `watch` is told of every place dealt with.
 pub async fn erase(
     tenancy: &Tenancy,
     actor: &Actor,
@@ -95,8 +111,6 @@ pub async fn erase(
     let subject = entry.id;
     let erasure = Erasure { tenancy, actor, tenant, entry, premises: &premises, watch };
     let lists = erasure.part_lists().await?;
-    tenancy.audit.append(actor, Record::SubjectErasureBegun { tenant, subject }).await?;
-    tenancy.directory.begin_erasure(tenant, entry).await?;
     let shredded = erasure.destroy_key().await?;
     drop(tenancy.directory.pause_commits().await);
     let inaccessible = tenancy.clock.now().wall;
@@ -127,12 +141,10 @@ struct Erasure<'a> {
 }
 
 impl Erasure<'_> {
-    /// The parts of objects whose list only the subject's key opens, by the list's segment. Empty once that key is gone.
+    /// The parts of objects whose list only the subject's key opens, by the list's segment. Those that it does not open
+    /// any more are left out.
     async fn part_lists(&self) -> Result<HashMap<SegmentId, Vec<SegmentId>>, SubjectError> {
         let mut lists = HashMap::new();
-        if self.entry.erasing {
-            return Ok(lists);
-        }
         for roots in &self.premises.regions {
             let mut after = None;
             loop {
@@ -142,7 +154,11 @@ impl Erasure<'_> {
                     if let (crate::index::rows::v1::Place::PartList, Some(list)) =
                         (object.place, object.segments.first())
                     {
-                        lists.insert(list.id, self.premises.blobs(self.tenancy, roots, bucket, object).await?);
+                        match self.premises.blobs(self.tenancy, roots, bucket, object).await {
+                            Ok(blobs) => drop(lists.insert(list.id, blobs)),
+                            Err(SubjectError::Directory(DirectoryError::Keys(KeyError::Destroyed))) => {}
+                            Err(error) => return Err(error),
+                        }
                     }
                 }
                 match page.last() {

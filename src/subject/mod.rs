@@ -7,7 +7,7 @@
 mod erase;
 mod places;
 
-pub use erase::{Erased, Foreseen, erase, foresee, resume};
+pub use erase::{Erased, Foreseen, begin, erase, foresee, resume};
 
 use crate::audit::AuditError;
 use crate::blob::BlobError;

@@ -5,6 +5,7 @@
 //! done, and the caller asks again; a crash after the standing is mended at the next start ([`Tenancy::resume`]).
 
 mod logins;
+mod segments;
 mod states;
 
 use crate::audit::{Actor, AuditError, AuditLog, Event as Record};

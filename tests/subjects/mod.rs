@@ -1,6 +1,8 @@
 //! The story: somebody asks to be forgotten. From one moment to the next nothing of them can be read, listed or copied by
 //! anybody, their key is gone from the disk, and nobody else notices anything.
 
+mod export;
+
 use geoseal_support::clients::{Ran, python, python_command};
 use geoseal_support::server::Server;
 use std::fs;

@@ -11,7 +11,7 @@ def put(key, body, subject=None):
 
 
 def put_raw(key, body, subject):
-    """boto3 takes ASCII metadata only; others send UTF-8 as it is."""
+    """A subject as the wire has it, past what boto3 thinks of it."""
     raw = add_header(client(), "PutObject", **{"x-amz-meta-geoseal-subject": subject})
     return lambda **_: raw.put_object(Bucket=BUCKET, Key=key, Body=body)
 
@@ -134,8 +134,8 @@ def names():
         Metadata={"geoseal-subject": "x" * 257},
     )
     refused(404, "404", s3.head_object, Bucket=BUCKET, Key="s/bad")
-    for good in ["x" * 256, "a b", "contact:4711", "Grüße"]:
-        put_raw("s/good", SMALL, good.encode())()
+    for good in ["x" * 256, "a b", "contact:4711"]:
+        put_raw("s/good", SMALL, good)()
         assert read(BUCKET, "s/good") == SMALL
         s3.delete_object(Bucket=BUCKET, Key="s/good")
 
