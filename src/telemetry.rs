@@ -9,9 +9,11 @@ mod logs;
 mod metrics;
 mod observe;
 mod panics;
+mod providers;
 
 pub use logs::{LogFormat, Logs, LogsError};
 pub use metrics::{METRICS_TYPE, Metrics, encode, registry};
 pub use observe::{Counted, Observed, ObservedFuture};
 pub use panics::watch_panics;
 pub use prometheus_client::registry::Registry;
+pub use providers::ProviderMeters;

@@ -13,5 +13,6 @@ mod format;
 mod life;
 mod memory;
 mod operations;
+mod providers;
 mod sealed;
 mod subjects;

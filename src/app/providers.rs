@@ -10,51 +10,25 @@ use crate::seal::{
     AwsKmsSettings, CallOutcome, GuardLimits, MasterKeys, Pkcs11Settings, ProviderAct, ProviderFault, ProviderSettings,
     ProviderTime, ProviderWatch, TransitSettings, Unlock, Unwatched, found_provider, open_provider,
 };
-use crate::telemetry::Registry;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use crate::telemetry::{ProviderMeters, Registry};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Counts every call of an outside provider, and logs why one failed. Clones share their counts.
-#[derive(Clone, Default)]
-pub(super) struct Calls {
-    calls: Family<CallLabels, Counter>,
-    seconds: Counter<f64, std::sync::atomic::AtomicU64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    act: Word,
-    outcome: Word,
-}
-
-/// A word of a closed list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Word(&'static str);
-
-impl EncodeLabelValue for Word {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        self.0.encode(encoder)
-    }
-}
+/// Counts every call of an outside provider, and logs why one failed.
+#[derive(Clone)]
+pub(super) struct Calls(ProviderMeters);
 
 impl Calls {
     pub(super) fn new(registry: &mut Registry) -> Self {
-        let calls = Self::default();
-        registry.register("key_provider_calls", "Calls of an outside key provider", calls.calls.clone());
-        registry.register("key_provider_seconds", "Time spent waiting for them", calls.seconds.clone());
-        calls
+        Self(ProviderMeters::register(registry))
     }
 }
 
 impl ProviderWatch for Calls {
     fn call(&self, act: ProviderAct, outcome: CallOutcome, took: Duration) {
-        self.calls.get_or_create(&CallLabels { act: Word(act.as_str()), outcome: Word(outcome.as_str()) }).inc();
-        self.seconds.inc_by(took.as_secs_f64());
+        self.0.called(act.as_str(), outcome.as_str(), took);
     }
 
     fn fault(&self, fault: ProviderFault) {

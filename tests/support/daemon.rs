@@ -28,6 +28,7 @@ pub const GEO: &str = "europe";
 pub struct Daemon {
     child: Option<Running>,
     addresses: Option<(SocketAddr, SocketAddr)>,
+    variables: Vec<(String, PathBuf)>,
     home: tempfile::TempDir,
 }
 
@@ -39,28 +40,26 @@ impl Daemon {
 
     /// The same for other regions, perhaps of several geos.
     pub fn prepare_for(regions: &[&str]) -> Self {
-        let daemon = Self { child: None, addresses: None, home: scratch() };
+        let daemon = Self::bare(&[]);
         let passphrase = daemon.secret("passphrase", "correct horse battery staple\n");
-        let passphrase = passphrase.to_str().expect("a plain path");
-        let dir = daemon.dir();
+        daemon.init(regions, &["--passphrase-file", passphrase.to_str().expect("a plain path")]).ok();
+        daemon
+    }
+
+    /// A directory in which nothing is prepared; `variables` are in the environment of everything that is run.
+    pub fn bare(variables: &[(&str, &Path)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { child: None, addresses: None, variables, home: scratch() }
+    }
+
+    /// `geoseal init` with flags that say where the master keys are.
+    pub fn init(&self, regions: &[&str], keeper: &[&str]) -> Ran {
+        let dir = self.dir();
         let dir = dir.to_str().expect("a plain path");
         let regions: Vec<&str> = regions.iter().flat_map(|region| ["--region", region]).collect();
-        let made = [
-            "init",
-            dir,
-            "--host",
-            "localhost",
-            "--host",
-            "127.0.0.1",
-            "--passphrase-file",
-            passphrase,
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-        ];
-        daemon.run(&[&made[..], &regions].concat()).ok();
-        daemon
+        let hosts = ["--host", "localhost", "--host", "127.0.0.1"];
+        let listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        self.run(&[&["init", dir][..], &hosts, &listen, keeper, &regions].concat())
     }
 
     /// Prepared and started.
@@ -115,6 +114,7 @@ impl Daemon {
             .args(["serve", "--config"])
             .arg(self.config())
             .args(flags)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be cloned"))
             .stderr(log)
@@ -139,7 +139,9 @@ impl Daemon {
         let config = self.config();
         let mut arguments = vec!["serve", "--config", config.to_str().expect("a plain path")];
         arguments.extend(flags);
-        Ran::of(Command::new("timeout").arg("60").arg(binary()).args(arguments).stdin(Stdio::null()))
+        let mut command = Command::new("timeout");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        Ran::of(command.arg("60").arg(binary()).args(arguments).stdin(Stdio::null()))
     }
 
     /// The S3 listener.
@@ -219,7 +221,7 @@ impl Daemon {
 
     /// Runs `geoseal ARGUMENTS` with nothing in its environment that says where a server is.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::of(&mut command(arguments))
+        Ran::of(command(arguments).envs(self.variables.iter().map(|(name, value)| (name, value))))
     }
 
     /// A tenant and a login of it.

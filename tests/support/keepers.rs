@@ -149,9 +149,18 @@ impl OpenBao {
     /// A file with a new token that may use the Transit engine as docs/operations.md says, and that lives for `ttl`, such as
     /// `2s`.
     pub fn token_file(&self, ttl: &str) -> PathBuf {
-        let policy = "path \"transit/keys/*\" { capabilities = [\"create\", \"read\", \"update\"] }\n\
-                      path \"transit/encrypt/*\" { capabilities = [\"update\"] }\n\
-                      path \"transit/decrypt/*\" { capabilities = [\"update\"] }";
+        let rights = [
+            ("keys/+", "\"create\", \"read\", \"update\""),
+            ("keys/+/rotate", "\"update\""),
+            ("keys/+/config", "\"update\""),
+            ("keys/+/trim", "\"update\""),
+            ("encrypt/+", "\"update\""),
+            ("decrypt/+", "\"update\""),
+        ];
+        let policy: String = rights
+            .iter()
+            .map(|(path, may)| format!("path \"transit/{path}\" {{ capabilities = [{may}] }}\n"))
+            .collect();
         self.root("POST", "sys/policies/acl/geoseal", &json!({ "policy": policy }));
         let asked = json!({ "policies": ["geoseal"], "ttl": ttl, "renewable": true });
         let made = self.root("POST", "auth/token/create", &asked);
