@@ -28,6 +28,8 @@ const PASSPHRASE_BYTES_MIN: usize = 16;
 const KEY_FILE_BYTES_MIN: usize = 32;
 /// Shortest PIN.
 const PIN_BYTES_MIN: usize = 4;
+/// Longest soak of an epoch's close, in seconds: 14 days.
+const EPOCH_SOAK_S_MAX: u64 = 1_209_600;
 /// Fewer distinct bytes than this is a placeholder, not a secret.
 const DISTINCT_BYTES_MIN: usize = 8;
 
@@ -71,6 +73,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Between two sweeps; at most a day.
     pub sweep_interval: Duration,
+    /// Closing epochs.
+    pub epoch: EpochConfig,
     /// Bounds of both listeners.
     pub limits: LimitsConfig,
     /// Logging.
@@ -150,6 +154,24 @@ pub struct AdminConfig {
     pub client_authorities: Option<PathBuf>,
     /// PEM file of their revocation lists.
     pub client_revocations: Option<PathBuf>,
+}
+
+/// Closing epochs: after it what was destroyed is irrecoverable. Source: docs/operations.md, "epoch".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EpochConfig {
+    /// Seconds for which older versions of a master key stay disabled before they are destroyed.
+    pub soak_s: u64,
+    /// Whether a close may do without.
+    pub allow_no_soak: bool,
+    /// Whether the secret that seals the local keyring lies on something that can itself be destroyed.
+    pub keyring_secret_destroyable: bool,
+}
+
+impl Default for EpochConfig {
+    fn default() -> Self {
+        Self { soak_s: 172_800, allow_no_soak: false, keyring_secret_destroyable: false }
+    }
 }
 
 /// Bounds of both listeners. Source: docs/operations.md, "limits".
@@ -257,6 +279,8 @@ struct File {
     s3: S3Config,
     admin: FileAdmin,
     #[serde(default)]
+    epoch: EpochConfig,
+    #[serde(default)]
     limits: LimitsConfig,
     #[serde(default)]
     log: LogConfig,
@@ -309,6 +333,12 @@ impl Config {
             ));
         }
         check_limits(&file.limits, &mut wrong);
+        if !(3600..=EPOCH_SOAK_S_MAX).contains(&file.epoch.soak_s) {
+            wrong.push(format!(
+                "epoch.soak_s = {}: 3600 to {EPOCH_SOAK_S_MAX}; epoch, soak and provider have to end within 28 days",
+                file.epoch.soak_s
+            ));
+        }
         if file.s3.listen == file.admin.listen && file.s3.listen.port() != 0 {
             wrong.push(format!("s3.listen and admin.listen are both {}: give them two ports", file.s3.listen));
         }
@@ -338,6 +368,7 @@ impl Config {
                 client_revocations: file.admin.client_revocations.map(|p| base.join(p)),
             },
             sweep_interval: Duration::from_secs(sweep_interval_s),
+            epoch: file.epoch,
             limits: file.limits,
             log: file.log,
         })

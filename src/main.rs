@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use geoseal::app;
-use geoseal::cli::{self, RolledBack, Wiring, dev};
+use geoseal::cli::{self, RestoredGeo, RolledBack, Wiring, dev};
 use std::path::Path;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
@@ -29,6 +29,22 @@ impl Wiring for House {
 
     fn serve_dev(&self, prepared: &dev::Prepared, ready: dev::OnReady) -> Result<(), String> {
         app::serve_dev(prepared, ready).map_err(|error| error.to_string())
+    }
+
+    fn restore_backup(&self, from: &Path, to: &Path, log_key: Option<&[u8; 32]>) -> Result<Vec<RestoredGeo>, String> {
+        let restored = app::restore_backup(from, to, log_key).map_err(|error| error.to_string())?;
+        Ok(restored
+            .into_iter()
+            .map(|geo| RestoredGeo {
+                backup: geo.manifest.id,
+                geo: geo.manifest.geo,
+                at: geo.manifest.at,
+                rows: geo.manifest.rows,
+                blobs: geo.manifest.blobs,
+                log_key: geo.log_key.iter().map(|byte| format!("{byte:02x}")).collect(),
+                not_in_it: geo.manifest.not_in_it,
+            })
+            .collect())
     }
 
     fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String> {

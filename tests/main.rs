@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod crash;
 mod edge;
+mod epoch;
 mod format;
 mod life;
 mod memory;

@@ -3,10 +3,12 @@
 //! A new act is a variant of [`Request`], where need be one of [`Reply`], an arm of the `match` below, and a method of
 //! [`crate::KeyClient`]. Numbers are never given twice: two releases may talk to one another.
 
+use crate::backup::KeystoreCopy;
 use crate::calls::ProviderCalls;
 use crate::context::Id;
 use crate::destroy::ShredEvidence;
 use crate::entries::RotationJob;
+use crate::epoch::{BackupNote, EpochClosed, EpochJob};
 use crate::error::KeyError;
 use crate::grant::{ExportKey, Grant, SubjectGrant};
 use crate::heads::Head;
@@ -15,6 +17,7 @@ use crate::record::{KeyName, ProviderKind, Record};
 use crate::revocations::{Place, Revocations};
 use crate::rotate::{RotationProgress, ScanEvidence};
 use crate::service::{GeoKeyService, KeyProbe};
+use crate::shred_log::Shred;
 use crate::status::{ServiceStatus, TenantStatus};
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
@@ -199,6 +202,47 @@ pub enum Request {
         #[n(1)]
         key: ExportKey,
     },
+    #[n(40)]
+    ShredHead {},
+    #[n(41)]
+    EpochBegin {
+        #[n(0)]
+        soak_s: i64,
+    },
+    #[n(42)]
+    EpochStep {
+        #[n(0)]
+        records_max: Count,
+    },
+    #[n(43)]
+    EpochFinish {},
+    #[n(44)]
+    EpochAbort {},
+    #[n(45)]
+    EpochJob {},
+    #[n(46)]
+    Epochs {},
+    #[n(47)]
+    Shreds {
+        #[n(0)]
+        from: u64,
+        #[n(1)]
+        to: u64,
+    },
+    #[n(48)]
+    Backups {},
+    #[n(49)]
+    BackupHeads {
+        #[n(0)]
+        dir: String,
+    },
+    #[n(50)]
+    BackupKeystore {
+        #[n(0)]
+        dir: String,
+        #[n(1)]
+        id: String,
+    },
 }
 
 /// A number of things, the same on every machine.
@@ -256,6 +300,18 @@ pub enum Reply {
     Signature(#[cbor(n(0), with = "minicbor::bytes")] [u8; 64]),
     #[n(19)]
     Revealed(#[cbor(n(0), with = "crate::wire::text")] Zeroizing<String>),
+    #[n(40)]
+    Epoch(#[n(0)] Option<EpochJob>),
+    #[n(41)]
+    EpochStep(#[n(0)] EpochJob, #[n(1)] u64, #[n(2)] u64),
+    #[n(42)]
+    Epochs(#[n(0)] Vec<EpochClosed>),
+    #[n(43)]
+    Shreds(#[n(0)] Vec<Shred>),
+    #[n(44)]
+    Backups(#[n(0)] Vec<BackupNote>),
+    #[n(45)]
+    KeystoreCopy(#[n(0)] KeystoreCopy),
 }
 
 impl Reply {
@@ -330,6 +386,20 @@ impl KeyAuthority for GeoKeyService {
             Request::Reveal { tenant, key: ExportKey::SubjectWrap } => {
                 Reply::Revealed(self.danger_reveal_subject_wrap_key(tenant)?)
             }
+            Request::ShredHead {} => Reply::Head(Some(self.shred_head())),
+            Request::EpochBegin { soak_s } => Reply::Epoch(Some(self.epoch_begin(soak_s)?)),
+            Request::EpochStep { records_max: Count(max) } => {
+                let (job, done, total) = self.epoch_step(usize::try_from(max).unwrap_or(usize::MAX))?;
+                Reply::EpochStep(job, done, total)
+            }
+            Request::EpochFinish {} => Reply::Epochs(self.epoch_finish()?.into_iter().collect()),
+            Request::EpochAbort {} => Reply::Epoch(Some(self.epoch_abort()?)),
+            Request::EpochJob {} => Reply::Epoch(self.epoch_job()?),
+            Request::Epochs {} => Reply::Epochs(self.epochs()?),
+            Request::Shreds { from, to } => Reply::Shreds(self.shreds(from, to)?),
+            Request::Backups {} => Reply::Backups(self.backups()?),
+            Request::BackupHeads { dir } => done(self.backup_heads(dir.as_ref())?),
+            Request::BackupKeystore { dir, id } => Reply::KeystoreCopy(self.backup_keystore(dir.as_ref(), &id)?),
         })
     }
 }

@@ -5,10 +5,12 @@
 //! lease, the geo's directory key, and nothing above.
 
 use crate::authority::{KeyAuthority, Reply, Request};
+use crate::backup::KeystoreCopy;
 use crate::calls::ProviderCalls;
 use crate::context::Id;
 use crate::destroy::ShredEvidence;
 use crate::entries::RotationJob;
+use crate::epoch::{BackupNote, EpochClosed, EpochJob};
 use crate::error::{KeyError, Refusal};
 use crate::grant::ExportKey;
 use crate::heads::Head;
@@ -17,6 +19,7 @@ use crate::record::{KeyName, ProviderKind, Record};
 use crate::revocations::Place;
 use crate::rotate::{RotationProgress, ScanEvidence};
 use crate::service::{Clock, GeoKeyService, KeyProbe};
+use crate::shred_log::Shred;
 use crate::status::{ServiceStatus, TenantStatus};
 use crate::tenant_keys::{GeoKeys, SubjectKey, TenantKeys};
 use parking_lot::{Condvar, Mutex};
@@ -120,6 +123,28 @@ acts! {
     status() -> ServiceStatus = Status => Reply::Status(status) => *status;
     /// As [`GeoKeyService::tenant_status`].
     tenant_status(tenant: Id) -> Option<TenantStatus> = TenantStatus => Reply::Tenant(status) => status;
+    /// As [`GeoKeyService::shred_head`].
+    shred_head() -> Head = ShredHead => Reply::Head(Some(head)) => head;
+    /// As [`GeoKeyService::epoch_begin`].
+    epoch_begin(soak_s: i64) -> EpochJob = EpochBegin => Reply::Epoch(Some(job)) => job;
+    /// As [`GeoKeyService::epoch_step`].
+    epoch_step(records_max: usize) -> (EpochJob, u64, u64) = EpochStep => Reply::EpochStep(job, done, total) => (job, done, total);
+    /// As [`GeoKeyService::epoch_finish`].
+    epoch_finish() -> Option<EpochClosed> = EpochFinish => Reply::Epochs(closed) => closed.into_iter().next();
+    /// As [`GeoKeyService::epoch_abort`].
+    epoch_abort() -> EpochJob = EpochAbort => Reply::Epoch(Some(job)) => job;
+    /// As [`GeoKeyService::epoch_job`].
+    epoch_job() -> Option<EpochJob> = EpochJob => Reply::Epoch(job) => job;
+    /// As [`GeoKeyService::epochs`].
+    epochs() -> Vec<EpochClosed> = Epochs => Reply::Epochs(closed) => closed;
+    /// As [`GeoKeyService::shreds`].
+    shreds(from: u64, to: u64) -> Vec<Shred> = Shreds => Reply::Shreds(shreds) => shreds;
+    /// As [`GeoKeyService::backups`].
+    backups() -> Vec<BackupNote> = Backups => Reply::Backups(notes) => notes;
+    /// As [`GeoKeyService::backup_heads`], on the key service's machine.
+    backup_heads(dir: &str) -> () = BackupHeads => Reply::Done => ();
+    /// As [`GeoKeyService::backup_keystore`], on the key service's machine.
+    backup_keystore(dir: &str, id: &str) -> KeystoreCopy = BackupKeystore => Reply::KeystoreCopy(copy) => copy;
     /// The log signer's signature of `message`.
     sign(message: &[u8]) -> [u8; 64] = Sign => Reply::Signature(signature) => signature;
     /// A key of an export's key file in hexadecimal: hands the tenant's data to whoever reads it. Only for an export

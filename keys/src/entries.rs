@@ -54,6 +54,9 @@ pub(crate) mod place {
     pub(crate) const ROTATION: &[u8] = b"j";
     pub(crate) const REVOCATION: &[u8] = b"q";
     pub(crate) const SUBJECTS: &[u8] = b"s";
+    pub(crate) const EPOCH: &[u8] = b"ej";
+    pub(crate) const EPOCHS_CLOSED: &[u8] = b"ec";
+    pub(crate) const BACKUPS: &[u8] = b"b";
 
     pub(crate) fn tenant(tenant: &Id) -> Vec<u8> {
         [b"t".as_slice(), tenant].concat()
@@ -73,6 +76,14 @@ pub(crate) mod place {
 
     pub(crate) fn subject(tenant: &Id, subject: &Id) -> Vec<u8> {
         [b"s".as_slice(), tenant, subject].concat()
+    }
+
+    pub(crate) fn epoch_closed(number: u64) -> Vec<u8> {
+        [EPOCHS_CLOSED, &number.to_be_bytes()].concat()
+    }
+
+    pub(crate) fn backup(id: &str) -> Vec<u8> {
+        [BACKUPS, id.as_bytes()].concat()
     }
 
     pub(crate) fn head(name: &str) -> Vec<u8> {
@@ -252,13 +263,13 @@ impl RotationJob {
     }
 }
 
-fn encode<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
+pub(crate) fn encode<T: minicbor::Encode<()>>(value: &T) -> Vec<u8> {
     let mut out = vec![v1::VERSION];
     minicbor::encode(value, &mut out).expect("writing to memory does not fail");
     out
 }
 
-fn decode<'b, T: minicbor::Decode<'b, ()>>(value: &'b [u8]) -> Result<T, KeystoreError> {
+pub(crate) fn decode<'b, T: minicbor::Decode<'b, ()>>(value: &'b [u8]) -> Result<T, KeystoreError> {
     match value.split_first() {
         Some((&v1::VERSION, rest)) => minicbor::decode(rest).map_err(|_| KeystoreError::Damaged),
         _ => Err(KeystoreError::Damaged),

@@ -13,7 +13,7 @@ use crate::tenant_keys::GeoKeys;
 use minicbor::{Decode, Encode};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How far something had come: a counter and the digest that goes with it.
@@ -37,6 +37,10 @@ impl Heads {
     pub(crate) fn open(dir: PathBuf, keys: Arc<GeoKeys>) -> Result<Self, KeystoreError> {
         std::fs::create_dir_all(&dir)?;
         Ok(Self { dir, keys, open: Mutex::new(HashMap::new()) })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     fn with<T>(

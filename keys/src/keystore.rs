@@ -76,6 +76,8 @@ pub(crate) struct Keystore {
     frames: RowKey,
     journal: Option<File>,
     poisoned: bool,
+    /// It was older than its witness.
+    accepted: bool,
     shreds: ShredLog,
     _lock: File,
 }
@@ -141,6 +143,7 @@ impl Keystore {
             frames: generation.frames,
             journal: None,
             poisoned: false,
+            accepted: false,
             shreds,
             _lock: lock,
         })
@@ -170,19 +173,29 @@ impl Keystore {
             frames: loaded.frames,
             journal: loaded.journal,
             poisoned: false,
+            accepted: false,
             shreds,
             _lock: lock,
         };
         match witness {
             // Accepted although it is older: it becomes a generation of its own, newer than all that were ever seen.
             Some(seen) if store.is_older_than(&seen) => {
+                store.accepted = true;
                 store.generation = store.generation.max(seen.generation);
                 store.compact(provider)?;
             }
-            seen if seen != Some(store.witness()) => provider.advance(&store.witness())?,
+            seen if seen != Some(store.witness()) => {
+                store.accepted = seen.is_none() && !(store.generation == 1 && store.entries.is_empty());
+                provider.advance(&store.witness())?;
+            }
             _ => {}
         }
         Ok(store)
+    }
+
+    /// Whether it was older than its witness when it was opened, or had none.
+    pub(crate) fn accepted(&self) -> bool {
+        self.accepted
     }
 
     fn is_older_than(&self, seen: &Witness) -> bool {

@@ -35,6 +35,7 @@
 struct Readme;
 
 mod authority;
+mod backup;
 mod calls;
 mod client;
 mod context;
@@ -42,6 +43,7 @@ mod derive;
 mod destroy;
 mod disk;
 mod entries;
+mod epoch;
 mod error;
 mod export;
 mod grant;
@@ -70,11 +72,13 @@ mod tests;
 mod wire;
 
 pub use authority::{Count, Hello, KeyAuthority, Reply, Request};
+pub use backup::KeystoreCopy;
 pub use calls::ProviderCalls;
 pub use client::KeyClient;
 pub use context::{BucketContext, Id, NO_ID, ObjectContext};
 pub use destroy::ShredEvidence;
 pub use entries::{KeyState, RotationJob, TenantState};
+pub use epoch::{BackupNote, DestroyedMaster, EpochClosed, EpochJob, EpochPhase, SOAK_SECONDS_MAX};
 pub use error::{KeyError, KeyringError, KeystoreError, OpenClass, OpenError, ProviderError, Refusal, SealError};
 pub use export::{Manifest, ManifestObject, ManifestSegment, ManifestSubject, SealedManifest};
 pub use grant::{ExportKey, Grant, SubjectGrant};

@@ -12,6 +12,7 @@
 use crate::calls::{Counted, Counters};
 use crate::context::{Id, NO_ID, ObjectContext};
 use crate::entries::{KeyState, RootEntry, TenantEntry, TenantState, place};
+use crate::epoch::{self, Watch};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
 use crate::heads::{Head, Heads};
 use crate::keystore::{Change, Keystore, Older, unwrap_root, unwrap_roots, wrap_root};
@@ -53,10 +54,12 @@ pub struct GeoKeyService {
     geo_keys: Arc<GeoKeys>,
     signer: LogSigner,
     pub(crate) heads: Heads,
+    restored: bool,
     replayed: Replayed,
     pub(crate) subjects: SubjectCache,
     pub(crate) feed: Arc<Feed>,
     pub(crate) calls: Arc<Counters>,
+    pub(crate) watch: Arc<Watch>,
 }
 
 /// What the service remembers of a tenant in memory.
@@ -120,14 +123,38 @@ impl GeoKeyService {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyError> {
         let geo = store.geo;
+        let watch = Arc::new(Watch::default());
+        let provider = watch.over(provider);
+        epoch::resume(&store, &*provider, &watch)?;
         let replayed = shred_log::replay(&mut store, &*provider, clock.cc_lo())?;
         let geo_keys = Arc::new(open_geo_keys(&mut store, geo, &*provider, clock.cc_lo())?);
         let signer = open_signer(&mut store, &*provider)?;
         let heads = Heads::open(dir.join("heads"), Arc::clone(&geo_keys))?;
         let leases = RwLock::new(HashMap::new());
         let subjects = SubjectCache::default();
+        let restored = store.accepted();
         let (store, feed) = (Mutex::new(store), Arc::new(Feed::new()));
-        Ok(Self { geo, provider, clock, store, leases, geo_keys, signer, heads, replayed, subjects, feed, calls })
+        Ok(Self {
+            geo,
+            provider,
+            clock,
+            store,
+            leases,
+            geo_keys,
+            signer,
+            heads,
+            restored,
+            replayed,
+            subjects,
+            feed,
+            calls,
+            watch,
+        })
+    }
+
+    /// Whether the key store was older than its witness, and accepted all the same.
+    pub fn restored(&self) -> bool {
+        self.restored
     }
 
     /// What this opening destroyed again, because the shred log said that it was destroyed and the key store held it.

@@ -44,6 +44,22 @@ pub struct Shred {
     pub what: Shredded,
 }
 
+impl<C> minicbor::Encode<C> for Shred {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.to_bytes())?.ok()
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Shred {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        Self::parse(d.bytes()?).ok_or_else(|| minicbor::decode::Error::message("an entry of a shred log has 48 bytes"))
+    }
+}
+
 /// What was destroyed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Shredded {
@@ -177,6 +193,24 @@ impl ShredLog {
         Ok(())
     }
 
+    /// Entries behind number `from` up to number `to`, read anew.
+    pub(crate) fn read(&self, from: u64, to: u64) -> Result<Vec<Shred>, KeyError> {
+        let Some(open) = &self.open else { return Ok(Vec::new()) };
+        let bytes = disk::read(&self.path, LOG_BYTES_MAX).map_err(KeystoreError::from)?;
+        let bytes = bytes.ok_or(KeystoreError::ShredLogBehind)?;
+        let (_, at) = ProviderRecord::parse(&bytes).map_err(|_| KeystoreError::ShredLogDamaged)?;
+        let (mut head, mut rest, mut found) = (Head::START, &bytes[at..], Vec::new());
+        while head.counter < to.min(self.head.counter) {
+            let (frame, shred) = next_frame(&open.frames, &head, rest).ok_or(KeystoreError::ShredLogDamaged)?;
+            head = Head { counter: head.counter + 1, digest: sha256(frame) };
+            if head.counter > from {
+                found.push(shred);
+            }
+            rest = &rest[frame.len()..];
+        }
+        Ok(found)
+    }
+
     /// What was read at opening; once.
     pub(crate) fn take(&mut self) -> Vec<Shred> {
         std::mem::take(&mut self.entries)
@@ -263,8 +297,8 @@ impl ShredLog {
 pub struct Replayed {
     /// Tenants that the key store still held and that are destroyed again.
     pub tenants: Vec<Id>,
-    /// Data subjects' keys destroyed again.
-    pub subjects: u64,
+    /// Data subjects whose keys it still held and that are destroyed again: tenant, subject.
+    pub subjects: Vec<(Id, Id)>,
     /// Versions of roots destroyed again.
     pub roots: u64,
     /// Versions of roots that were retired by a rotation which this key store does not know: they are its active ones,
@@ -335,7 +369,7 @@ fn redelete(
             match store.entry(&place) {
                 Some([]) => {}
                 found if lives => {
-                    done.subjects += u64::from(found.is_some());
+                    done.subjects.extend(found.map(|_| (tenant, subject)));
                     changes.push(Change::Put(place, Vec::new()));
                 }
                 _ => {}

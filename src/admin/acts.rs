@@ -4,6 +4,8 @@
 //! Arguments arrive parsed and checked against the atlas. An act that changes anything takes an [`Order`]; in
 //! [`Mode::Plan`] it must change nothing and answer [`Outcome::Planned`] with what the run would do.
 
+use super::backups::{CreateBackup, KnownBackup};
+use super::epochs::Epoch;
 use super::error::ActError;
 use super::wire;
 use crate::model::atlas::{Geo, Region};
@@ -189,6 +191,29 @@ pub trait Acts: Send + Sync + 'static {
         subject: SubjectName,
         confirm: Option<&str>,
     ) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// Closes a geo's epoch, or takes up a close that was cut off. GeoNotServed, SoakRequired, Busy.
+    async fn close_epoch(
+        &self,
+        order: &Order,
+        geo: &'static Geo,
+        no_soak: bool,
+    ) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// Takes a close back. GeoNotServed, NoSuchEpoch when none is under way or it destroys already.
+    async fn abort_epoch(&self, order: &Order, geo: &'static Geo) -> Result<Outcome<Epoch>, ActError>;
+
+    /// The epochs of a geo, oldest first. GeoNotServed.
+    async fn epochs(&self, geo: &'static Geo) -> Result<Vec<Epoch>, ActError>;
+
+    /// The certificate of an epoch's close, as it was signed. NoCertificate.
+    async fn epoch_certificate(&self, geo: &'static Geo, number: u64) -> Result<serde_json::Value, ActError>;
+
+    /// Makes a backup. BadPlace, Busy.
+    async fn create_backup(&self, order: &Order, new: &CreateBackup) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// Backups whose key store can still be opened.
+    async fn backups(&self) -> Result<Vec<KnownBackup>, ActError>;
 
     /// A long piece of work. NoSuchOperation.
     async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError>;

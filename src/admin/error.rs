@@ -109,6 +109,15 @@ pub enum ActError {
     /// Another piece of work on the same keys.
     #[error("another operation on this is under way")]
     Busy,
+    /// The settings demand that disabled master keys soak before they are destroyed.
+    #[error("this server's settings do not allow a close without a soak")]
+    SoakRequired,
+    /// No close is under way, or it destroys already.
+    #[error("no close of an epoch is under way that could be taken back")]
+    NoSuchEpoch,
+    /// A backup cannot be put there.
+    #[error("a backup cannot be put there: {0}")]
+    BadPlace(&'static str),
     /// This clock cannot be moved.
     #[error("this server's clock is real")]
     ClockIsReal,
@@ -170,6 +179,9 @@ impl ActError {
                 Face(S::PRECONDITION_FAILED, "RevisionChanged", Some("read it again, then decide"))
             }
             Self::Busy => Face(S::CONFLICT, "Busy", Some("wait for the other operation to end")),
+            Self::SoakRequired => Face(S::FORBIDDEN, "SoakRequired", Some("close it with the soak")),
+            Self::NoSuchEpoch => Face(S::CONFLICT, "NoSuchEpoch", Some("see `geoseal key epoch status`")),
+            Self::BadPlace(_) => Face(S::UNPROCESSABLE_ENTITY, "BadPlace", Some("name a new directory of its own")),
             Self::ClockIsReal => {
                 Face(S::CONFLICT, "ClockIsReal", Some("only `geoseal dev --simulated-clock` has one that moves"))
             }

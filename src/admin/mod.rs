@@ -7,8 +7,10 @@
 
 pub mod acts;
 pub mod auth;
+pub mod backups;
 mod call;
 mod door;
+pub mod epochs;
 pub mod error;
 pub mod http;
 mod openapi;

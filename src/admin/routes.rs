@@ -48,9 +48,9 @@ fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-type Run = fn(Call) -> BoxFuture<'static, Result<Answer, ActError>>;
+pub(super) type Run = fn(Call) -> BoxFuture<'static, Result<Answer, ActError>>;
 
-fn looks<Gives: JsonSchema>(
+pub(super) fn looks<Gives: JsonSchema>(
     path: &'static str,
     role: Role,
     name: &'static str,
@@ -62,7 +62,7 @@ fn looks<Gives: JsonSchema>(
     Route { method, path, role, name, summary, effect, query, takes: None, gives: schema::<Gives>, run }
 }
 
-fn acts<Takes: JsonSchema, Gives: JsonSchema>(
+pub(super) fn acts<Takes: JsonSchema, Gives: JsonSchema>(
     path: &'static str,
     effect: Effect,
     name: &'static str,
@@ -78,7 +78,7 @@ fn acts<Takes: JsonSchema, Gives: JsonSchema>(
 pub(super) fn routes() -> Vec<Route> {
     use Effect::{Acts, ActsOnRecord};
     use Role::{Admin, Auditor, Open};
-    vec![
+    let mut all = vec![
         looks::<wire::Alive>("/healthz", Open, "health", "The process answers", &[], |_| {
             Box::pin(async { Ok(Answer::json(StatusCode::OK, &wire::Alive { alive: true })) })
         }),
@@ -376,14 +376,17 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
-    ]
+    ];
+    all.extend(super::epochs::routes());
+    all.extend(super::backups::routes());
+    all
 }
 
-fn ok(body: &impl Serialize) -> Result<Answer, ActError> {
+pub(super) fn ok(body: &impl Serialize) -> Result<Answer, ActError> {
     Ok(Answer::json(StatusCode::OK, body))
 }
 
-fn outcome<T: Serialize>(call: &Call, status: StatusCode, outcome: Outcome<T>) -> Result<Answer, ActError> {
+pub(super) fn outcome<T: Serialize>(call: &Call, status: StatusCode, outcome: Outcome<T>) -> Result<Answer, ActError> {
     match outcome {
         Outcome::Planned(plan) => ok(&call.with_plan_id(plan)),
         Outcome::Done(body) => Ok(Answer::json(status, &body)),
@@ -399,7 +402,7 @@ fn tenant(call: &Call, status: StatusCode, of: Outcome<wire::Tenant>) -> Result<
     })
 }
 
-fn operation(call: &Call, of: Outcome<wire::Operation>) -> Result<Answer, ActError> {
+pub(super) fn operation(call: &Call, of: Outcome<wire::Operation>) -> Result<Answer, ActError> {
     let id = if let Outcome::Done(operation) = &of { Some(operation.id.clone()) } else { None };
     let answer = outcome(call, StatusCode::ACCEPTED, of)?;
     Ok(match id {

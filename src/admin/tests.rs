@@ -2,6 +2,8 @@
 
 use super::acts::{Acts, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
 use super::auth::Logins;
+use super::backups::{CreateBackup, KnownBackup};
+use super::epochs::Epoch;
 use super::error::ActError;
 use super::http::router;
 use super::operations::Operations;
@@ -184,6 +186,35 @@ impl Acts for House {
 
     async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError> {
         self.operations.find(id)
+    }
+
+    async fn close_epoch(
+        &self,
+        _: &Order,
+        _: &'static Geo,
+        no_soak: bool,
+    ) -> Result<Outcome<wire::Operation>, ActError> {
+        Err(if no_soak { ActError::SoakRequired } else { ActError::Busy })
+    }
+
+    async fn abort_epoch(&self, _: &Order, _: &'static Geo) -> Result<Outcome<Epoch>, ActError> {
+        Err(ActError::NoSuchEpoch)
+    }
+
+    async fn epochs(&self, _: &'static Geo) -> Result<Vec<Epoch>, ActError> {
+        Ok(Vec::new())
+    }
+
+    async fn epoch_certificate(&self, _: &'static Geo, _: u64) -> Result<Value, ActError> {
+        Err(ActError::NoCertificate)
+    }
+
+    async fn create_backup(&self, _: &Order, _: &CreateBackup) -> Result<Outcome<wire::Operation>, ActError> {
+        Err(ActError::BadPlace("it is not empty"))
+    }
+
+    async fn backups(&self) -> Result<Vec<KnownBackup>, ActError> {
+        Ok(Vec::new())
     }
 
     async fn sweep_run(&self, _: &Order) -> Result<Outcome<wire::Operation>, ActError> {

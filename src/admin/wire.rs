@@ -433,7 +433,7 @@ pub enum OperationState {
 pub struct Operation {
     /// 32 hexadecimal digits.
     pub id: String,
-    /// `rotate-master`, `rotate-tenant` or `sweep`.
+    /// `rotate-master`, `rotate-tenant`, `close-epoch`, `backup` or `sweep`.
     pub kind: String,
     /// On what: a geo's id, a tenant's id, or empty.
     #[serde(default)]
@@ -467,6 +467,10 @@ pub enum OperationResult {
     Sweep(SweepReport),
     /// Of a data subject's erasure.
     SubjectErasure(SubjectErasure),
+    /// Of an epoch's close.
+    Epoch(super::epochs::Epoch),
+    /// Of a backup.
+    Backup(super::backups::Backup),
 }
 
 /// `export.json`, the last file of an export's archive.

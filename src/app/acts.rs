@@ -1,15 +1,20 @@
 //! Answers the admin face: each act handed to the conductor that does it, each answer in the face's words.
 
 use super::house::{GeoRoom, House};
-use super::{exports, keys, subjects, sweeps, tenants};
+use super::{backups, epochs, exports, keys, subjects, sweeps, tenants};
 use crate::admin::acts::{Acts, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
+use crate::admin::backups::{CreateBackup, KnownBackup};
+use crate::admin::epochs::Epoch;
 use crate::admin::error::ActError;
 use crate::admin::operations::Operations;
 use crate::admin::wire;
 use crate::audit::{AuditError, Event as Record};
+use crate::config::EpochConfig;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, SubjectName};
+use crate::seal::ProviderKind;
+use crate::sweep::closing::MasterGone;
 use crate::sweep::{GeoRooms, Sweeper};
 use crate::telemetry::{Metrics, Registry};
 use crate::tenant::Event;
@@ -24,17 +29,29 @@ pub(super) struct HouseActs {
     registry: Arc<Registry>,
     pub(super) metrics: Metrics,
     pub(super) sweep_interval: Duration,
+    pub(super) epoch: EpochConfig,
 }
 
 impl HouseActs {
-    pub(super) fn new(house: Arc<House>, registry: Arc<Registry>, metrics: Metrics, sweep_interval: Duration) -> Self {
-        let geos = house
-            .geos
-            .iter()
-            .map(|room| GeoRooms { tenancy: house.tenancy_of(room), certificates: room.certificates.clone() });
+    pub(super) fn new(
+        house: Arc<House>,
+        registry: Arc<Registry>,
+        metrics: Metrics,
+        sweep_interval: Duration,
+        epoch: EpochConfig,
+    ) -> Self {
+        let geos = house.geos.iter().map(|room| GeoRooms {
+            tenancy: house.tenancy_of(room),
+            certificates: room.certificates.clone(),
+            master_gone: match room.keys.provider_kind() {
+                ProviderKind::Local if epoch.keyring_secret_destroyable => MasterGone::WithItsSecret,
+                ProviderKind::Local => MasterGone::Unless,
+                ProviderKind::Pkcs11 | ProviderKind::Transit | ProviderKind::AwsKms => MasterGone::ByItsProvider,
+            },
+        });
         let interval_s = i64::try_from(sweep_interval.as_secs()).unwrap_or(i64::MAX);
         let sweeper = Arc::new(Sweeper::new(geos.collect(), house.clock.clone(), interval_s));
-        Self { house, sweeper, operations: Operations::default(), registry, metrics, sweep_interval }
+        Self { house, sweeper, operations: Operations::default(), registry, metrics, sweep_interval, epoch }
     }
 
     /// The served geos that a question is about.
@@ -175,6 +192,35 @@ impl Acts for HouseActs {
         confirm: Option<&str>,
     ) -> Result<Outcome<wire::Operation>, ActError> {
         subjects::erase(self, order, t, subject, confirm).await
+    }
+
+    async fn close_epoch(
+        &self,
+        order: &Order,
+        geo: &'static Geo,
+        no_soak: bool,
+    ) -> Result<Outcome<wire::Operation>, ActError> {
+        epochs::close(self, order, geo, no_soak).await
+    }
+
+    async fn abort_epoch(&self, order: &Order, geo: &'static Geo) -> Result<Outcome<Epoch>, ActError> {
+        epochs::abort(self, order, geo).await
+    }
+
+    async fn epochs(&self, geo: &'static Geo) -> Result<Vec<Epoch>, ActError> {
+        epochs::list(self, geo).await
+    }
+
+    async fn epoch_certificate(&self, geo: &'static Geo, number: u64) -> Result<serde_json::Value, ActError> {
+        epochs::certificate(self, geo, number).await
+    }
+
+    async fn create_backup(&self, order: &Order, new: &CreateBackup) -> Result<Outcome<wire::Operation>, ActError> {
+        backups::create(self, order, new).await
+    }
+
+    async fn backups(&self) -> Result<Vec<KnownBackup>, ActError> {
+        backups::list(self).await
     }
 
     async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError> {

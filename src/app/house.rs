@@ -38,6 +38,8 @@ pub(super) struct GeoRoom {
     pub(super) audit: Arc<AuditLog>,
     /// Where it keeps its certificates.
     pub(super) certificates: PathBuf,
+    /// Where its log's files lie.
+    pub(super) audit_dir: PathBuf,
 }
 
 /// Everything that is served, ready.
@@ -47,6 +49,7 @@ pub(super) struct House {
     pub(super) store: Store,
     pub(super) gate: Gate,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) data_dir: PathBuf,
     /// The same clock, where it can be moved.
     pub(super) simulated: Option<Arc<SimulatedClock>>,
 }
@@ -75,7 +78,7 @@ impl House {
         let (clock, simulated) = clock(&config.data_dir, time, first.as_ref())?;
         let mut rooms = Vec::new();
         for (geo, keyring) in geos.into_iter().zip(keyrings) {
-            rooms.push(geo_room(&config.data_dir, geo, keyring, &clock).await?);
+            rooms.push(geo_room(config, geo, keyring, &clock, accepted).await?);
         }
         let mut regions = HashMap::new();
         for region in &config.regions {
@@ -91,7 +94,8 @@ impl House {
             directories: rooms.iter().map(|room| room.directory.clone()).collect(),
             regions: regions.keys().copied().collect(),
         }));
-        Ok(Self { geos: rooms, regions, store, gate, clock, simulated })
+        let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        Ok(Self { geos: rooms, regions, store, gate, clock, data_dir, simulated })
     }
 
     /// The acts on the tenants of every geo.
@@ -166,16 +170,25 @@ fn clock(data: &Path, time: Time, keyring: &dyn MasterKeys) -> Result<Clocks, Ap
 }
 
 async fn geo_room(
-    data: &Path,
+    config: &Config,
     geo: &'static Geo,
     keyring: Box<dyn MasterKeys>,
     clock: &Arc<dyn Clock>,
+    accepted: Option<&RolledBack>,
 ) -> Result<GeoRoom, AppError> {
-    let dir = geo_dir(data, geo);
+    let dir = geo_dir(&config.data_dir, geo);
     let key_clock = Arc::new(KeyClock(clock.clone()));
-    let keys = GeoKeyService::open(&dir.join("keystore"), geo.bytes(), keyring, key_clock);
-    let service = Arc::new(keys.map_err(|error| AppError::keys(geo, error))?);
-    let keys = KeyClient::embedded(service, LeaseOptions::default());
+    let reason = accepted.and_then(|accepted| match accepted {
+        RolledBack::Keys { geo: of, reason } if *of == geo => Some(reason),
+        _ => None,
+    });
+    let open = if reason.is_some() { GeoKeyService::danger_open_restored } else { GeoKeyService::open };
+    let service = open(&dir.join("keystore"), geo.bytes(), keyring, key_clock);
+    let service = Arc::new(service.map_err(|error| AppError::keys(geo, error))?);
+    if reason.is_some() && !service.restored() {
+        return Err(AppError::NothingRestored(geo.id));
+    }
+    let keys = KeyClient::embedded(service.clone(), LeaseOptions::default());
     let keys = Arc::new(keys.map_err(|error| AppError::keys(geo, error))?);
     let options = FjallOptions {
         cache_bytes: DIRECTORY_CACHE_BYTES,
@@ -186,9 +199,25 @@ async fn geo_room(
     let directory = Arc::new(Directory::new(geo, engine, keys.clone()));
     let heads = Arc::new(LogHeads(keys.clone()));
     let audit = AuditLog::open(&dir.join("audit"), geo.id, clock.clone(), heads)?;
+    if let Some(reason) = reason {
+        let replayed = service.replayed();
+        let event = Record::KeysRestored {
+            reason: Hash::of(&[reason.as_bytes()]),
+            tenants: replayed.tenants.len() as u64,
+            subjects: replayed.subjects.len() as u64,
+            roots: replayed.roots,
+            to_rotate: replayed.to_rotate.len() as u64,
+        };
+        audit.append(&Actor::part("operator"), event).await?;
+        tracing::warn!(geo = geo.id, "accepted: the key store is older than its witness");
+        for (tenant, ..) in &replayed.to_rotate {
+            let tenant = crate::model::ids::TenantId(*tenant);
+            tracing::warn!(%tenant, "lives by a key version that was retired since the backup: rotate it");
+        }
+    }
     let certificates = dir.join("certificates");
     make_dir(&certificates)?;
-    Ok(GeoRoom { geo, keys, directory, audit: Arc::new(audit), certificates })
+    Ok(GeoRoom { geo, keys, directory, audit: Arc::new(audit), certificates, audit_dir: dir.join("audit") })
 }
 
 async fn region_roots(
@@ -205,10 +234,13 @@ async fn region_roots(
     let options = IndexOptions { leaf_cache_bytes: LEAF_CACHE_BYTES, ..IndexOptions::default() };
     let (now, keys) = (clock.now().wall, room.keys.geo_keys());
     let opened = RegionIndex::open(engine.clone(), region.region, anchors.clone(), keys.clone(), now, options).await;
-    let accepted = accepted.filter(|accepted| accepted.region == region.region);
-    let index = match (opened, accepted) {
-        (Err(OpenFault::Anchor(fault)), Some(accepted)) => {
-            let reason = Hash::of(&[accepted.reason.as_bytes()]);
+    let reason = accepted.and_then(|accepted| match accepted {
+        RolledBack::Index { region: of, reason } if *of == region.region => Some(reason),
+        _ => None,
+    });
+    let index = match (opened, reason) {
+        (Err(OpenFault::Anchor(fault)), Some(reason)) => {
+            let reason = Hash::of(&[reason.as_bytes()]);
             let event = Record::AnchorOverridden { region: region.region.id.into(), behind: fault.behind(), reason };
             room.audit.append(&Actor::part("operator"), event).await?;
             tracing::warn!(region = region.region.id, %fault, "accepted: acknowledged writes are missing");

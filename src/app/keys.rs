@@ -175,7 +175,7 @@ pub(super) async fn rotate_tenant(
 }
 
 /// A rotation's progress in the words of an operation.
-struct Told(Progress);
+pub(super) struct Told(pub(super) Progress);
 
 impl Watch for Told {
     fn phase(&self, phase: &'static str, total: u64) {
@@ -187,7 +187,7 @@ impl Watch for Told {
     }
 }
 
-fn rekey_error(error: RekeyError) -> ActError {
+pub(super) fn rekey_error(error: RekeyError) -> ActError {
     tracing::error!(%error, "a rotation stopped; running it again takes it up");
     match error {
         RekeyError::RegionNotServed(_) => ActError::RegionNotServed,

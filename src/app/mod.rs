@@ -5,7 +5,9 @@
 
 mod acts;
 mod anchors;
+mod backups;
 mod demo;
+mod epochs;
 mod exports;
 mod house;
 mod keys;
@@ -17,6 +19,7 @@ mod subjects;
 mod sweeps;
 mod tenants;
 
+pub use backups::restore_backup;
 pub use serve::{found, serve, serve_dev, verify_certificate};
 
 use crate::model::atlas::Geo;
@@ -63,6 +66,18 @@ pub enum AppError {
     /// A rollback was to be accepted in a region that is not served.
     #[error("{0} is not one of the configured regions: nothing to accept there")]
     RollbackElsewhere(&'static str),
+    /// A restored key store was to be accepted, and it is not older than its witness: the flag is for one start.
+    #[error("the key store of {0} is not older than its witness: start without --accept-restore")]
+    NothingRestored(&'static str),
+    /// A restored key store was to be accepted of a geo that is not served.
+    #[error("no region of {0} is configured: nothing to accept there")]
+    RestoreElsewhere(&'static str),
+    /// A backup.
+    #[error("the backup was not put back: {0}")]
+    Restore(String),
+    /// What a restored backup brought back of destroyed tenants could not be deleted again.
+    #[error("what was destroyed since the backup could not be deleted again: {0}")]
+    Redelete(String),
     /// A blob store.
     #[error("blobs: {0}")]
     Blob(#[from] crate::blob::BlobError),

@@ -14,6 +14,7 @@ use crate::edge::{CertificateFiles, Certificates, ClientFiles, Door, Drain, Edge
 use crate::model::clock::{SAVE_EVERY_S, Source, SystemSource};
 use crate::s3::entry::{Settings, service};
 use crate::sweep::certificate::{self, CertificateError, PublicKey};
+use crate::sweep::closing::EpochCertificate;
 use crate::telemetry::{Logs, Metrics, Observed, Registry, registry};
 use hyper_util::service::TowerToHyperService;
 use std::io::IsTerminal;
@@ -36,9 +37,14 @@ pub fn found(config: &Path) -> Result<(), AppError> {
 /// Serves by a configuration until told to stop; takes `accepted` for true although its index is behind.
 pub fn serve(config: &Path, accepted: Option<&RolledBack>) -> Result<(), AppError> {
     let config = Config::load(config)?;
-    let served = |region| config.regions.iter().any(|served| served.region == region);
-    if let Some(elsewhere) = accepted.filter(|accepted| !served(accepted.region)) {
-        return Err(AppError::RollbackElsewhere(elsewhere.region.id));
+    match accepted {
+        Some(RolledBack::Index { region, .. }) if !config.regions.iter().any(|served| served.region == *region) => {
+            return Err(AppError::RollbackElsewhere(region.id));
+        }
+        Some(RolledBack::Keys { geo, .. }) if !config.regions.iter().any(|served| served.geo == *geo) => {
+            return Err(AppError::RestoreElsewhere(geo.id));
+        }
+        _ => {}
     }
     let logs = logs(&config)?;
     run(async { Server::open(&config, Time::Real, accepted).await?.run(None).await }, logs)
@@ -53,8 +59,9 @@ pub fn serve_dev(prepared: &Prepared, ready: OnReady) -> Result<(), AppError> {
     }
     let logs = logs(&config)?;
     let time = if prepared.simulated_clock { Time::Simulated } else { Time::Real };
+    let accepted = prepared.accepted.as_ref();
     let work = async move {
-        let server = Server::open(&config, time, None).await?;
+        let server = Server::open(&config, time, accepted).await?;
         let login = super::demo::demo(&server.house, prepared.login.as_ref()).await?;
         server.run(Some((ready, login))).await
     };
@@ -64,7 +71,11 @@ pub fn serve_dev(prepared: &Prepared, ready: OnReady) -> Result<(), AppError> {
 /// Verifies a certificate by the log's public key, without a server.
 pub fn verify_certificate(certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String> {
     let text = std::str::from_utf8(certificate).map_err(|_| CertificateError::Malformed.to_string())?;
-    certificate::verify(text, &PublicKey(*log_key)).map(drop).map_err(|error| error.to_string())
+    let key = PublicKey(*log_key);
+    let tenants = certificate::verify(text, &key).map(drop);
+    // Of a tenant, or of an epoch's close.
+    let verdict = tenants.or_else(|error| EpochCertificate::verify(text, &key).map(drop).map_err(|_| error));
+    verdict.map_err(|error| error.to_string())
 }
 
 fn run(work: impl Future<Output = Result<(), AppError>>, logs: Logs) -> Result<(), AppError> {
@@ -147,7 +158,7 @@ impl Server {
         };
         let admin = door(files, &now, meters.1, &config.limits)?;
         let registry: Arc<Registry> = Arc::new(registry);
-        let acts = HouseActs::new(house.clone(), registry, metrics.clone(), config.sweep_interval);
+        let acts = HouseActs::new(house.clone(), registry, metrics.clone(), config.sweep_interval, config.epoch);
         let settings = Settings {
             regions: config.regions.iter().map(|region| region.region).collect(),
             domains: config.s3.domains.clone(),
@@ -171,6 +182,11 @@ impl Server {
         for tenancy in house.tenancies() {
             tenancy.resume().await.map_err(|error| AppError::Resume(error.to_string()))?;
             super::subjects::resume(&tenancy).await;
+        }
+        let again = acts.sweeper.redelete(&Actor::part("geoseal")).await;
+        let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
+        if again > 0 {
+            tracing::warn!(tenants = again, "the restored backup held destroyed tenants: deleted again");
         }
         let mut stop = StopSignals::listen()?;
         let s3_socket = bind(listen.0).await?;

@@ -102,6 +102,25 @@ pub enum Event {
     MasterRotationEnded { from: u32, to: u32, rewrapped: u64, remaining: u64 },
     /// A master key was destroyed.
     MasterKeyDestroyed { version: u32 },
+    /// An epoch is being closed: what the shred log lists up to `shreds` is to become irrecoverable.
+    EpochBegun { number: u64, shreds: u64 },
+    /// What lives is wrapped under `to`; every version below it is disabled, to be destroyed after `soak_s` seconds.
+    EpochSoaking { number: u64, to: u32, records: u64, soak_s: i64 },
+    /// The soak is over; the disabled versions are about to be destroyed.
+    EpochEnding { number: u64, to: u32 },
+    /// They are destroyed. Backups made before `number` ended hold a key store that nothing opens.
+    EpochClosed { number: u64, records: u64, masters: u64, backups: u64 },
+    /// It was taken back before anything was destroyed.
+    EpochAborted { number: u64 },
+    /// A disabled version was asked for so often during its soak: it is not destroyed.
+    EpochAlarm { number: u64, uses: u64 },
+    /// What a restored backup brought back of a destroyed tenant is deleted again.
+    TenantRedeleted { tenant: TenantId },
+    /// A backup was made; the hash is that of its signed manifest.
+    BackupMade { backup: String, manifest: Hash },
+    /// An operator let a geo serve from an older key store. `reason` is the hash of his words; the counts say what the
+    /// shred log destroyed again, and how many tenants have to be rotated.
+    KeysRestored { reason: Hash, tenants: u64, subjects: u64, roots: u64, to_rotate: u64 },
 
     /// An export of a tenant, or of one bucket of it, begins to leave.
     ExportBegun { tenant: TenantId, bucket: Option<BucketId> },

@@ -103,6 +103,20 @@ pub trait BlobStore: Send + Sync + std::fmt::Debug {
     /// All blobs, in no order; what is not a blob of ours is left out.
     fn list(&self) -> BoxStream<'static, Result<ListedBlob, BlobError>>;
 
+    /// From here on deletes are only noted, until [`BlobStore::release_deletes`]: for a backup, which must find what the
+    /// rows of its moment name. A crash in between leaves orphans.
+    fn hold_deletes(&self) {}
+
+    /// Carries out the deletes that were noted, and no longer holds them.
+    async fn release_deletes(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    /// The file that a blob is, where it is one of this machine's.
+    fn file_of(&self, _: SegmentId) -> Option<std::path::PathBuf> {
+        None
+    }
+
     /// Removes what unfinished writes left behind and that was last written before `before`.
     ///
     /// At start, before anybody writes, `before` may be the far future; in a running daemon it must lie further back

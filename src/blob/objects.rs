@@ -11,8 +11,9 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use parking_lot::Mutex;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes of one part of a local write: one hop to the blocking pool each.
@@ -30,6 +31,8 @@ pub struct ObjectStoreBlobs {
     store: Arc<dyn ObjectStore>,
     disk: Option<Arc<Disk>>,
     part_bytes: usize,
+    /// Deletes that a backup holds back.
+    held: Mutex<Option<Vec<SegmentId>>>,
 }
 
 impl ObjectStoreBlobs {
@@ -37,17 +40,22 @@ impl ObjectStoreBlobs {
     pub fn local(root: &Path) -> Result<Self, BlobError> {
         let disk = Disk::open(root)?;
         let store = LocalFileSystem::new_with_prefix(disk.root()).map_err(BlobError::Store)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), disk: Some(Arc::new(disk)), part_bytes: DISK_PART_BYTES })
+        Ok(Self {
+            store: Arc::new(store),
+            disk: Some(Arc::new(disk)),
+            part_bytes: DISK_PART_BYTES,
+            held: Mutex::default(),
+        })
     }
 
     /// Blobs in a bucket of an S3-compatible store. Does not speak to it yet: see [`ObjectStoreBlobs::probe`].
     pub fn remote(settings: &RemoteStore) -> Result<Self, BlobError> {
-        Ok(Self { store: settings.connect()?, disk: None, part_bytes: REMOTE_PART_BYTES })
+        Ok(Self { store: settings.connect()?, disk: None, part_bytes: REMOTE_PART_BYTES, held: Mutex::default() })
     }
 
     /// Blobs in memory, for tests and simulations: nothing survives the process.
     pub fn in_memory() -> Self {
-        Self { store: Arc::new(InMemory::new()), disk: None, part_bytes: DISK_PART_BYTES }
+        Self { store: Arc::new(InMemory::new()), disk: None, part_bytes: DISK_PART_BYTES, held: Mutex::default() }
     }
 
     /// Asks a backend whether it keeps a conditional create apart from an overwrite, and whether what was written can
@@ -146,6 +154,10 @@ impl BlobStore for ObjectStoreBlobs {
     }
 
     async fn delete(&self, ids: &[SegmentId]) -> Result<(), BlobError> {
+        if let Some(held) = self.held.lock().as_mut() {
+            held.extend_from_slice(ids);
+            return Ok(());
+        }
         if let Some(disk) = self.disk.clone() {
             let ids = ids.to_vec();
             return blocking(move || disk.delete(&ids)).await;
@@ -174,6 +186,22 @@ impl BlobStore for ObjectStoreBlobs {
                 Err(e) => Some(Err(BlobError::Store(e))),
             })
             .boxed()
+    }
+
+    fn hold_deletes(&self) {
+        self.held.lock().get_or_insert_default();
+    }
+
+    async fn release_deletes(&self) -> Result<(), BlobError> {
+        let held = self.held.lock().take();
+        match held {
+            Some(held) => self.delete(&held).await,
+            None => Ok(()),
+        }
+    }
+
+    fn file_of(&self, id: SegmentId) -> Option<PathBuf> {
+        self.disk.as_ref().map(|disk| disk.root().join(name(id)))
     }
 
     async fn remove_leftovers(&self, before: Millis) -> Result<Leftovers, BlobError> {

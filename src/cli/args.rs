@@ -59,6 +59,9 @@ pub enum Command {
     Dsr(Dsr),
     /// A tenant's data into a directory that can be read without this software
     Export(Export),
+    /// Backups
+    #[command(subcommand)]
+    Backup(Backup),
     /// The sweeper: what is due is destroyed
     #[command(subcommand)]
     Sweep(Sweep),
@@ -88,6 +91,12 @@ pub struct Dev {
     /// On first use: take a clock that `dev clock advance` can move
     #[arg(long)]
     pub simulated_clock: bool,
+    /// As with `serve`
+    #[arg(long, value_name = "GEO", requires = "reason")]
+    pub accept_restore: Option<String>,
+    /// As with `serve`
+    #[arg(long, value_name = "TEXT", requires = "accept_restore")]
+    pub reason: Option<String>,
     /// What to do with a running one.
     #[command(subcommand)]
     pub command: Option<DevCommand>,
@@ -192,8 +201,12 @@ pub struct Serve {
     /// backup; for this one start
     #[arg(long, value_name = "REGION", requires = "reason")]
     pub accept_rollback: Option<String>,
+    /// Take this geo's key store for the true one although it is older than its witness, as after the restore of a
+    /// backup; for this one start. What was destroyed since is destroyed again first
+    #[arg(long, value_name = "GEO", requires = "reason", conflicts_with = "accept_rollback")]
+    pub accept_restore: Option<String>,
     /// Why; the audit log keeps the SHA-256 of this text
-    #[arg(long, value_name = "TEXT", requires = "accept_rollback")]
+    #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
 
@@ -364,6 +377,81 @@ pub enum Key {
     /// Rotate: wrap anew under a new version; no data is rewritten
     #[command(subcommand)]
     Rotate(Rotate),
+    /// Close an epoch: what was destroyed is then irrecoverable
+    #[command(subcommand)]
+    Epoch(Epoch),
+}
+
+/// `geoseal key epoch …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Epoch {
+    /// Make what was destroyed irrecoverable, older backups included: wrap what lives under a new master key, disable the
+    /// older versions for a soak, then destroy them
+    Close {
+        /// The geo
+        #[arg(long)]
+        geo: String,
+        /// Destroy at once, where the server's settings allow it
+        #[arg(long)]
+        no_soak: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
+    /// Take a close back that has destroyed nothing yet
+    Abort {
+        /// The geo
+        #[arg(long)]
+        geo: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// The epochs of a geo, and how far a close is
+    Status {
+        /// The geo
+        #[arg(long)]
+        geo: String,
+    },
+    /// The certificate of an epoch's close, as JSON
+    Certificate {
+        /// The geo
+        #[arg(long)]
+        geo: String,
+        /// Which epoch
+        number: u64,
+    },
+}
+
+/// `geoseal backup …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Backup {
+    /// Make a backup while the server serves; it never holds master keys
+    Create {
+        /// A new directory on the server's machine
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Link blobs instead of copying them; DIR has to be on the file system of the data
+        #[arg(long)]
+        link: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
+    /// Backups whose key store can still be opened
+    List,
+    /// Put a backup back into an empty data directory; needs no server
+    Restore {
+        /// The backup
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// An empty directory, to be the server's data_dir
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Take only a backup that this log key signed, as printed by `audit log-key`
+        #[arg(long, value_name = "HEX|FILE")]
+        log_key: Option<String>,
+    },
 }
 
 /// `geoseal key rotate …`.
@@ -578,6 +666,14 @@ mod tests {
             "dsr erase --tenant contoso --subject-file - --dry-run",
             "export --tenant contoso --out d --bucket b --key-file k --confirm contoso",
             "dsr erase --tenant contoso --subject-file f --confirm contoso --json",
+            "key epoch close --geo europe --no-soak --dry-run",
+            "key epoch abort --geo europe",
+            "key epoch status --geo europe",
+            "key epoch certificate --geo europe 3",
+            "backup create --out /backups/monday --link",
+            "backup list",
+            "backup restore --from /backups/monday --to data --log-key k",
+            "serve --config geoseal.toml --accept-restore europe --reason restored",
             "sweep run --dry-run",
             "sweep status",
             "audit tail -n 5",

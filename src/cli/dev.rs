@@ -3,7 +3,6 @@
 //! What a crash leaves behind: the marker `dev.json` is written first, so a directory half made is known as ours and is
 //! completed by the next start. A key file is only made while there is no data, so lost keys are never replaced quietly.
 
-use super::Wiring;
 use super::args::{Common, Dev};
 use super::authority::Certificates;
 use super::client::Address;
@@ -12,6 +11,7 @@ use super::files::{Readers, failed, make_dir, read_if_there, replace, write_new}
 use super::first_upload::{self, Target, first_upload};
 use super::init::{self, Layout, Secret};
 use super::print::Output;
+use super::{RolledBack, Wiring};
 use crate::model::clock::{Source, SystemSource};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,8 @@ pub struct Prepared {
     pub admin: SocketAddr,
     /// Whether its clock can be moved.
     pub simulated_clock: bool,
+    /// A key store that was restored, as with `serve`.
+    pub accepted: Option<RolledBack>,
     /// Whether this start created it.
     pub fresh: bool,
     /// The login that the last start wrote down, to be kept if it still works.
@@ -101,12 +103,17 @@ pub fn prepare(args: &Dev) -> Result<Prepared, Failure> {
         layout.write_key_file()?;
     }
     if read_if_there(&layout.config())?.is_none() {
-        write_new(&layout.config(), layout.toml().as_bytes(), Readers::Everybody)?;
+        let toml = layout.toml() + EPOCHS;
+        write_new(&layout.config(), toml.as_bytes(), Readers::Everybody)?;
     }
     let login = last_login(&dir)?;
     let (listen, admin) = (args.listen, args.admin);
-    Ok(Prepared { config: layout.config(), listen, admin, simulated_clock, fresh, login, dir })
+    let accepted = RolledBack::of(None, args.accept_restore.as_deref(), args.reason.as_deref())?;
+    Ok(Prepared { config: layout.config(), listen, admin, simulated_clock, accepted, fresh, login, dir })
 }
+
+/// A demonstration need not wait for two days.
+const EPOCHS: &str = "\n# Closing epochs: a production server demands the soak.\n[epoch]\nallow_no_soak = true\n";
 
 /// Written when the keyrings stand: from then on a lost key file is a loss, not a first use.
 const FOUNDED: &str = "founded";
@@ -297,7 +304,7 @@ mod tests {
 
     fn args(dir: PathBuf, simulated_clock: bool) -> Dev {
         let [listen, admin] = ["127.0.0.1:0", "[::]:0"].map(|a| a.parse().unwrap());
-        Dev { dir, listen, admin, simulated_clock, command: None }
+        Dev { dir, listen, admin, simulated_clock, accept_restore: None, reason: None, command: None }
     }
 
     fn ready(secret: &str) -> Ready {

@@ -268,6 +268,15 @@ mod tests {
     struct House;
 
     impl Wiring for House {
+        fn restore_backup(
+            &self,
+            _: &Path,
+            _: &Path,
+            _: Option<&[u8; 32]>,
+        ) -> Result<Vec<crate::cli::RestoredGeo>, String> {
+            unreachable!("init restores nothing")
+        }
+
         fn found(&self, config: &Path) -> Result<(), String> {
             if config.is_file() { Ok(()) } else { Err("no configuration".into()) }
         }

@@ -7,9 +7,11 @@
 
 pub mod args;
 mod authority;
+mod backups;
 mod client;
 pub mod dev;
 mod dsr;
+mod epochs;
 mod export;
 pub mod failure;
 mod files;
@@ -22,7 +24,7 @@ mod tenants;
 mod work;
 
 use crate::admin::wire;
-use crate::model::atlas::{GEOS, Region};
+use crate::model::atlas::{GEOS, Geo, Region};
 use args::{Certificate, Cli, Command, Common, DevClock, DevCommand, Serve};
 use clap::Parser;
 use client::{Address, Client};
@@ -44,27 +46,70 @@ pub trait Wiring {
     /// its bucket and a login stand.
     fn serve_dev(&self, prepared: &dev::Prepared, ready: dev::OnReady) -> Result<(), String>;
 
+    /// Puts a backup back into an empty directory; with a log key only one that it signed. The error says what is wrong.
+    fn restore_backup(&self, from: &Path, to: &Path, log_key: Option<&[u8; 32]>) -> Result<Vec<RestoredGeo>, String>;
+
     /// Verifies a certificate by the log's public key; the error says what is wrong with it.
     fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String>;
 }
 
-/// A region whose index an operator restored from a backup, and why.
-pub struct RolledBack {
-    /// Which.
-    pub region: &'static Region,
-    /// In the operator's words; the audit log keeps their hash.
-    pub reason: String,
+/// What was put back of one geo.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct RestoredGeo {
+    /// The backup's id.
+    pub backup: String,
+    /// Which geo.
+    pub geo: String,
+    /// Of which moment, RFC 3339.
+    pub at: String,
+    /// Rows.
+    pub rows: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// The log key that signed it, in hexadecimal.
+    pub log_key: String,
+    /// What is needed besides.
+    pub not_in_it: Vec<String>,
+}
+
+/// What an operator restored from a backup and says so, and why: in his words, of which the audit log keeps the hash.
+pub enum RolledBack {
+    /// A region's index.
+    Index {
+        /// Which.
+        region: &'static Region,
+        /// Why.
+        reason: String,
+    },
+    /// A geo's key store.
+    Keys {
+        /// Whose.
+        geo: &'static Geo,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl RolledBack {
     /// What the flags of `serve` say.
     fn asked(args: &Serve) -> Result<Option<Self>, Failure> {
-        let (Some(id), Some(reason)) = (&args.accept_rollback, &args.reason) else { return Ok(None) };
+        Self::of(args.accept_rollback.as_deref(), args.accept_restore.as_deref(), args.reason.as_deref())
+    }
+
+    fn of(index: Option<&str>, keys: Option<&str>, reason: Option<&str>) -> Result<Option<Self>, Failure> {
+        let Some(reason) = reason.map(str::to_owned) else { return Ok(None) };
         if reason.trim().is_empty() {
             return Err(Failure::Usage("--reason says nothing".into()));
         }
-        let (_, region) = Region::find(id).ok_or_else(|| Failure::Usage(format!("{id}: no such region")))?;
-        Ok(Some(Self { region, reason: reason.clone() }))
+        if let Some(id) = index {
+            let (_, region) = Region::find(id).ok_or_else(|| Failure::Usage(format!("{id}: no such region")))?;
+            return Ok(Some(Self::Index { region, reason }));
+        }
+        let Some(id) = keys else {
+            return Err(Failure::Usage("--reason of what? add --accept-rollback or --accept-restore".into()));
+        };
+        let geo = Geo::find(id).ok_or_else(|| Failure::Usage(format!("{id}: no such geo")))?;
+        Ok(Some(Self::Keys { geo, reason }))
     }
 }
 
@@ -100,6 +145,9 @@ fn command(wiring: &dyn Wiring, output: Output, cli: Cli) -> Result<(), Failure>
             let connect = || Client::new(&Address::of(&cli.common)?);
             wait(certificate(wiring, output, command, connect))
         }
+        Command::Backup(args::Backup::Restore { from, to, log_key }) => {
+            backups::restore(wiring, output, &from, &to, log_key)
+        }
         Command::Region(args::Region::List) if cli.common.admin_url.is_none() => {
             print::note("No server was asked (GEOSEAL_ADMIN_URL is not set): this is the whole atlas.");
             records::regions(output, &wire::Regions::of_atlas(GEOS, |_| None))
@@ -117,6 +165,7 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Key(command) => work::key(client, output, command).await,
         Command::Export(args) => export::export(client, output, args).await,
         Command::Dsr(command) => dsr::dsr(client, output, command).await,
+        Command::Backup(command) => backups::backup(client, output, command).await,
         Command::Sweep(command) => work::sweep(client, output, command).await,
         Command::Audit(command) => records::audit(client, output, command).await,
         Command::Clock(command) => records::clock(client, output, command).await,

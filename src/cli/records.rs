@@ -131,7 +131,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// A public key in hexadecimal, or the file that holds one, bare or as `audit log-key --json` prints it.
-fn public(given: &str) -> Result<[u8; 32], Failure> {
+pub(super) fn public(given: &str) -> Result<[u8; 32], Failure> {
     let mut bytes = [0; 32];
     if hex::decode_to_slice(given.trim(), &mut bytes).is_ok() {
         return Ok(bytes);

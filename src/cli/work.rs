@@ -25,6 +25,7 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
             let status: KeyStatus = client.get(&["keys"], &query).await?;
             output.result(&status, versions)
         }
+        Key::Epoch(command) => super::epochs::epoch(client, output, command).await,
         Key::Rotate(Rotate::Master { geo, long }) => {
             work(client, output, &["keys", "master", &geo, "rotate"], long).await
         }
@@ -110,6 +111,8 @@ fn outcome(result: &OperationResult) -> String {
         OperationResult::Rotation(r) => rotated(r),
         OperationResult::Sweep(s) => swept(s),
         OperationResult::SubjectErasure(e) => super::dsr::erased(e),
+        OperationResult::Epoch(e) => super::epochs::shown(e),
+        OperationResult::Backup(b) => super::backups::shown(b),
     }
 }
 

@@ -32,8 +32,18 @@ pub trait Engine: Send + Sync + 'static {
     /// Writes the batch, all or nothing; durable on return.
     async fn commit(&self, batch: Batch) -> Result<(), EngineError>;
 
+    /// All rows of this moment, to be read at leisure: what is written later is not among them. Costs next to nothing
+    /// until it is read.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, EngineError>;
+
     /// Gives the disk space of deleted and replaced rows back. May take long; reads and commits go on beside it.
     async fn compact(&self) -> Result<(), EngineError>;
+}
+
+/// All rows of one moment.
+pub trait Snapshot: Send {
+    /// Hands every row, key and value, to `take`, in ascending order, until one is refused. Blocks on the disk.
+    fn each(&self, take: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), EngineError>) -> Result<(), EngineError>;
 }
 
 /// Which way a scan walks.

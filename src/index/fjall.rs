@@ -13,7 +13,7 @@
 //! * A deleted row stays on disk in the journal, in old tables and in files of values: `compact` says what gets it out.
 //! * Sealed bytes do not compress, so nothing tries to: neither blocks nor the journal.
 
-use super::engine::{Batch, Direction, Engine, EngineError, KeyRange};
+use super::engine::{self, Batch, Direction, Engine, EngineError, KeyRange};
 use ::fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
 use ::fjall::config::CompressionPolicy;
 use ::fjall::{
@@ -323,6 +323,13 @@ impl Engine for FjallEngine {
         }
     }
 
+    fn snapshot(&self) -> Result<Box<dyn engine::Snapshot>, EngineError> {
+        // Not between the parts of a batch.
+        let _alone = self.inner.committing.lock();
+        let rows = self.inner.database.snapshot();
+        Ok(Box::new(Moment { inner: self.inner.clone(), rows }))
+    }
+
     async fn compact(&self) -> Result<(), EngineError> {
         let inner = self.inner.clone();
         let (done, answer) = tokio::sync::oneshot::channel();
@@ -331,6 +338,25 @@ impl Engine for FjallEngine {
             .spawn(move || done.send(inner.compact()))
             .map_err(|e| EngineError::Read(Box::new(e)))?;
         answer.await.unwrap_or_else(|e| Err(EngineError::Read(Box::new(e))))
+    }
+}
+
+/// The rows of one moment; while it lives, compactions keep what it sees.
+struct Moment {
+    inner: Arc<Inner>,
+    rows: Snapshot,
+}
+
+impl engine::Snapshot for Moment {
+    fn each(&self, take: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), EngineError>) -> Result<(), EngineError> {
+        for (shelf, piece) in pieces(&KeyRange::all()) {
+            let bounds = (Bound::Included(piece.start), piece.end.map_or(Bound::Unbounded, Bound::Excluded));
+            for row in self.rows.range(&self.inner.keyspaces[shelf], bounds) {
+                let (row_key, value) = row.into_inner().map_err(read)?;
+                take(&row_key, &value)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The reference engine: a `BTreeMap` behind a lock. Shows what the contract means; durable only as long as the process.
 
-use super::engine::{Batch, Direction, Engine, EngineError, KeyRange};
+use super::engine::{Batch, Direction, Engine, EngineError, KeyRange, Snapshot};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -55,6 +55,10 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, EngineError> {
+        Ok(Box::new(Moment(self.rows.read().clone())))
+    }
+
     async fn compact(&self) -> Result<(), EngineError> {
         Ok(())
     }
@@ -63,4 +67,12 @@ impl Engine for MemoryEngine {
 fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
     let end = range.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     (Bound::Included(&range.start), end)
+}
+
+struct Moment(BTreeMap<Bytes, Bytes>);
+
+impl Snapshot for Moment {
+    fn each(&self, take: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), EngineError>) -> Result<(), EngineError> {
+        self.0.iter().try_for_each(|(row_key, value)| take(row_key, value))
+    }
 }

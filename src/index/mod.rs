@@ -35,7 +35,7 @@ pub use acts::Condition;
 pub use anchor::{Anchor, AnchorFault, AnchorStore, AnchorStoreError};
 pub use bucket::OpenBucket;
 pub use due::Due;
-pub use engine::{Batch, Direction, Engine, EngineError, KeyRange};
+pub use engine::{Batch, Direction, Engine, EngineError, KeyRange, Snapshot};
 pub use error::{Damage, IndexError};
 pub use fjall::{FjallEngine, FjallOptions};
 pub use list::{ListEntry, ListPage, ListQuery};

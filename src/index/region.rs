@@ -361,6 +361,11 @@ impl RegionIndex {
         self.submit(|reply| Act::DropRows { bucket, limit, reply }).await
     }
 
+    /// All rows of this moment, sealed as they are.
+    pub fn snapshot(&self) -> Result<Box<dyn super::engine::Snapshot>, IndexError> {
+        Ok(self.shared.engine.snapshot()?)
+    }
+
     /// Gives the disk space of deleted and replaced rows back.
     pub async fn compact(&self) -> Result<(), IndexError> {
         Ok(self.shared.engine.compact().await?)

@@ -5,9 +5,11 @@
 //! crash anywhere is mended by running it again: a rotation that was cut off is taken up, not begun anew. No payload
 //! byte is read or written. Must not know HTTP.
 
+mod epoch;
 mod master;
 mod tenant;
 
+pub use epoch::{abort_epoch, close_epoch};
 pub use master::{MasterEvidence, rotate_master};
 pub use tenant::{TenantEvidence, rotate_tenant};
 

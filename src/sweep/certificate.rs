@@ -5,6 +5,7 @@
 //! short script checks it without geoseal (docs/retention.md has one). Our own [`verify`] demands more: the whole file
 //! must be, byte for byte, as we write it, pretty or compact; any edit fails, white space included.
 
+use super::closing::{EpochPart, Reached};
 use crate::audit::Hash;
 use crate::model::ids::TenantId;
 use crate::seal::KeyError;
@@ -25,7 +26,7 @@ pub trait Signer: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
-    /// [`Certificate::SCHEMA`].
+    /// [`Certificate::SCHEMA`], or [`Certificate::SCHEMA_V1`] in those of earlier releases.
     pub schema: String,
     /// Whether something is still to follow.
     pub kind: Kind,
@@ -51,6 +52,12 @@ pub struct Certificate {
     pub keys: Keys,
     /// How thoroughly.
     pub destruction: Destruction,
+    /// When each level was reached. Since v2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Reached>,
+    /// The close of the epoch that it fell into. Since v2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<EpochPart>,
     /// Matters whose holds keep the rest, in a partial certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<String>,
@@ -169,7 +176,9 @@ impl Destruction {
 
 impl Certificate {
     /// The shape's name.
-    pub const SCHEMA: &'static str = "geoseal/certificate/v1";
+    pub const SCHEMA: &'static str = "geoseal/certificate/v2";
+    /// The shape before there were epochs: without `reached` and `epoch`.
+    pub const SCHEMA_V1: &'static str = "geoseal/certificate/v1";
 
     /// What no certificate of ours speaks of.
     pub fn not_covered() -> Vec<String> {
@@ -180,17 +189,7 @@ impl Certificate {
 
     /// Signs it; gives the file's text.
     pub fn sign(&self, signer: &dyn Signer) -> Result<Signed, KeyError> {
-        let key = PublicKey(signer.public_key());
-        let certificate = sorted(serde_json::to_value(self).expect("plain fields have a JSON form"));
-        let signature = Signature {
-            algorithm: ALGORITHM.to_owned(),
-            key_id: key.id(),
-            value: BASE64.encode(signer.sign(compact(&certificate).as_bytes())?),
-        };
-        let signature = serde_json::to_value(signature).expect("plain fields have a JSON form");
-        let document =
-            Value::Object([("certificate".into(), certificate), ("signature".into(), signature)].into_iter().collect());
-        Ok(Signed(pretty(&sorted(document))))
+        sign(self, signer)
     }
 
     /// Whether what it says is what a certificate of its kind must say.
@@ -202,8 +201,36 @@ impl Certificate {
             Kind::Partial => !self.holds.is_empty(),
             Kind::Residual => no_key && !nothing_left,
         };
-        for_its_kind && self.schema == Self::SCHEMA
+        for_its_kind && self.consistent_shape()
     }
+
+    fn consistent_shape(&self) -> bool {
+        let level = self.destruction.level;
+        match (&self.reached, self.schema.as_str()) {
+            (None, Self::SCHEMA_V1) => self.epoch.is_none() && level < Level::S3,
+            (Some(reached), Self::SCHEMA) => {
+                let s2 = reached.s2.is_some() == (level >= Level::S2);
+                let s3 = reached.s3.is_some() == (level == Level::S3);
+                s2 && s3 && (level < Level::S3 || self.epoch.is_some())
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Signs a document of ours: `{"certificate": …, "signature": …}`.
+pub(super) fn sign(document: &impl Serialize, signer: &dyn Signer) -> Result<Signed, KeyError> {
+    let key = PublicKey(signer.public_key());
+    let certificate = sorted(serde_json::to_value(document).expect("plain fields have a JSON form"));
+    let signature = Signature {
+        algorithm: ALGORITHM.to_owned(),
+        key_id: key.id(),
+        value: BASE64.encode(signer.sign(compact(&certificate).as_bytes())?),
+    };
+    let signature = serde_json::to_value(signature).expect("plain fields have a JSON form");
+    let document =
+        Value::Object([("certificate".into(), certificate), ("signature".into(), signature)].into_iter().collect());
+    Ok(Signed(pretty(&sorted(document))))
 }
 
 /// A certificate with its signature, as it is stored and handed out.
@@ -261,6 +288,13 @@ pub enum CertificateError {
 /// Accepts exactly what [`Certificate::sign`] writes, or the same without any white space, each with or without one
 /// line feed at the end. Source: docs/retention.md, "The certificate".
 pub fn verify(file: &str, key: &PublicKey) -> Result<Certificate, CertificateError> {
+    let certificate: Certificate =
+        serde_json::from_value(verified(file, key)?).map_err(|_| CertificateError::Malformed)?;
+    if certificate.consistent() { Ok(certificate) } else { Err(CertificateError::Malformed) }
+}
+
+/// What is certified in a file that holds; not yet read.
+pub(super) fn verified(file: &str, key: &PublicKey) -> Result<Value, CertificateError> {
     let text = file.strip_suffix('\n').unwrap_or(file);
     let value: Value = serde_json::from_str(text).map_err(|_| CertificateError::Malformed)?;
     let value = sorted(value);
@@ -275,9 +309,7 @@ pub fn verify(file: &str, key: &PublicKey) -> Result<Certificate, CertificateErr
     let public = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key.0);
     let signed = compact(&document.certificate);
     public.verify(signed.as_bytes(), &signature).map_err(|_| CertificateError::Forged)?;
-    let certificate: Certificate =
-        serde_json::from_value(document.certificate).map_err(|_| CertificateError::Malformed)?;
-    if certificate.consistent() { Ok(certificate) } else { Err(CertificateError::Malformed) }
+    Ok(document.certificate)
 }
 
 /// The public half of a geo's log key.

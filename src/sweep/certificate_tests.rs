@@ -35,6 +35,8 @@ fn certificate() -> Certificate {
         listings: vec![Listing { region: "westeurope".into(), rows_left: 0, blobs_left: 0, reached: true }],
         keys: Keys { destroyed: vec!["trk/abababab/1".into()], probe_opens: false },
         destruction: Destruction::judged(3, 0, true, "ext4"),
+        reached: Some(Reached { s1: "2027-02-18T12:00:08Z".into(), s2: Some("2027-02-18T12:00:08Z".into()), s3: None }),
+        epoch: None,
         holds: vec![],
         audit: AuditEntry { index: 41, hash: Hash([6; 32]) },
         not_covered: Certificate::not_covered(),

@@ -9,12 +9,15 @@
 
 mod archive;
 pub mod certificate;
+pub mod closing;
+mod epoch;
 mod find;
 mod inventory;
 mod note;
 mod orphans;
 pub mod plan;
 mod purge;
+mod redelete;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -66,6 +66,9 @@ pub(super) struct Shredded {
     pub(super) overwritten_in_place: bool,
     #[n(4)]
     pub(super) file_system: String,
+    /// When, in compliance seconds; not in notes of earlier releases.
+    #[n(5)]
+    pub(super) at: Option<i64>,
 }
 
 /// The audit entry that ends a destruction.
@@ -118,6 +121,7 @@ impl From<&ShredEvidence> for Shredded {
             records_found: evidence.salts_found,
             overwritten_in_place: evidence.overwritten_in_place,
             file_system: evidence.file_system.to_owned(),
+            at: Some(evidence.at),
         }
     }
 }

@@ -112,7 +112,7 @@ async fn mark(
 }
 
 /// Every tenant that may have buckets: all but those whose keys are destroyed.
-async fn tenants_with_keys(rooms: &GeoRooms) -> Result<Vec<TenantId>, SweepError> {
+pub(super) async fn tenants_with_keys(rooms: &GeoRooms) -> Result<Vec<TenantId>, SweepError> {
     let directory = &rooms.tenancy.directory;
     let (mut found, mut after) = (Vec::new(), None);
     loop {

@@ -4,6 +4,7 @@
 //! behind is what each act says of itself: `purge`, `uploads`, `orphans`.
 
 use super::certificate::Kind;
+use super::closing::MasterGone;
 use super::find::{Found, name};
 use super::plan::{Act, Item, Plan, Why};
 use super::{SweepError, archive, blocking, orphans, purge, uploads};
@@ -26,6 +27,8 @@ pub struct GeoRooms {
     pub tenancy: Tenancy,
     /// Where its certificates are kept.
     pub certificates: PathBuf,
+    /// Whether a destroyed version of its master key is gone for good.
+    pub master_gone: MasterGone,
 }
 
 impl GeoRooms {
@@ -83,6 +86,8 @@ pub struct Report {
     pub uploads_aborted: u64,
     /// Blobs, temporary files and buckets' rows that nothing named.
     pub orphans_removed: u64,
+    /// Epochs whose close was finished.
+    pub epochs_closed: u64,
     /// What was not done and why, in opaque ids.
     pub skipped: Vec<String>,
 }
@@ -152,6 +157,12 @@ impl Sweeper {
             Self::finish(rooms, actor, here, &mut report).await;
             by_geo[geo].add(&before, &report);
         }
+        for rooms in &self.geos {
+            match super::epoch::finish(rooms, actor).await {
+                Ok(closed) => report.epochs_closed += u64::from(closed),
+                Err(error) => report.skipped.push(format!("epoch of {}: {error}", rooms.tenancy.directory.geo().id)),
+            }
+        }
         report.done.sort_by_key(|done| plan.acts.iter().position(|act| act == done));
         for (roots, row) in &found.spent {
             if let Err(error) = roots.index.remove_due(&[*row]).await {
@@ -178,19 +189,60 @@ impl Sweeper {
         self.status.lock().clone()
     }
 
-    /// The certificate of a tenant's destruction: the final one, or else the one before it.
+    /// The certificate of a tenant's destruction: the one of its epoch's close, or the final one, or else the one
+    /// before it.
     pub async fn certificate(&self, tenant: TenantId) -> Result<Option<String>, SweepError> {
         for rooms in &self.geos {
             let dir = rooms.certificates.clone();
-            let text = blocking(move || match archive::read(&dir, tenant, Kind::Final)? {
-                None => archive::read(&dir, tenant, Kind::Residual),
-                found => Ok(found),
+            let text = blocking(move || -> std::io::Result<_> {
+                let kinds = [Kind::Final, Kind::Residual];
+                let mut found = archive::read_named(&dir, &archive::closed(tenant))?;
+                for kind in kinds {
+                    found = match found {
+                        None => archive::read(&dir, tenant, kind)?,
+                        found => found,
+                    };
+                }
+                Ok(found)
             });
             if let Some(text) = text.await? {
                 return Ok(Some(text));
             }
         }
         Ok(None)
+    }
+
+    /// The certificate of an epoch's close.
+    pub async fn epoch_certificate(&self, geo: &str, number: u64) -> Result<Option<String>, SweepError> {
+        let rooms = self.geos.iter().find(|rooms| rooms.tenancy.directory.geo().id == geo);
+        let Some(dir) = rooms.map(|rooms| rooms.certificates.clone()) else { return Ok(None) };
+        blocking(move || archive::read_named(&dir, &archive::epoch(number))).await
+    }
+
+    /// Finishes the closes of epochs that are due; waits for a sweep that is under way. Answers how many were.
+    pub async fn close_epochs(&self, actor: &Actor) -> Result<u64, SweepError> {
+        let _alone = self.alone.lock().await;
+        let mut closed = 0;
+        for rooms in &self.geos {
+            closed += u64::from(super::epoch::finish(rooms, actor).await?);
+        }
+        Ok(closed)
+    }
+
+    /// Waits for a sweep that is under way and keeps others off while the guard lives.
+    pub async fn pause(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.alone.lock().await
+    }
+
+    /// After the restore of a backup, before anything is served: what it brought back of tenants whose keys are destroyed
+    /// is deleted again. Answers how many tenants that were.
+    pub async fn redelete(&self, actor: &Actor) -> Result<u64, SweepError> {
+        let _alone = self.alone.lock().await;
+        let mut tenants = 0;
+        for rooms in &self.geos {
+            tenants += super::redelete::redelete(rooms, actor).await?;
+        }
+        Ok(tenants)
     }
 
     fn note(&self, plan: &Plan) {

@@ -198,6 +198,23 @@ impl Server {
         self.spawn(&s3, &admin);
     }
 
+    /// The same with more flags, for this start.
+    pub fn restart_with(&mut self, flags: &[&str]) {
+        let before = self.launch.flags.clone();
+        self.launch.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self.restart();
+        self.launch.flags = before;
+    }
+
+    /// As [`refuses_to_restart`](Self::refuses_to_restart), with more flags.
+    pub fn refuses_to_restart_with(&mut self, flags: &[&str]) -> String {
+        let before = self.launch.flags.clone();
+        self.launch.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let said = self.refuses_to_restart();
+        self.launch.flags = before;
+        said
+    }
+
     /// Starts again on a directory that it has to refuse: waits until it ends by itself, without having served, and hands
     /// back what it said.
     pub fn refuses_to_restart(&mut self) -> String {

@@ -3,6 +3,7 @@
 mod agree;
 mod cases;
 mod crash;
+mod epoch;
 mod k17;
 mod models;
 mod providers;

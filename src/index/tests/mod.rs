@@ -206,6 +206,11 @@ impl Engine for Faulty {
         }
     }
 
+    fn snapshot(&self) -> Result<Box<dyn crate::index::Snapshot>, EngineError> {
+        self.read()?;
+        self.inner.snapshot()
+    }
+
     async fn compact(&self) -> Result<(), EngineError> {
         self.inner.compact().await
     }

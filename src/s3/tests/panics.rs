@@ -62,6 +62,11 @@ impl Engine for PanickyEngine {
         self.inner.commit(batch).await
     }
 
+    fn snapshot(&self) -> Result<Box<dyn crate::index::Snapshot>, EngineError> {
+        self.read();
+        self.inner.snapshot()
+    }
+
     async fn compact(&self) -> Result<(), EngineError> {
         self.inner.compact().await
     }

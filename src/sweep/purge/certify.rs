@@ -5,8 +5,9 @@ use crate::audit::{Event as Record, Hash, Receipt};
 use crate::model::time::Millis;
 use crate::seal::{KeyClient, KeyError};
 use crate::sweep::certificate::{
-    self, AuditEntry, Certificate, CertificateError, Destruction, Keys, Kind, Listing, PublicKey, Signer,
+    self, AuditEntry, Certificate, CertificateError, Destruction, Keys, Kind, Level, Listing, PublicKey, Signer,
 };
+use crate::sweep::closing::Reached;
 use crate::sweep::note::{Ended, Note};
 use crate::sweep::{SweepError, archive, blocking};
 use crate::tenant::{self, Event, Proof, Standing};
@@ -69,6 +70,14 @@ impl Purge<'_> {
         let shredded = note.shredded.as_ref().ok_or(SweepError::Integrity)?;
         let purge = standing.purge.as_ref().ok_or(SweepError::Integrity)?;
         let termination = standing.termination.as_ref().ok_or(SweepError::Integrity)?;
+        let destruction = Destruction::judged(
+            shredded.files_searched,
+            shredded.records_found,
+            shredded.overwritten_in_place,
+            &shredded.file_system,
+        );
+        let gone = shredded.at.map_or(ended, Millis::from_seconds).to_string();
+        let absent = (destruction.level >= Level::S2).then(|| gone.clone());
         let certificate = Certificate {
             schema: Certificate::SCHEMA.to_owned(),
             kind,
@@ -82,12 +91,9 @@ impl Purge<'_> {
             manifest_sha256: hex::encode(note.manifest),
             listings,
             keys: Keys { destroyed: shredded.destroyed.clone(), probe_opens: false },
-            destruction: Destruction::judged(
-                shredded.files_searched,
-                shredded.records_found,
-                shredded.overwritten_in_place,
-                &shredded.file_system,
-            ),
+            destruction,
+            reached: Some(Reached { s1: gone, s2: absent, s3: None }),
+            epoch: None,
             holds: Vec::new(),
             audit,
             not_covered: Certificate::not_covered(),
@@ -111,7 +117,7 @@ impl Purge<'_> {
 }
 
 /// The key service's hand under a certificate.
-struct Hand<'a>(&'a KeyClient);
+pub(in crate::sweep) struct Hand<'a>(pub(in crate::sweep) &'a KeyClient);
 
 impl Signer for Hand<'_> {
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError> {

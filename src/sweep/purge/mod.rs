@@ -17,7 +17,7 @@
 //! that stays out of reach for a day beyond due time and one sweep: then the keys go without it, a residual certificate
 //! says so, and the tenant stays PURGING until the region is back and the final one can follow.
 
-mod certify;
+pub(super) mod certify;
 mod erase;
 mod manifest;
 

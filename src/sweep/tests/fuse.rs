@@ -77,6 +77,10 @@ impl<E: Engine> Engine for FusedEngine<E> {
         self.1.pass().map_err(|_| broken())
     }
 
+    fn snapshot(&self) -> Result<Box<dyn crate::index::Snapshot>, EngineError> {
+        self.0.snapshot()
+    }
+
     async fn compact(&self) -> Result<(), EngineError> {
         self.1.pass().map_err(|_| broken())?;
         if self.1.compacts { self.0.compact().await } else { Ok(()) }

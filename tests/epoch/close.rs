@@ -1,0 +1,194 @@
+//! The story: a customer left and was destroyed; somebody still has yesterday's full backup, and today every key that
+//! lives. After the close of the epoch that is worth nothing, and everybody else's data are as they were.
+
+use super::{Client, advance, backup, body, destroy, restore, tenant, text};
+use geoseal_support::server::{Launch, Server};
+use ring::digest::{SHA256, digest};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread;
+
+const ACCEPT: [&str; 4] = ["--accept-restore", "europe", "--reason", "a thief's word"];
+
+/// How many objects of other tenants are audited: K-21, and line 5 of what the product has to show wants 100,000.
+fn audited() -> usize {
+    let asked = std::env::var("GEOSEAL_AUDIT_OBJECTS").ok();
+    asked.map_or(600, |count| count.parse().expect("GEOSEAL_AUDIT_OBJECTS is a number"))
+}
+
+fn log_key(server: &Server) -> String {
+    server.geoseal(&["audit", "log-key", "--geo", "europe"]).ok().trim().to_owned()
+}
+
+fn verify(server: &Server, certificate: &Value) -> Value {
+    let file = server.home().join("certificate.json");
+    fs::write(&file, serde_json::to_string(certificate).expect("JSON")).expect("our own file");
+    let verdict = ["certificate", "verify", text(&file), "--log-key", &log_key(server), "--json"];
+    assert_eq!(server.geoseal(&verdict).json()["valid"], true);
+    let changed = fs::read_to_string(&file).expect("our own file").replacen("\"S", "\"T", 1);
+    fs::write(&file, changed).expect("our own file");
+    assert_eq!(server.geoseal(&verdict).code(), Some(1), "an edited one is not valid");
+    certificate["certificate"].clone()
+}
+
+fn masters(server: &Server) -> BTreeMap<u64, String> {
+    let status = server.geoseal(&["key", "status", "--geo", "europe", "--json"]).json();
+    let masters = status["geos"][0]["master"].as_array().expect("versions").clone();
+    let state =
+        |v: &Value| (v["version"].as_u64().expect("a number"), v["state"].as_str().expect("a state").to_owned());
+    masters.iter().map(state).collect()
+}
+
+/// Says that the keyring's secret can be destroyed, for the next start.
+fn destroyable(server: &Server) {
+    let config = server.data().join("geoseal.toml");
+    let toml = fs::read_to_string(&config).expect("dev wrote it");
+    assert!(toml.contains("[epoch]"), "{toml}");
+    fs::write(&config, toml + "keyring_secret_destroyable = true\n").expect("our own file");
+}
+
+/// Puts objects of several tenants; returns the SHA-256 of each, by client and name.
+fn furnish(server: &Server, count: usize) -> (Vec<Client>, Vec<BTreeMap<String, Vec<u8>>>) {
+    let clients: Vec<_> = (0..4).map(|n| tenant(server, &format!("stays-{n}"))).collect();
+    let work = clients.into_iter().enumerate().map(|(n, mut client)| {
+        move || {
+            let mut hashes = BTreeMap::new();
+            for object in (n..count).step_by(4) {
+                let name = format!("kept/{n}/{object}");
+                client.put(&name);
+                hashes.insert(name.clone(), digest(&SHA256, &body(&name)).as_ref().to_vec());
+            }
+            (client, hashes)
+        }
+    });
+    let running: Vec<_> = work.map(thread::spawn).collect();
+    running.into_iter().map(|work| work.join().expect("every object was taken")).unzip()
+}
+
+/// Reads everything and compares hashes; returns how many objects there were.
+fn audit(server: &Server, clients: &[Client], hashes: &[BTreeMap<String, Vec<u8>>]) -> usize {
+    thread::scope(|scope| {
+        let work = clients.iter().zip(hashes).map(|(client, hashes)| {
+            let mut client = Client::of(server, client.who.clone());
+            scope.spawn(move || {
+                for (name, hash) in hashes {
+                    let got = client.get(name);
+                    assert_eq!(got.status, 200, "{name}: {}", got.text());
+                    assert_eq!(digest(&SHA256, &got.body).as_ref(), hash, "{name}");
+                }
+                hashes.len()
+            })
+        });
+        let running: Vec<_> = work.collect();
+        running.into_iter().map(|work| work.join().expect("every object is intact")).sum()
+    })
+}
+
+#[test]
+fn k15_k21_after_a_close_yesterdays_backup_opens_nothing_and_everything_else_is_intact() {
+    let mut server = Launch::default().flag("--simulated-clock").start();
+    server.terminate();
+    destroyable(&server);
+    server.restart();
+    let count = audited();
+    let (clients, hashes) = furnish(&server, count);
+    let mut leaves = tenant(&server, "contoso");
+    (0..50).for_each(|n| leaves.put(&format!("letter/{n}")));
+    let yesterday = backup(&server, "yesterday");
+    let backup_id = server.geoseal(&["backup", "list", "--json"]).json()["backups"][0]["id"].clone();
+    let id = destroy(&server, "contoso");
+    assert_eq!(audit(&server, &clients, &hashes), count, "after the shred");
+    let before = verify(&server, &server.geoseal(&["certificate", "get", &id]).json());
+    assert_eq!(before["schema"], "geoseal/certificate/v2");
+    let level = before["destruction"]["level"].as_str().expect("a level").to_owned();
+    assert!(before["epoch"].is_null() && before["reached"]["s3"].is_null() && level != "S3", "{before}");
+
+    let plan = server.geoseal(&["key", "epoch", "close", "--geo", "europe", "--no-soak", "--dry-run", "--json"]).json();
+    assert_eq!((&plan["counts"]["shreds"], &plan["counts"]["backups_invalidated"]), (&1.into(), &1.into()), "{plan}");
+    assert_eq!(masters(&server).len(), 1, "a dry run changes nothing");
+    let closed = server.geoseal(&["key", "epoch", "close", "--geo", "europe", "--no-soak", "--json"]).json();
+    let epoch = &closed["result"]["epoch"];
+    assert_eq!((&epoch["state"], &epoch["number"], &epoch["shreds"]), (&"closed".into(), &1.into(), &1.into()));
+    assert_eq!(epoch["backups_invalidated"][0], backup_id, "{epoch}");
+    assert_eq!(masters(&server), BTreeMap::from([(1, "destroyed".into()), (2, "current".into())]));
+    assert_eq!(audit(&server, &clients, &hashes), count, "after the close");
+
+    let after = verify(&server, &server.geoseal(&["certificate", "get", &id]).json());
+    // ext4, xfs, tmpfs overwrite in place; elsewhere S3 is not claimed (K-16).
+    let (expected, why) = if level == "S2" { ("S3", "") } else { ("S2", "file system") };
+    assert_eq!(after["destruction"]["level"], expected, "{after}");
+    assert!(after["destruction"]["not_higher_because"].as_str().expect("text").contains(why), "{after}");
+    assert_eq!(after["reached"]["s3"].is_string(), expected == "S3", "{after}");
+    assert_eq!((&after["epoch"]["masters"][0]["version"], &after["epoch"]["number"]), (&1.into(), &1.into()));
+    assert_eq!(after["epoch"]["backups_invalidated"][0], backup_id);
+    assert_eq!(after["manifest_sha256"], before["manifest_sha256"], "the rest is as it was certified");
+    let of_epoch = server.geoseal(&["key", "epoch", "certificate", "--geo", "europe", "1"]).json();
+    assert_eq!(verify(&server, &of_epoch)["tenants"][0], id.as_str());
+    server.geoseal(&["audit", "verify"]).ok();
+    assert!(server.geoseal(&["backup", "list", "--json"]).json()["backups"].as_array().expect("a list").is_empty());
+    let today = backup(&server, "today");
+    server.terminate();
+
+    // The thief: yesterday's backup, today's keyring, witness and all, and the operator's flag.
+    restore(&server, &yesterday);
+    for flags in [&[][..], &ACCEPT] {
+        let said = server.refuses_to_restart_with(flags);
+        assert!(said.contains("the key provider refused"), "{said}");
+    }
+    for forgotten in ["keyring.witness", "keystore.shreds"] {
+        fs::remove_file(server.data().join("data/geo/europe").join(forgotten)).expect("it is there");
+    }
+    let said = server.refuses_to_restart_with(&ACCEPT);
+    assert!(said.contains("the key provider refused"), "{said}");
+    // The operator: today's.
+    fs::remove_dir_all(server.home().join("aside/geo/europe/directory")).expect("our own directory");
+    let aside = server.home().join("aside");
+    fs::remove_dir_all(server.data().join("data")).expect("our own directory");
+    fs::rename(&aside, server.data().join("data")).expect("our own directory");
+    restore(&server, &today);
+    match server.geoseal(&["region", "list"]).code() {
+        Some(6) => {}
+        other => panic!("the server should be down: {other:?}"),
+    }
+    server.restart_with(&ACCEPT);
+    assert_eq!(audit(&server, &clients, &hashes), count, "out of a backup that was made after the close");
+    let mut leaves = Client::of(&server, leaves.who.clone());
+    assert_eq!(leaves.get("letter/1").status, 403);
+}
+
+#[test]
+fn a_close_soaks_for_two_days_and_can_be_taken_back_until_then() {
+    let mut server = Launch::default().flag("--simulated-clock").start();
+    let mut client = tenant(&server, "contoso");
+    client.put("letter");
+    let close = ["key", "epoch", "close", "--geo", "europe", "--json"];
+    let state = |server: &Server, n: usize| -> String {
+        let all = server.geoseal(&["key", "epoch", "status", "--geo", "europe", "--json"]).json();
+        all["epochs"][n]["state"].as_str().unwrap_or("none").to_owned()
+    };
+    assert_eq!(server.geoseal(&close).json()["result"]["epoch"]["state"], "soaking");
+    assert_eq!(masters(&server)[&1], "suspended");
+    assert_eq!(client.get("letter").status, 200);
+    advance(&server, "47h");
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!((state(&server, 0), masters(&server)[&1].as_str()), ("soaking".into(), "suspended"));
+    server.geoseal(&["key", "epoch", "abort", "--geo", "europe"]).ok();
+    assert_eq!((state(&server, 0), masters(&server)[&1].as_str()), ("none".into(), "decrypt-only"));
+    assert_eq!(server.geoseal(&["key", "epoch", "abort", "--geo", "europe"]).code(), Some(4));
+
+    server.geoseal(&close).ok();
+    server.kill();
+    server.restart();
+    advance(&server, "48h1m");
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!(state(&server, 0), "closed");
+    let gone: Vec<_> = masters(&server).into_values().collect();
+    assert_eq!(gone, ["destroyed", "destroyed", "current"], "both versions of before");
+    assert_eq!(Client::of(&server, client.who.clone()).get("letter").status, 200);
+    let certificate = server.geoseal(&["key", "epoch", "certificate", "--geo", "europe", "1"]).json();
+    let said = verify(&server, &certificate);
+    // The key file lies on this disk, so an older copy of the keyring would open: no S3, and the reason.
+    assert_eq!(said["level"], "S2", "{said}");
+    assert!(said["not_higher_because"].as_str().expect("text").contains("keyring"), "{said}");
+}
