@@ -43,6 +43,9 @@ impl GeoKeyService {
     /// return. The backup `id` is
     /// remembered, so that the close of an epoch can tell which backups it made unreadable.
     pub fn backup_keystore(&self, dir: &Path, id: &str) -> Result<KeystoreCopy, KeyError> {
+        if dir.exists() {
+            return Err(KeyError::Exists);
+        }
         let mut store = self.store.lock();
         let master = self.provider.active()?.version;
         let note = BackupNote { id: id.to_owned(), at: self.clock.cc_lo(), master };
