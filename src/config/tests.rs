@@ -112,6 +112,49 @@ fn wrong_settings_are_refused_with_a_way_out() {
     assert!(refusal(&format!("regions = []\n{none}")).contains("there is no default"));
 }
 
+const PKCS11: &str = "kind = 'pkcs11'\nmodule = '/lib/p.so'\ntoken = 'geoseal'\npin_file = 'pin'";
+const TRANSIT: &str = "kind = 'transit'\naddress = 'https://vault:8200'\ntoken_file = 'token'";
+const KMS: &str = "kind = 'aws-kms'\nregion = 'eu-central-1'\ncredentials_file = 'kms.toml'";
+
+#[test]
+fn master_keys_may_be_elsewhere_and_for_each_geo_in_another_place() {
+    let with = |keyring: &str| LEAST.replace("passphrase_file = \"passphrase\"", keyring);
+    let of = |text: &str| parse(text).map(|config| config.keyring.of(config.geos()[0]).clone());
+    let Keeper::Pkcs11(pkcs11) = of(&with(PKCS11)).unwrap().keeper else { panic!("a token") };
+    assert_eq!((pkcs11.pin.path(), pkcs11.label), (Path::new("/etc/geoseal/pin"), None));
+    let Keeper::Transit(transit) = of(&with(TRANSIT)).unwrap().keeper else { panic!("Transit") };
+    assert_eq!((transit.mount.as_str(), transit.key, transit.ca_file), ("transit", None, None));
+    let Keeper::AwsKms(kms) = of(&with(KMS)).unwrap().keeper else { panic!("a KMS") };
+    assert_eq!((kms.endpoint.as_str(), kms.deletion_days), ("https://kms.eu-central-1.amazonaws.com", 7));
+
+    let two = format!("{LEAST}[keyring.geo.europe]\n{KMS}\nledger_dir = 'ledgers'\ntimeout_ms = 500\n");
+    let keyring = of(&two).unwrap();
+    assert!(matches!(keyring.keeper, Keeper::AwsKms(_)), "its own goes before that of all");
+    assert_eq!(keyring.ledger_dir.as_deref(), Some(Path::new("/etc/geoseal/ledgers")));
+    assert_eq!(keyring.timeout, Duration::from_millis(500));
+    let only = with("").replace("[keyring]", &format!("[keyring.geo.europe]\n{TRANSIT}"));
+    assert!(matches!(of(&only).unwrap().keeper, Keeper::Transit(_)), "no other geo is served, so no other is needed");
+
+    for (keyring, why) in [
+        ("kind = 'hsm'".to_owned(), "unknown variant `hsm`"),
+        (format!("{PKCS11}\npin = '1234'"), "unknown field `pin`"),
+        (format!("{PKCS11}\naddress = 'https://vault'"), "address is not for kind = \"pkcs11\""),
+        (format!("{TRANSIT}\npassphrase_file = 'p'"), "passphrase_file is not for kind = \"transit\""),
+        (PKCS11.replace("token =", "label ="), "set token; kind = \"pkcs11\" needs it"),
+        (TRANSIT.replace("https://vault", "http://vault"), "address begins with https://"),
+        (TRANSIT.replace("https://vault:8200", "http://127.0.0.1.example.org"), "address begins with https://"),
+        (format!("{KMS}\ndeletion_days = 6"), "7 to 30"),
+        (format!("{KMS}\ntimeout_ms = 99"), "100 to 60000"),
+        ("passphrase_file = 'p'\nledger_dir = 'l'".to_owned(), "ledger_dir is not for kind = \"local\""),
+        (format!("{KMS}\n[keyring.geo.atlantis]\n{KMS}"), "there is no such geo"),
+        (format!("{KMS}\n[keyring.geo.europe]\n{KMS}\n[keyring.geo.europe.geo.asia]\n{KMS}"), "no geo of its own"),
+        ("passphrase_file = 'credential:a/b'".to_owned(), "the name of a credential"),
+    ] {
+        let said = refusal(&with(&keyring));
+        assert!(said.contains(why), "expected {why:?} in:\n{said}");
+    }
+}
+
 #[test]
 fn all_that_is_wrong_is_said_at_once() {
     let said = refusal(&LEAST.replace("westeurope", "atlantis").replace("9001", "9000"));

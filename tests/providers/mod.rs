@@ -2,7 +2,7 @@
 //! a rotation, another restart; what it says when the keeper is not well; and that no secret of the keeper's shows.
 
 use geoseal_support::daemon::{Daemon, REGION};
-use geoseal_support::keepers::{Kms, Link, OpenBao, PIN, SoftHsm, secret};
+use geoseal_support::keepers::{Kms, Link, OpenBao, PIN, SoftHsm, Tpm, secret};
 use geoseal_support::signer::{Body, Credentials, Request, object_path};
 use geoseal_support::wire::{Response, Wire, client_config};
 use std::path::Path;
@@ -172,16 +172,19 @@ fn k18_k19_a_start_says_what_is_wrong_with_the_keeper() {
     assert!(start.contains("address is not for kind = \"pkcs11\""), "{}", start);
 }
 
+/// As systemd does it: the credential is opened into a directory before the service starts, and gone when it ends.
 #[test]
-fn a_keyring_opened_by_a_systemd_credential() {
-    let home = geoseal_support::tools::scratch();
-    secret(&home.path().join("keyring"), "a passphrase that only systemd has\n");
-    let mut daemon = Daemon::bare(&[("CREDENTIALS_DIRECTORY", home.path())]);
-    let first = secret_file(&daemon);
-    daemon.init(&[REGION], &["--passphrase-file", &first]).ok();
-    let line = |text: &str| text.lines().find(|line| line.starts_with("passphrase_file")).map(str::to_owned);
+fn a_keyring_bound_to_a_tpm_by_a_systemd_credential() {
+    let passphrase = "a passphrase that only the TPM has\n";
+    let tpm = Tpm::start();
+    let sealed = tpm.seal("keyring", passphrase);
+    let credentials = geoseal_support::tools::scratch();
+    assert!(tpm.open("keyring", &sealed, credentials.path()));
+    let mut daemon = Daemon::bare(&[("CREDENTIALS_DIRECTORY", credentials.path())]);
+    daemon.init(&[REGION], &["--passphrase-file", &text(&credentials.path().join("keyring"))]).ok();
+    let setting = |text: &str| text.lines().find(|line| line.starts_with("passphrase_file")).map(str::to_owned);
     daemon.edit(|text| {
-        let old = line(&text).expect("init wrote it");
+        let old = setting(&text).expect("init wrote it");
         text.replace(&old, "passphrase_file = \"credential:keyring\"")
     });
     daemon.serve();
@@ -189,11 +192,16 @@ fn a_keyring_opened_by_a_systemd_credential() {
     assert_eq!(ask(&daemon, &who, "PUT", &format!("/{BUCKET}"), &[]).status, 200);
     put(&daemon, &who, "sealed");
     assert!(daemon.terminate().success());
-    daemon.edit(|text| text.replace("credential:keyring", "credential:another"));
-    assert!(daemon.refused(&[]).refused().contains("another"));
-}
 
-/// The same passphrase as the credential, in a file of its own, for `init`.
-fn secret_file(daemon: &Daemon) -> String {
-    text(&daemon.secret("first", "a passphrase that only systemd has\n"))
+    // Another machine with the same disks: its TPM does not open the credential, and without it there is no start.
+    std::fs::remove_file(credentials.path().join("keyring")).expect("our own file");
+    assert!(!Tpm::start().open("keyring", &sealed, credentials.path()));
+    assert!(daemon.refused(&[]).refused().contains("keyring"));
+
+    assert!(tpm.open("keyring", &sealed, credentials.path()));
+    daemon.serve();
+    reads_back(&daemon, &who, "sealed");
+    assert!(daemon.terminate().success());
+    daemon.edit(|text| text.replace("credential:keyring", "credential:../keyring"));
+    assert!(daemon.refused(&[]).refused().contains("the name of a credential"));
 }

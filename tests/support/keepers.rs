@@ -1,4 +1,4 @@
-//! Keepers of master keys that tests start: a SoftHSM2 token, an OpenBao server over TLS, moto's AWS KMS behind a proxy
+//! Keepers of master keys that tests start: a SoftHSM2 token, a TPM in software, an OpenBao server over TLS, moto's AWS KMS behind a proxy
 //! that can be told to fail, and a link to any of them that can be cut, slowed or led elsewhere.
 
 use crate::server::{PATIENCE, Running};
@@ -297,6 +297,66 @@ impl Kms {
         stream.read_to_string(&mut answer).expect("the proxy answers");
         let (_, body) = answer.split_once("\r\n\r\n").expect("the proxy speaks HTTP");
         serde_json::from_str(body).expect("the proxy answers in JSON")
+    }
+}
+
+/// A TPM 2.0 in software, and systemd's credentials sealed to it.
+pub struct Tpm {
+    _process: Running,
+    server: SocketAddr,
+    home: tempfile::TempDir,
+}
+
+impl Tpm {
+    /// Starts a new one: no two have the same seed.
+    pub fn start() -> Self {
+        let home = scratch();
+        let (server, control) = (free_address(), free_address());
+        let tcp = |address: SocketAddr| format!("type=tcp,port={},bindaddr=127.0.0.1", address.port());
+        let process = Command::new(tools().swtpm())
+            .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
+            .arg("--tpmstate")
+            .arg(format!("dir={}", home.path().display()))
+            .args(["--server", &tcp(server), "--ctrl", &tcp(control)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("swtpm starts");
+        Self { _process: Running::watched(process, home.path()), server, home }
+    }
+
+    /// Seals `secret` as the credential `name`, as `systemd-creds encrypt` does for `LoadCredentialEncrypted=`.
+    pub fn seal(&self, name: &str, content: &str) -> Vec<u8> {
+        let plain = self.home.path().join("plain");
+        secret(&plain, content);
+        let sealed = self.home.path().join("sealed");
+        let begun = Instant::now();
+        // The TPM needs a moment to listen; a connection to see whether it does would be its one connection.
+        while !self.creds(&["encrypt", "--with-key=tpm2", &format!("--name={name}")], &plain, &sealed) {
+            assert!(begun.elapsed() < PATIENCE, "systemd-creds cannot seal to the TPM");
+            thread::sleep(Duration::from_millis(100));
+        }
+        fs::remove_file(&plain).expect("our own file");
+        fs::read(sealed).expect("systemd-creds wrote it")
+    }
+
+    /// Opens a credential into `directory`, as systemd does before it starts a service; false if this TPM cannot.
+    pub fn open(&self, name: &str, sealed: &[u8], directory: &Path) -> bool {
+        let file = self.home.path().join("sealed");
+        fs::write(&file, sealed).expect("the scratch directory is writable");
+        let plain = directory.join(name);
+        let is_open = self.creds(&["decrypt", &format!("--name={name}")], &file, &plain);
+        if is_open {
+            fs::set_permissions(&plain, fs::Permissions::from_mode(0o400)).expect("our own file");
+        }
+        is_open
+    }
+
+    fn creds(&self, arguments: &[&str], from: &Path, to: &Path) -> bool {
+        let mut command = Command::new(tools().systemd_creds());
+        command.args(arguments).arg(format!("--tpm2-device=swtpm:host=127.0.0.1,port={}", self.server.port()));
+        command.arg(from).arg(to).stdin(Stdio::null()).output().expect("systemd-creds starts").status.success()
     }
 }
 

@@ -46,6 +46,16 @@ impl Tools {
         &self.0["SOFTHSM_UTIL"]
     }
 
+    /// A TPM 2.0 in software.
+    pub fn swtpm(&self) -> &Path {
+        &self.0["SWTPM"]
+    }
+
+    /// systemd's tool that seals credentials.
+    pub fn systemd_creds(&self) -> &Path {
+        &self.0["SYSTEMD_CREDS"]
+    }
+
     /// OpenBao.
     pub fn openbao(&self) -> &Path {
         &self.0["OPENBAO"]

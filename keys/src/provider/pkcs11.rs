@@ -87,15 +87,11 @@ impl Token {
             let (session, mut handles) = self.session()?;
             match act(&session, &mut handles) {
                 Ok(done) => {
-                    let mut open = self.open.lock();
-                    open.handles.extend(handles);
-                    if open.sessions.len() < SESSIONS_MAX {
-                        open.sessions.push(session);
-                    }
+                    self.keep(session, handles);
                     return Ok(done);
                 }
                 Err(Trouble::Fault(fault)) => {
-                    self.open.lock().sessions.push(session);
+                    self.keep(session, handles);
                     return Err(fault);
                 }
                 Err(Trouble::Lost(fault)) if is_last => return Err(fault),
@@ -103,6 +99,15 @@ impl Token {
             }
         }
         unreachable!("the second attempt returns")
+    }
+
+    /// Puts a session back for the next call.
+    fn keep(&self, session: Session, handles: HashMap<Id, ObjectHandle>) {
+        let mut open = self.open.lock();
+        open.handles = handles;
+        if open.sessions.len() < SESSIONS_MAX {
+            open.sessions.push(session);
+        }
     }
 
     /// Lets go of everything that a lost token took with it.
