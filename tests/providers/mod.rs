@@ -103,7 +103,7 @@ fn master_keys_in_a_pkcs11_token() {
     flags.extend(["--ledger-dir".to_owned(), text(&ledgers)]);
     let (daemon, who) = started(&borrowed(&flags), &[(SoftHsm::VARIABLE, &hsm.settings())]);
     assert!(ledgers.join("europe.ledger").exists(), "the ledger lies where it was told to");
-    lives(daemon, &who, "pkcs11", &[PIN]);
+    lives(daemon, &who, "PKCS#11", &[PIN]);
 }
 
 #[test]
@@ -111,14 +111,14 @@ fn master_keys_in_openbao() {
     let bao = OpenBao::start();
     let token = bao.token_file("1h");
     let (daemon, who) = started(&borrowed(&bao_flags(&bao, &bao.address(), &token)), &[]);
-    lives(daemon, &who, "transit", &[&std::fs::read_to_string(&token).expect("our own file")]);
+    lives(daemon, &who, "Vault Transit", &[&std::fs::read_to_string(&token).expect("our own file")]);
 }
 
 #[test]
 fn master_keys_in_aws_kms() {
     let kms = Kms::start();
     let (daemon, who) = started(&borrowed(&kms_flags(&kms)), &[]);
-    lives(daemon, &who, "aws-kms", &["a-secret-of-this-test"]);
+    lives(daemon, &who, "AWS KMS", &["a-secret-of-this-test"]);
     assert!(kms.captured().iter().all(|request| request["signature"] == true));
 }
 
