@@ -17,7 +17,7 @@ use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFil
 use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
 use crate::seal::{GeoKeyService, KeyClient, LeaseOptions, MasterKeys};
-use crate::store::{Alarm, Store};
+use crate::store::{Alarm, Store, StoreMeters};
 use crate::telemetry::Registry;
 use crate::tenancy::Tenancy;
 use std::collections::HashMap;
@@ -89,7 +89,8 @@ impl House {
         let regions: Regions = Arc::new(regions);
         let directories = rooms.iter().map(|room| (room.geo.id, room.directory.clone())).collect();
         let logs = rooms.iter().map(|room| (room.geo.id, room.audit.clone())).collect();
-        let store = Store::new(directories, regions.clone(), clock.clone(), Alarm::new(logs, registry));
+        let (alarm, meters) = (Alarm::new(logs, registry), StoreMeters::register(registry));
+        let store = Store::new(directories, regions.clone(), clock.clone(), alarm, meters);
         let gate = Gate::new(Arc::new(Registrar {
             directories: rooms.iter().map(|room| room.directory.clone()).collect(),
             regions: regions.keys().copied().collect(),

@@ -115,6 +115,7 @@ impl Store {
     pub(super) async fn open(&self, room: &Room, look: Look, from: u64, length: u64) -> Result<Download, StoreError> {
         let Look { row, inline, .. } = look;
         if let Some(sealed) = inline {
+            self.0.meters.chunks_opened(1);
             let opened = self.open_inline(room, &row, &sealed, from, length).await;
             return self.heard(&room.bucket.at, Subject::of(&row), opened).await;
         }
@@ -156,7 +157,8 @@ impl Store {
         let dek = self.open_dek(room, row.subject, &row.dek_record, &context).await?;
         let segments = self.segments(room, &row, &dek).await?;
         let pieces = Pieces::cut(&segments, from, length);
-        Ok(Reader::new(room.roots.blobs.clone(), room.keys.clone(), dek, context, row.dek_id, pieces))
+        let blobs = room.roots.blobs.clone();
+        Ok(Reader::new(blobs, room.keys.clone(), dek, context, row.dek_id, pieces, self.0.meters.clone()))
     }
 
     /// Like [`heard`](Self::heard), but a blob that is gone because its object went is no fault of what is stored.

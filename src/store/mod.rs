@@ -13,6 +13,7 @@ pub mod digest;
 mod error;
 mod get;
 mod list;
+mod meters;
 mod multipart;
 mod put;
 mod read;
@@ -24,6 +25,7 @@ mod token;
 pub mod types;
 
 pub use alarm::Alarm;
+pub use meters::StoreMeters;
 
 use crate::directory::{CommitGuard, Directory, OpenedBucket};
 use crate::gate::Asleep;
@@ -47,6 +49,7 @@ struct Rooms {
     regions: Regions,
     clock: Arc<dyn Clock>,
     alarm: Alarm,
+    meters: StoreMeters,
 }
 
 impl fmt::Debug for Store {
@@ -70,8 +73,9 @@ impl Store {
         regions: Regions,
         clock: Arc<dyn Clock>,
         alarm: Alarm,
+        meters: StoreMeters,
     ) -> Self {
-        Self(Arc::new(Rooms { directories, regions, clock, alarm }))
+        Self(Arc::new(Rooms { directories, regions, clock, alarm, meters }))
     }
 
     fn now(&self) -> Millis {

@@ -3,6 +3,7 @@
 //! Called by `get` and `copy`. Promises that no byte leaves before its chunk's tag verified, that a blob's length is
 //! compared with the row's before anything is opened, and that the tenant's lease is checked once a fetch (1 MiB).
 
+use super::meters::StoreMeters;
 use super::types::{Fault, StoreError};
 use crate::blob::BlobStore;
 use crate::index::rows::v1::SegmentRef;
@@ -56,6 +57,7 @@ pub(super) struct Reader {
     dek_id: DekId,
     pieces: Pieces,
     open: Option<OpenPiece>,
+    meters: StoreMeters,
 }
 
 /// A piece whose header verified.
@@ -78,8 +80,9 @@ impl Reader {
         context: ObjectContext,
         dek_id: DekId,
         pieces: Pieces,
+        meters: StoreMeters,
     ) -> Self {
-        Self { blobs, keys, dek, context, dek_id, pieces, open: None }
+        Self { blobs, keys, dek, context, dek_id, pieces, open: None, meters }
     }
 
     /// The next verified plaintext, at most one chunk; `None` at the end.
@@ -90,6 +93,7 @@ impl Reader {
                     self.keys.check()?;
                     open.fetch(self.blobs.as_ref()).await?;
                 }
+                self.meters.chunks_opened(1);
                 return open.take().map(Some);
             }
             let Some(piece) = self.pieces.0.pop_front() else { return Ok(None) };

@@ -3,6 +3,7 @@
 
 mod aws;
 mod rclone;
+mod slices;
 
 use geoseal_support::clients::python;
 use geoseal_support::server::Server;

@@ -16,7 +16,7 @@ use crate::regions::RegionRoots;
 use crate::s3::entry::{self, Settings};
 use crate::s3::guard::Guard;
 use crate::seal::{GeoKeyService, KeyClient, LeaseOptions, LocalKeyring, Unlock};
-use crate::store::{Alarm, Store};
+use crate::store::{Alarm, Store, StoreMeters};
 use crate::tenant::{NewTenant, Replication, Standing, State, create};
 use bytes::Bytes;
 use geoseal_support::signer::{Body, Credentials, Request};
@@ -148,6 +148,7 @@ impl World {
             Arc::new(regions),
             clock.clone(),
             Alarm::default(),
+            StoreMeters::default(),
         );
         let register = Arc::new(TestRegister { directory, asleep: Mutex::new(None) });
         let settings = Settings {
