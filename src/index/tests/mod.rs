@@ -1,6 +1,7 @@
 //! What the tests of this room share: keys, buckets, rows, an anchor store, an engine that fails on demand.
 
 mod crash;
+mod kill;
 mod model;
 mod tamper;
 mod writer;
