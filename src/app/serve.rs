@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
@@ -189,8 +189,8 @@ impl Server {
             tracing::warn!(tenants = again, "the restored backup held destroyed tenants: deleted again");
         }
         let mut stop = StopSignals::listen()?;
-        let s3_socket = bind(listen.0).await?;
-        let admin_socket = bind(listen.1).await?;
+        let s3_socket = bind(listen.0)?;
+        let admin_socket = bind(listen.1)?;
         let addresses = (local(&s3_socket, listen.0)?, local(&admin_socket, listen.1)?);
         for room in &house.geos {
             let release = env!("CARGO_PKG_VERSION").to_owned();
@@ -262,8 +262,19 @@ fn door(files: CertificateFiles, now: &Now, meters: EdgeMeters, limits: &LimitsC
     Ok(Door { certificates, limits, meters })
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })
+/// Connections that the kernel holds for us until they are accepted. More arriving at once wait for their next try, a
+/// second later; the kernel's own bound (`net.core.somaxconn`) may be lower.
+const ARRIVALS_MAX: u32 = 4096;
+
+fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A start right after a stop takes the port over from connections that are still winding down.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(ARRIVALS_MAX)
+    };
+    listen().map_err(|error| AppError::Listen { address, error })
 }
 
 fn local(socket: &TcpListener, address: SocketAddr) -> Result<SocketAddr, AppError> {

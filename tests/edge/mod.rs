@@ -7,6 +7,7 @@ mod clients;
 mod deadlines;
 mod drain;
 mod hello;
+mod swarm;
 mod versions;
 
 use geoseal_support::{
