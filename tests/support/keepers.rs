@@ -311,7 +311,7 @@ impl Tpm {
     /// Starts a new one: no two have the same seed.
     pub fn start() -> Self {
         let home = scratch();
-        let (server, control) = (free_address(), free_address());
+        let (server, control) = free_pair();
         let tcp = |address: SocketAddr| format!("type=tcp,port={},bindaddr=127.0.0.1", address.port());
         let process = Command::new(tools().swtpm())
             .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
@@ -438,6 +438,16 @@ impl LinkState {
             });
         }
     }
+}
+
+/// Two free ports, one after the other: the TSS looks for a software TPM's control channel there.
+fn free_pair() -> (SocketAddr, SocketAddr) {
+    let next = |first: SocketAddr| Some(SocketAddr::new(first.ip(), first.port().checked_add(1)?));
+    let pairs = (0..100).filter_map(|_| {
+        let first = free_address();
+        next(first).filter(|second| TcpListener::bind(second).is_ok()).map(|second| (first, second))
+    });
+    pairs.into_iter().next().expect("two free ports beside each other")
 }
 
 fn free_address() -> SocketAddr {

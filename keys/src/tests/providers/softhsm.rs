@@ -7,7 +7,8 @@ use crate::provider::MasterKeys;
 use crate::tests::geo;
 use crate::tests::world::TENANT;
 use crate::{
-    GuardLimits, KeyError, Pkcs11Settings, ProviderError, ProviderFault, ProviderSettings, Unwatched, open_provider,
+    GuardLimits, KeyError, KeystoreError, Pkcs11Settings, ProviderError, ProviderFault, ProviderSettings, Unwatched,
+    open_provider,
 };
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
@@ -192,6 +193,37 @@ fn the_token_itself_refuses_what_the_ledger_forbids() {
         assert_eq!(back.versions().unwrap()[0].state, crate::MasterState::DecryptOnly);
         assert_eq!(back.unwrap(&fields(old), &[0; 60], &whose).err(), Some(ProviderError::Refused));
         assert_eq!(token.watch.last_fault(), Some(ProviderFault::Disabled));
+    });
+}
+
+#[test]
+fn k17_a_ledger_that_was_altered_cut_or_is_anothers_is_refused() {
+    alone("k17_a_ledger_that_was_altered_cut_or_is_anothers_is_refused", "", |home| {
+        let token = place(home);
+        drop(token.served());
+        let ledger = token.dir.path().join("ledger");
+        let good = std::fs::read(&ledger).unwrap();
+        for at in 0..good.len() {
+            let mut altered = good.clone();
+            altered[at] ^= 1 << (at % 8);
+            std::fs::write(&ledger, altered).unwrap();
+            assert!(matches!(token.open().err(), Some(ProviderError::Setup(_))), "byte {at}");
+        }
+        for len in [0, 1, 23, 24, 106, good.len() - 1] {
+            std::fs::write(&ledger, &good[..len]).unwrap();
+            assert_eq!(token.open().err(), Some(ProviderFault::LedgerDamaged.into()), "{len} bytes");
+        }
+        std::fs::write(&ledger, [good.as_slice(), &[0]].concat()).unwrap();
+        assert_eq!(token.open().err(), Some(ProviderFault::LedgerDamaged.into()), "longer");
+        // Another geo's, whole and under the same token.
+        let other = [&good[..8], b"eu-fra-02\0\0\0\0\0\0\0", &good[24..]].concat();
+        std::fs::write(&ledger, other).unwrap();
+        assert_eq!(token.open().err(), Some(ProviderFault::LedgerDamaged.into()));
+        std::fs::write(&ledger, &good).unwrap();
+        assert!(token.serve(token.open().unwrap()).unwrap().tenant(TENANT).is_ok());
+        // Without its witness the key store could be any older one.
+        std::fs::remove_file(token.dir.path().join("ledger.witness")).unwrap();
+        assert_eq!(token.serve(token.open().unwrap()).err(), Some(KeystoreError::NoWitness.into()));
     });
 }
 
