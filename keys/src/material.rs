@@ -45,24 +45,35 @@ impl Secret {
 }
 
 /// A single-use AES-256-GCM key for bulk work, by ring; its schedule is wiped on drop.
-pub(crate) struct BulkKey(Wiped<LessSafeKey>);
+pub(crate) struct BulkKey {
+    key: Wiped<LessSafeKey>,
+    /// Which key it is, for the test that looks for one used twice with a nonce.
+    #[cfg(test)]
+    print: [u8; 16],
+}
 
 impl BulkKey {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(Wiped::new(|| {
-            LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("AES-256 takes a key of 32 bytes"))
-        }))
+        Self {
+            key: Wiped::new(|| {
+                LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("AES-256 takes a key of 32 bytes"))
+            }),
+            #[cfg(test)]
+            print: crate::tests::pairs::print_of(key),
+        }
     }
 
     /// Seals `bytes` in place and returns the tag.
     pub(crate) fn seal(&self, nonce: [u8; 12], aad: &[u8], bytes: &mut [u8]) -> Tag {
+        #[cfg(test)]
+        crate::tests::pairs::note(self.print, nonce);
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), bytes).expect("far below the length GCM allows")
+        self.key.seal_in_place_separate_tag(nonce, Aad::from(aad), bytes).expect("far below the length GCM allows")
     }
 
     /// Opens `sealed` (ciphertext and tag) in place; the plaintext is the front of it.
     pub(crate) fn open<'a>(&self, nonce: [u8; 12], aad: &[u8], sealed: &'a mut [u8]) -> Option<&'a mut [u8]> {
-        self.0.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), sealed).ok()
+        self.key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), sealed).ok()
     }
 }
 

@@ -173,6 +173,8 @@ pub(crate) fn wrap_with_salt(
     record[72..104].copy_from_slice(&once.commitment);
     let aad = record_aad(&record, &context);
     record[104..136].copy_from_slice(key.bytes());
+    #[cfg(test)]
+    crate::tests::pairs::note(crate::tests::pairs::print_of(&once.key), once.nonce);
     let tag = cipher(&once.key)
         .encrypt_inout_detached(&once.nonce.into(), &aad, (&mut record[104..136]).into())
         .expect("32 bytes are far below the length GCM allows");

@@ -14,6 +14,7 @@ use aes_gcm::aes::cipher::BlockCipherEncrypt;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
+use std::io::Write;
 
 fn expand<const N: usize>(key: &[u8; 32], info: &[u8]) -> [u8; N] {
     let mut out = [0; N];
@@ -81,6 +82,9 @@ fn plain_by_aead_stream(dek: &[u8; 32], header: &[u8], body: &[u8]) -> Vec<u8> {
 #[test]
 fn fx16_ten_thousand_segments() {
     let mut random = Random(0x5EED_0001);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cases");
+    let mut for_python = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
     for case in 0..10_000 {
         // Mostly small, as objects are; now and then around the borders of chunks.
         let len = match case % 100 {
@@ -110,7 +114,25 @@ fn fx16_ten_thousand_segments() {
         // What aes-gcm sealed, ring opens.
         let theirs = [header, &body_by_aes_gcm(&key, header, &plain)].concat();
         assert!(dek.open_whole(&info, &theirs, len as u64).unwrap() == plain, "case {case}");
+        for bytes in [
+            &key[..],
+            &[kind as u8],
+            &part.to_be_bytes(),
+            &context.to_bytes(),
+            &info.segment_id,
+            &info.dek_id,
+            &(len as u32).to_be_bytes(),
+            &plain,
+            &ours,
+        ] {
+            for_python.write_all(bytes).unwrap();
+        }
     }
+    for_python.into_inner().unwrap().sync_all().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agree.py");
+    let ran = std::process::Command::new("python3").arg(script).arg(&path).output().expect("python3 is installed");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert_eq!(said.trim(), "10000", "Python: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]

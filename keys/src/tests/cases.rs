@@ -329,14 +329,6 @@ fn fx14_a_record_is_good_for_one_kind_one_parent_one_context() {
 }
 
 #[test]
-fn fx17_no_two_attempts_share_a_key() {
-    let mut seen = std::collections::HashSet::new();
-    for _ in 0..10_000 {
-        assert!(seen.insert(dek().sealer(&whole()).header()[128..].to_vec()));
-    }
-}
-
-#[test]
 fn fx21_limits_are_refused_not_wrapped() {
     let mut sealer = dek().sealer(&whole());
     sealer.skip_to(crate::CHUNKS_MAX);

@@ -6,6 +6,7 @@ mod crash;
 mod epoch;
 mod k17;
 mod models;
+pub(crate) mod pairs;
 mod providers;
 mod service;
 mod shreds;
