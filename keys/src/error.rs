@@ -65,7 +65,9 @@ pub enum OpenClass {
     /// Another chunk size than v1's.
     #[n(7)]
     ChunkSize,
-    /// Another tenant, geo, bucket, object, version, part, segment or data key than expected.
+    /// Another geo's: the bytes crossed a border.
+    Geo,
+    /// Another tenant, bucket, object, version, part, segment or data key than expected.
     #[n(8)]
     Context,
     /// Names a parent key, or a version of it, that this handle does not hold.
@@ -95,6 +97,7 @@ impl OpenClass {
             Self::Kind => "kind",
             Self::Flags => "flags",
             Self::ChunkSize => "chunk-size",
+            Self::Geo => "geo",
             Self::Context => "context",
             Self::Parent => "parent",
             Self::Commitment => "commitment",

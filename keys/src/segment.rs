@@ -416,6 +416,9 @@ pub(crate) fn seal_all(mut sealer: SegmentSealer, plain: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Where the geo stands in a header.
+const GEO: std::ops::Range<usize> = 32..48;
+
 /// Compares every clear field with the expected one, in order, so that the class is telling.
 fn compare(header: &[u8; HEADER_BYTES], expected: &SegmentInfo) -> Result<(), OpenError> {
     let expected = expected.encode();
@@ -426,6 +429,7 @@ fn compare(header: &[u8; HEADER_BYTES], expected: &SegmentInfo) -> Result<(), Op
         (10..12, OpenClass::Suite),
         (12..13, OpenClass::ChunkSize),
         (13..14, OpenClass::Flags),
+        (GEO, OpenClass::Geo),
         (14..128, OpenClass::Context),
     ];
     for (place, class) in checks {

@@ -531,7 +531,10 @@ fn fresh_dek(parent: &Parent<'_>, context: &ObjectContext, lease: &Lease) -> (De
 
 /// A context of another tenant or geo is a caller's mistake that must never reach a derivation.
 fn own(context: &ObjectContext, tenant: &Id, geo: &Id) -> Result<(), KeyError> {
-    if context.tenant != *tenant || context.geo != *geo {
+    if context.geo != *geo {
+        return Err(OpenError::new(OpenClass::Geo).into());
+    }
+    if context.tenant != *tenant {
         return Err(OpenError::new(OpenClass::Context).into());
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 mod attack;
 mod blobs;
+mod geo;
 mod keys;
 mod memory;
 mod races;

@@ -84,7 +84,7 @@ fn fx22_an_export_opens_without_us_and_not_after_it_was_touched() {
     ran.ok();
     assert!(read == stored, "the reader read something else than S3 serves");
     // Segments of the cellar are copied, not sealed anew.
-    let cellar = files(&server.data().join("region"));
+    let cellar = files(&server.data().join("data/region"));
     let large =
         files(&export.out.join("blobs")).into_iter().filter(|file| fs::metadata(file).expect("it").len() > 70_000);
     let copied = large.map(|file| fs::read(file).expect("a blob")).collect::<Vec<_>>();
@@ -139,7 +139,7 @@ fn fx22_what_was_erased_or_is_damaged_is_in_no_export() {
     ran.ok();
     assert!(read == stored(&server) && !read.contains_key("s/one/large") && read.contains_key("s/copy/of-two"));
 
-    let blobs = files(&server.data().join("region"));
+    let blobs = files(&server.data().join("data/region"));
     let blob = blobs.iter().find(|f| f.components().any(|c| c.as_os_str() == "blobs")).expect("a blob");
     let mut bytes = fs::read(blob).expect("a blob");
     let middle = bytes.len() / 2;

@@ -69,7 +69,7 @@ fn k13_an_erased_subject_is_not_there_in_any_way() {
 
     // What a client deleted or replaced before left nothing either: of the subject's blobs none is on the disk.
     let blobs = |server: &Server| {
-        files(&server.data().join("region"))
+        files(&server.data().join("data/region"))
             .into_iter()
             .filter(|f| f.components().any(|c| c.as_os_str() == "blobs"))
             .count()

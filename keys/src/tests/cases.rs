@@ -44,6 +44,7 @@ fn fx01_every_header_bit() {
             10..12 => OpenClass::Suite,
             12 => OpenClass::ChunkSize,
             13 => OpenClass::Flags,
+            32..48 => OpenClass::Geo,
             14..128 => OpenClass::Context,
             _ => OpenClass::Commitment,
         };
@@ -160,7 +161,7 @@ fn fx08_a_segment_of_another_place_is_refused_also_when_its_header_is_patched() 
     ];
     for expected in places {
         let refused = dek().open_whole(&expected, &good, 10).unwrap_err().class();
-        assert!(matches!(refused, OpenClass::Context | OpenClass::Kind), "{refused:?}");
+        assert!(matches!(refused, OpenClass::Geo | OpenClass::Context | OpenClass::Kind), "{refused:?}");
         let mut patched = good.clone();
         patched[..128].copy_from_slice(&dek().sealer(&expected).header()[..128]);
         assert_eq!(dek().open_whole(&expected, &patched, 10).unwrap_err().class(), OpenClass::Commitment);
@@ -288,7 +289,11 @@ fn fx13_every_bit_of_a_record_and_every_byte_of_its_context() {
         let other =
             ObjectContext { tenant: field(0), geo: field(1), bucket: field(2), object: field(3), version: field(4) };
         let KeyError::Open(error) = keys.open_dek(&record, &other).err().unwrap() else { panic!("byte {at}") };
-        let expected = if at < 32 { OpenClass::Context } else { OpenClass::Commitment };
+        let expected = match at {
+            0..16 => OpenClass::Context,
+            16..32 => OpenClass::Geo,
+            _ => OpenClass::Commitment,
+        };
         assert_eq!(error.class(), expected, "byte {at}");
     }
 }

@@ -4,6 +4,7 @@ mod agree;
 mod cases;
 mod crash;
 mod epoch;
+mod geo;
 mod k17;
 mod models;
 pub(crate) mod pairs;

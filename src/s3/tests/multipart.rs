@@ -85,6 +85,37 @@ async fn fx_10_complete_takes_only_what_was_uploaded() {
 }
 
 #[tokio::test]
+async fn fx21_an_object_over_five_tib_is_refused_at_complete() {
+    const GIB_5: u64 = 5 << 30;
+    let world = World::new().await;
+    let upload = open(&world).await;
+    let lengths: Vec<u64> = std::iter::repeat_n(GIB_5, 1024).chain([1]).collect();
+    let etag = world.sparse_parts(&lengths).await;
+    let named = |parts: u32| xml(&(1..=parts).map(|n| (n, etag.as_str())).collect::<Vec<_>>());
+    let path = format!("/records/big?uploadId={upload}");
+    let over = world.post(&path, &named(1025)).await;
+    assert_eq!(over.code(), refused(400, "EntityTooLarge"));
+    assert_eq!(world.head("/records/big").await.status, 404, "nothing became visible");
+    let exactly = world.post(&path, &named(1024)).await;
+    assert_eq!(exactly.status, 200, "{}", exactly.text());
+    assert_eq!(world.head("/records/big").await.header("content-length"), (5_u64 << 40).to_string());
+    // A copy is one PUT, and so at most 5 GiB.
+    let copy = split("PUT", "/records/copy").header("x-amz-copy-source", "/records/big");
+    assert_eq!(world.call(copy).await.code(), refused(400, "EntityTooLarge"));
+}
+
+#[tokio::test]
+async fn fx21_a_put_or_part_over_five_gib_is_refused_before_its_body() {
+    let world = World::new().await;
+    let upload = open(&world).await;
+    let over = ((5_u64 << 30) + 1).to_string();
+    for path in ["/records/big".to_owned(), format!("/records/big?partNumber=1&uploadId={upload}")] {
+        let put = split("PUT", &path).header("content-length", &over);
+        assert_eq!(world.call(put).await.code(), refused(400, "EntityTooLarge"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn parts_are_copied_by_range() {
     let world = World::new().await;
     world.put("/records/from", b"0123456789").await;

@@ -4,15 +4,16 @@ use super::panics::{Faults, PanickyEngine};
 use crate::blob::ObjectStoreBlobs;
 use crate::directory::{Detail, Directory};
 use crate::gate::{Asleep, Gate, Need, Refusal, Register};
+use crate::index::rows::v1::{PartRow, SegmentRef};
 use crate::index::{Anchor, AnchorStore, AnchorStoreError, IndexOptions, RegionIndex};
 use crate::model::atlas::{Geo, Region};
 use crate::model::clock::{Clock, SimulatedClock};
-use crate::model::ids::TenantId;
+use crate::model::ids::{SegmentId, TenantId};
 use crate::model::login::{Login, Role};
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
 use crate::model::time::Millis;
-use crate::regions::RegionRoots;
+use crate::regions::{RegionRoots, Regions};
 use crate::s3::entry::{self, Settings};
 use crate::s3::guard::Guard;
 use crate::seal::{GeoKeyService, KeyClient, LeaseOptions, LocalKeyring, Unlock};
@@ -41,6 +42,7 @@ pub(super) struct World {
     /// The first tenant.
     pub(super) tenant: TenantId,
     pub(super) clock: Arc<SimulatedClock>,
+    regions: Regions,
     register: Arc<TestRegister>,
     /// While armed, the engines under the directory and the regions panic when they are read.
     pub(super) faults: Arc<Faults>,
@@ -143,9 +145,10 @@ impl World {
             let roots = RegionRoots { region, index: index.unwrap(), blobs, inline_bytes_max: 64 * 1024 };
             regions.insert(region.id, Arc::new(roots));
         }
+        let regions: Regions = Arc::new(regions);
         let store = Store::new(
             HashMap::from([(geo.id, directory.clone())]),
-            Arc::new(regions),
+            regions.clone(),
             clock.clone(),
             Alarm::default(),
             StoreMeters::default(),
@@ -162,9 +165,26 @@ impl World {
             region: "westeurope".to_owned(),
         };
         let [alice, bob, reader] = [&logins[0], &logins[1], &logins[2]].map(credentials);
-        let world = Self { guard, alice, bob, reader, tenant, clock, register, faults, _dir: dir };
+        let world = Self { guard, alice, bob, reader, tenant, clock, regions, register, faults, _dir: dir };
         assert_eq!(world.put("/records", b"").await.status, 200);
         world
+    }
+
+    /// The only upload of alice's `records` gets parts of these lengths, of which no byte was ever sent; answers their
+    /// ETag.
+    pub(super) async fn sparse_parts(&self, lengths: &[u64]) -> String {
+        let name = BucketName::parse("records").unwrap();
+        let at = self.register.directory.bucket(self.tenant, &name).await.unwrap().unwrap();
+        let bucket = self.register.directory.open_bucket(&at).await.unwrap().unwrap();
+        let index = &self.regions["westeurope"].index;
+        let [upload] = &index.list_uploads(&bucket.index).await.unwrap()[..] else { panic!("one upload") };
+        let etag = "0".repeat(32);
+        for (number, len) in (1..).zip(lengths) {
+            let segment = SegmentRef { id: SegmentId::random(), part: number, len: *len };
+            let row = PartRow { number, segment, etag: etag.clone(), checksums: vec![], mtime: START };
+            index.put_part(&bucket.index, upload.upload_id, row).await.unwrap();
+        }
+        format!("\"{etag}\"")
     }
 
     /// Puts the tenants' state.
