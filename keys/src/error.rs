@@ -66,6 +66,7 @@ pub enum OpenClass {
     #[n(7)]
     ChunkSize,
     /// Another geo's: the bytes crossed a border.
+    #[n(14)]
     Geo,
     /// Another tenant, bucket, object, version, part, segment or data key than expected.
     #[n(8)]

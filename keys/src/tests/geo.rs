@@ -43,6 +43,9 @@ impl MasterKeys for Counting {
     fn destroy(&self, version: u32) -> Result<String, ProviderError> {
         self.inner.destroy(version)
     }
+    fn state_mac(&self) -> crate::StateMac {
+        self.inner.state_mac()
+    }
     fn witness(&self) -> Result<Option<Witness>, ProviderError> {
         self.inner.witness()
     }
