@@ -2,3 +2,4 @@
 
 mod hygiene;
 mod outside;
+mod scan;
