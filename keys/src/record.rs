@@ -8,7 +8,7 @@ use crate::context::{Id, ObjectContext};
 use crate::derive;
 use crate::error::{OpenClass, OpenError};
 use crate::material::{Secret, random_array};
-use crate::memory::scrub_stack;
+use crate::memory::scrubbed;
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use minicbor::{Decode, Encode};
@@ -169,17 +169,18 @@ pub(crate) fn wrap_with_salt(
     record[32..48].copy_from_slice(&parent.name.id);
     record[48..72].copy_from_slice(&salt);
     let context = context.to_bytes();
-    let once = derive::record(parent.secret, &field(&record, 0), &context);
-    record[72..104].copy_from_slice(&once.commitment);
-    let aad = record_aad(&record, &context);
-    record[104..136].copy_from_slice(key.bytes());
-    #[cfg(test)]
-    crate::tests::pairs::note(crate::tests::pairs::print_of(&once.key), once.nonce);
-    let tag = cipher(&once.key)
-        .encrypt_inout_detached(&once.nonce.into(), &aad, (&mut record[104..136]).into())
-        .expect("32 bytes are far below the length GCM allows");
-    record[136..].copy_from_slice(&tag);
-    scrub_stack();
+    scrubbed(|| {
+        let once = derive::record(parent.secret, &field(&record, 0), &context);
+        record[72..104].copy_from_slice(&once.commitment);
+        let aad = record_aad(&record, &context);
+        record[104..136].copy_from_slice(key.bytes());
+        #[cfg(test)]
+        crate::tests::pairs::note(crate::tests::pairs::print_of(&once.key), once.nonce);
+        let tag = cipher(&once.key)
+            .encrypt_inout_detached(&once.nonce.into(), &aad, (&mut record[104..136]).into())
+            .expect("32 bytes are far below the length GCM allows");
+        record[136..].copy_from_slice(&tag);
+    });
     record
 }
 
@@ -202,19 +203,20 @@ pub(crate) fn unwrap(
     }
     let record: &Record = bytes.try_into().map_err(|_| OpenClass::Length)?;
     let context = context.to_bytes();
-    let once = derive::record(parent.secret, &field(record, 0), &context);
-    if !bool::from(once.commitment.ct_eq(&record[72..104])) {
-        return Err(OpenClass::Commitment.into());
-    }
-    let aad = record_aad(record, &context);
-    let tag: [u8; 16] = field(record, 136);
-    let secret = Secret::try_filled(|key| {
-        key.copy_from_slice(&record[104..136]);
-        cipher(&once.key)
-            .decrypt_inout_detached(&once.nonce.into(), &aad, key.as_mut_slice().into(), &tag.into())
-            .map_err(|_| OpenError::new(OpenClass::Tag))
+    let secret = scrubbed(|| {
+        let once = derive::record(parent.secret, &field(record, 0), &context);
+        if !bool::from(once.commitment.ct_eq(&record[72..104])) {
+            return Err(OpenError::new(OpenClass::Commitment));
+        }
+        let aad = record_aad(record, &context);
+        let tag: [u8; 16] = field(record, 136);
+        Secret::try_filled(|key| {
+            key.copy_from_slice(&record[104..136]);
+            cipher(&once.key)
+                .decrypt_inout_detached(&once.nonce.into(), &aad, key.as_mut_slice().into(), &tag.into())
+                .map_err(|_| OpenError::new(OpenClass::Tag))
+        })
     })?;
-    scrub_stack();
     Ok((fields.key, secret))
 }
 

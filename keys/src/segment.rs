@@ -11,6 +11,7 @@ use crate::context::{Id, ObjectContext};
 use crate::derive;
 use crate::error::{OpenClass, OpenError, SealError};
 use crate::material::{BulkKey, random_array};
+use crate::memory::scrubbed;
 use crate::tenant_keys::{Dek, Lease};
 use ring::digest;
 use subtle::ConstantTimeEq;
@@ -313,15 +314,12 @@ impl Dek {
         let mut header = [0; HEADER_BYTES];
         header[..128].copy_from_slice(&info.encode());
         header[128..160].copy_from_slice(&salt);
-        let schedule = derive::segment(self.secret(), header[..160].try_into().expect("160 bytes"));
-        header[160..].copy_from_slice(&schedule.commitment);
-        SegmentSealer {
-            header,
-            opened: Opened::new(&schedule, &header),
-            next: 0,
-            complete: false,
-            lease: self.lease().clone(),
-        }
+        let opened = scrubbed(|| {
+            let schedule = derive::segment(self.secret(), header[..160].try_into().expect("160 bytes"));
+            header[160..].copy_from_slice(&schedule.commitment);
+            Opened::new(&schedule, &header)
+        });
+        SegmentSealer { header, opened, next: 0, complete: false, lease: self.lease().clone() }
     }
 
     /// Seals a whole plaintext at once: header, then chunks.
@@ -349,12 +347,13 @@ impl Dek {
         if plain_len > SEGMENT_BYTES_MAX || sealed_len != self::sealed_len(plain_len) {
             return Err(OpenClass::Length.into());
         }
-        let schedule = derive::segment(self.secret(), header[..160].try_into().expect("160 bytes"));
-        if !bool::from(schedule.commitment.ct_eq(&header[160..])) {
-            return Err(OpenClass::Commitment.into());
-        }
+        let opened = scrubbed(|| {
+            let schedule = derive::segment(self.secret(), header[..160].try_into().expect("160 bytes"));
+            let committed = bool::from(schedule.commitment.ct_eq(&header[160..]));
+            committed.then(|| Opened::new(&schedule, header)).ok_or(OpenClass::Commitment)
+        })?;
         let last_chunk = u32::try_from(chunk_count(plain_len) - 1).expect("bounded by SEGMENT_BYTES_MAX");
-        Ok(SegmentOpener { opened: Opened::new(&schedule, header), plain_len, last_chunk, lease: self.lease().clone() })
+        Ok(SegmentOpener { opened, plain_len, last_chunk, lease: self.lease().clone() })
     }
 
     /// Opens a whole segment of `plain_len` bytes that lies in memory.

@@ -3,6 +3,7 @@
 
 use super::outside::{as_root, proc_file};
 use geoseal::seal::{Clock, GeoKeyService, LocalKeyring, Unlock, geo_id};
+use geoseal_support::clients::python;
 use geoseal_support::records::bytes;
 use geoseal_support::server::{BUCKET, Launch, Server};
 use geoseal_support::signer::{Request, object_path};
@@ -45,11 +46,12 @@ struct Dump {
     regions: Vec<(u64, Range<usize>)>,
     /// Addresses of locked slabs.
     slabs: Vec<Range<u64>>,
+    maps: String,
 }
 
 impl Dump {
     fn take(server: &Server) -> Self {
-        let slabs = slabs(&proc_file(server.pid(), "smaps"));
+        let (slabs, maps) = (slabs(&proc_file(server.pid(), "smaps")), proc_file(server.pid(), "maps"));
         let python = tools().python().to_str().expect("UTF-8");
         let file = server.home().join("dump");
         let file = file.to_str().expect("UTF-8");
@@ -64,7 +66,7 @@ impl Dump {
             at += 16 + len;
         }
         assert!(regions.len() > 20 && bytes.len() > 10 << 20, "{} regions, {} bytes", regions.len(), bytes.len());
-        Self { bytes, regions, slabs }
+        Self { bytes, regions, slabs, maps }
     }
 
     /// Addresses at which `needle` lies.
@@ -77,6 +79,12 @@ impl Dump {
         found
     }
 
+    /// The line of `/proc/PID/maps` for an address.
+    fn place(&self, address: u64) -> &str {
+        let holds = |line: &&str| range_of(line).is_some_and(|range| range.contains(&address));
+        self.maps.lines().find(holds).unwrap_or("?")
+    }
+
     /// The same, outside of locked memory.
     fn find_outside(&self, needle: &[u8]) -> Vec<u64> {
         let mut found = self.find(needle);
@@ -85,15 +93,16 @@ impl Dump {
     }
 }
 
+/// The addresses at the head of a line of `maps` or `smaps`.
+fn range_of(line: &str) -> Option<Range<u64>> {
+    let (from, to) = line.split(' ').next()?.split_once('-')?;
+    Some(u64::from_str_radix(from, 16).ok()?..u64::from_str_radix(to, 16).ok()?)
+}
+
 fn slabs(smaps: &str) -> Vec<Range<u64>> {
     let (mut slabs, mut range) = (vec![], 0..0);
     for line in smaps.lines() {
-        let first = line.split(' ').next().unwrap_or_default();
-        if let Some((from, to)) = first.split_once('-')
-            && let (Ok(from), Ok(to)) = (u64::from_str_radix(from, 16), u64::from_str_radix(to, 16))
-        {
-            range = from..to;
-        }
+        range = range_of(line).unwrap_or(range);
         let flags: Vec<&str> = line.strip_prefix("VmFlags:").unwrap_or_default().split_whitespace().collect();
         if ["lo", "dd", "wf"].iter().all(|flag| flags.contains(flag)) {
             slabs.push(range.clone());
@@ -194,4 +203,39 @@ fn m01_keys_are_in_locked_memory_while_a_lease_runs_and_nowhere_afterwards() {
         assert!(begun.elapsed() < Duration::from_secs(60), "still there after the lease: {:?}", left[0].0);
         thread::sleep(Duration::from_millis(200));
     }
+
+    let used = data_keys(&server);
+    assert_eq!(used.len(), 40 + 40, "each object's data key and the key of its segment");
+    for (number, key) in used.iter().enumerate() {
+        let left: Vec<_> = seen.find(key).into_iter().map(|at| (at, seen.place(at))).collect();
+        assert!(left.is_empty(), "key {number} of {} after its request: {left:x?}", used.len());
+    }
+}
+
+/// The data key of every object, and the key that its segment was sealed with, from an export.
+fn data_keys(server: &Server) -> Vec<Vec<u8>> {
+    let (export, key_file) = (server.home().join("export"), server.home().join("export.keys"));
+    let path = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let (export, key_file) = (path(&export), path(&key_file));
+    let words = ["export", "--tenant", "demo", "--confirm", "demo", "--out", &export, "--key-file", &key_file];
+    server.geoseal(&words).ok();
+    const KEYS: &str = r#"
+import os, sys
+reader, export, key_file = sys.argv[1:]
+sys.path.insert(0, reader)
+from geoseal_reader import *
+trk = bytes.fromhex(open(key_file).read().split()[0])
+owner, manifest = read_manifest(export, trk)
+parent = purpose(trk, b"wrap-dek", owner[:16], owner[16:])
+for entry in manifest["objects"]:
+    context = owner + b"".join(bytes.fromhex(entry[field]) for field in ("bucket_id", "object_id", "version_id"))
+    dek = unwrap(parent, bytes.fromhex(entry["rec"]), DEK, context)
+    print(dek.hex())
+    for piece in entry["segments"]:
+        with open(os.path.join(export, "blobs", piece["id"] + ".seg"), "rb") as file:
+            print(expand(dek, b"sealed-segment-v1\0" + file.read(HEADER)[:160], 71)[:32].hex())
+"#;
+    let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader");
+    let listed = python(server, KEYS, &[reader, &export, &key_file]).ok();
+    listed.lines().map(|line| hex::decode(line).expect("hexadecimal")).collect()
 }

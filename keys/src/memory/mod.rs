@@ -9,4 +9,4 @@ mod wipe;
 
 pub(crate) use arena::Slot;
 pub use arena::{KeyMemory, key_memory};
-pub(crate) use wipe::{Wiped, scrub_stack};
+pub(crate) use wipe::{Wiped, scrubbed};

@@ -15,7 +15,7 @@ impl<T> Wiped<T> {
     /// Boxes what `make` returns, then clears the stack that `make` used.
     pub(crate) fn new(make: impl FnOnce() -> T) -> Self {
         let wiped = Self::boxed(make);
-        scrub_stack();
+        scrub_stack::<2048>();
         wiped
     }
 
@@ -47,10 +47,27 @@ impl<T> Drop for Wiped<T> {
     }
 }
 
-/// Overwrites the stack below the caller, where a callee's copies of a key schedule were.
+/// Does `work`, which handles key bytes, then overwrites the stack that it and all it called have used. What it returns
+/// must hold keys by a pointer only.
+pub(crate) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
+    let done = apart(work);
+    scrub_stack::<DEEP>();
+    done
+}
+
+/// How deep wrapping a key, or deriving a segment's, goes. Read off the stacks of a running process from outside; builds
+/// that are not optimised go deeper.
+const DEEP: usize = if cfg!(debug_assertions) { 32 * 1024 } else { 8 * 1024 };
+
 #[inline(never)]
-pub(crate) fn scrub_stack() {
-    let mut below = [0u8; 2048];
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+/// Overwrites `BYTES` of the stack below the caller, where a callee's copies of a key schedule were.
+#[inline(never)]
+fn scrub_stack<const BYTES: usize>() {
+    let mut below = [0u8; BYTES];
     std::hint::black_box(&mut below);
 }
 

@@ -15,7 +15,7 @@ use super::{MasterKeys, MasterVersion, ProviderFault, RootSecret, StateMac, Witn
 use crate::context::ObjectContext;
 use crate::error::ProviderError;
 use crate::material::{Secret, random_array};
-use crate::memory::scrub_stack;
+use crate::memory::scrubbed;
 use crate::record::{KeyName, ProviderKind, RootFields};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -208,8 +208,7 @@ impl Guarded {
         let (answer, answered) = mpsc::sync_channel(1);
         let inner = Arc::clone(&self.inner);
         let job: Job = Box::new(move || {
-            let given = ask(&*inner);
-            scrub_stack();
+            let given = scrubbed(|| ask(&*inner));
             // Nobody waits any more: the call had its end.
             let _ = answer.send(given);
         });
