@@ -39,7 +39,7 @@ pub enum Command {
     /// Try it: prepare a directory on first use, then serve from it
     Dev(Dev),
     /// Prepare a directory for production
-    Init(Init),
+    Init(Box<Init>),
     /// Serve
     Serve(Serve),
     /// Geos and regions

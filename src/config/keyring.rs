@@ -158,7 +158,7 @@ pub(super) struct FileKeyring {
     timeout_ms: Option<u64>,
     /// Geos that differ.
     #[serde(default)]
-    geo: BTreeMap<String, FileKeyring>,
+    geo: BTreeMap<String, Self>,
 }
 
 impl Keyrings {

@@ -200,6 +200,7 @@ fn refusal(answer: &Answer) -> ProviderFault {
     let says = |what: &str| errors.iter().filter_map(Value::as_str).any(|error| error.contains(what));
     match answer.status {
         400 if says("authentication failed") || says("invalid ciphertext") => ProviderFault::WrongKey,
+        400 if says("soft-deleted") => ProviderFault::PendingDeletion,
         400 if says("disallowed by policy") || says("too old") || says("version") => ProviderFault::Disabled,
         400 if says("key not found") || says("not found") => ProviderFault::KeyMissing,
         400 => ProviderFault::Garbage,

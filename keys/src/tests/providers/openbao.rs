@@ -93,6 +93,34 @@ fn k19_a_short_token_is_renewed_while_it_is_used() {
 }
 
 #[test]
+fn k05_a_key_that_was_deleted_or_disallowed_ends_leases_at_once() {
+    let bao = shared();
+    let place = place(settings(bao, "deleted", bao.token_file("1h")));
+    let service = place.served();
+    let ends = |fault| {
+        let keys = service.tenant(TENANT).unwrap();
+        place.end_leases();
+        move |service: &crate::GeoKeyService, watch: &Watched| {
+            assert_eq!(service.tenant(TENANT).err(), Some(ProviderError::Refused.into()));
+            assert_eq!(watch.last_fault(), Some(fault));
+            assert!(keys.check().is_err(), "{fault}: purged at once");
+        }
+    };
+    let ended = ends(ProviderFault::PendingDeletion);
+    bao.root("DELETE", "transit/keys/deleted/soft-delete", &Value::Null);
+    ended(&service, &place.watch);
+    bao.root("POST", "transit/keys/deleted/soft-delete-restore", &json!({}));
+    let ended = ends(ProviderFault::Disabled);
+    bao.root("POST", "transit/keys/deleted/rotate", &json!({}));
+    bao.root("POST", "transit/keys/deleted/config", &json!({ "min_decryption_version": 2 }));
+    ended(&service, &place.watch);
+    bao.root("POST", "transit/keys/deleted/config", &json!({ "min_decryption_version": 1, "deletion_allowed": true }));
+    let ended = ends(ProviderFault::KeyMissing);
+    bao.root("DELETE", "transit/keys/deleted", &Value::Null);
+    ended(&service, &place.watch);
+}
+
+#[test]
 fn k19_a_sealed_server_is_an_outage() {
     let bao = OpenBao::start();
     let place = place(settings(&bao, "sealed", bao.root_token_file()));
