@@ -6,8 +6,10 @@
 //! docs/operations.md (a test compares).
 
 mod keyring;
+mod keys;
 
 pub use keyring::{AwsKms, Keeper, Keyring, Keyrings, Pkcs11, Transit};
+pub use keys::{KeyListener, KeyServiceConfig, KeySocket, KeysConfig, KeysPlace, KeysTls};
 
 use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::limits::{INLINE_BYTES_MAX, SWEEP_INTERVAL_S_MAX};
@@ -67,6 +69,8 @@ pub struct Config {
     pub regions: Vec<RegionConfig>,
     /// Where the master keys are.
     pub keyring: Keyrings,
+    /// Where they are answered for.
+    pub keys: KeysConfig,
     /// The S3 listener.
     pub s3: S3Config,
     /// The admin listener.
@@ -275,7 +279,10 @@ struct File {
     sweep_interval_s: Option<u64>,
     regions: Vec<FileRegion>,
     /// Where the master keys are.
-    keyring: keyring::FileKeyring,
+    keyring: Option<keyring::FileKeyring>,
+    /// Where they are answered for.
+    #[serde(default)]
+    keys: keys::FileKeys,
     s3: S3Config,
     admin: FileAdmin,
     #[serde(default)]
@@ -325,7 +332,15 @@ impl Config {
         let mut wrong = Vec::new();
         let regions = regions(file.regions, base, &mut wrong);
         let served: Vec<&'static Geo> = regions.iter().map(|region| region.geo).collect();
-        let keyring = Keyrings::check(file.keyring, base, &served, &mut wrong);
+        let keys = KeysConfig::check(file.keys, base, &mut wrong);
+        let keyring = match file.keyring {
+            Some(_) if keys.is_elsewhere() => {
+                wrong.push("[keyring]: the key service that [keys] names has it; take it out here".into());
+                Keyrings::elsewhere()
+            }
+            None if keys.is_elsewhere() => Keyrings::elsewhere(),
+            keyring => Keyrings::check(keyring.unwrap_or_default(), base, &served, &mut wrong),
+        };
         let sweep_interval_s = file.sweep_interval_s.unwrap_or(3600);
         if !(1..=SWEEP_INTERVAL_S_MAX).contains(&sweep_interval_s) {
             wrong.push(format!(
@@ -353,6 +368,7 @@ impl Config {
             data_dir: base.join(file.data_dir),
             regions,
             keyring,
+            keys,
             s3: S3Config {
                 certificate: base.join(file.s3.certificate),
                 private_key: base.join(file.s3.private_key),
@@ -393,6 +409,8 @@ impl Config {
         let mut private = vec![&self.s3.private_key, &self.admin.private_key];
         let mut public = vec![&self.s3.certificate, &self.admin.certificate];
         public.extend(self.keyring.all().filter_map(Keyring::public));
+        private.extend(self.keys.private());
+        public.extend(self.keys.public());
         public.extend(self.admin.client_authorities.iter().chain(&self.admin.client_revocations));
         for blobs in self.regions.iter().filter_map(|region| region.blobs.s3()) {
             private.push(&blobs.credentials_file);

@@ -17,6 +17,7 @@ pub mod edge;
 pub mod export;
 pub mod gate;
 pub mod index;
+pub mod keylink;
 pub mod model;
 pub mod regions;
 pub mod rekey;

@@ -27,6 +27,14 @@ impl Wiring for House {
         app::serve(config, accepted).map_err(|error| error.to_string())
     }
 
+    fn found_keys(&self, config: &Path) -> Result<(), String> {
+        app::found_keys(config).map_err(|error| error.to_string())
+    }
+
+    fn serve_keys(&self, config: &Path) -> Result<(), String> {
+        app::serve_keys(config).map_err(|error| error.to_string())
+    }
+
     fn serve_dev(&self, prepared: &dev::Prepared, ready: dev::OnReady) -> Result<(), String> {
         app::serve_dev(prepared, ready).map_err(|error| error.to_string())
     }

@@ -245,6 +245,13 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether doing it twice is the same as doing it once, so that it may be asked again when a link broke.
+    pub(crate) const fn is_repeatable(&self) -> bool {
+        !matches!(self, Self::CreateTenant { .. } | Self::CreateSubject { .. } | Self::RotateTenant { .. })
+    }
+}
+
 /// A number of things, the same on every machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(transparent)]

@@ -7,8 +7,9 @@
 use crate::context::{Id, ObjectContext};
 use crate::entries::{KeyState, RootEntry, TenantState};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
-use crate::keystore::{Keystore, unwrap_root};
+use crate::keystore::{Keystore, unwrap_roots};
 use crate::material::Secret;
+use crate::provider::RootSecret;
 use crate::purposes::{Purposes, Roots};
 use crate::record::{KeyKind, KeyName};
 use crate::revocations::RevocationKind;
@@ -72,9 +73,10 @@ impl GeoKeyService {
     fn live_roots(&self, tenant: &Id, wanted: impl Fn(KeyKind) -> bool) -> Result<Roots, KeyError> {
         for _ in 0..TRIES_MAX {
             let before = live(&self.store.lock(), tenant)?;
+            let asked: Vec<&RootEntry> = before.iter().filter(|entry| wanted(entry.kind)).collect();
             let mut roots = Roots { trk: Vec::new(), srk: Vec::new(), tik: Vec::new() };
-            for entry in before.iter().rev().filter(|entry| wanted(entry.kind)) {
-                let secret = self.unwrap_live(entry)?;
+            // Newest version first, so that the active one leads.
+            for (entry, RootSecret(secret)) in asked.iter().zip(self.unwrap_live(tenant, &asked)?).rev() {
                 match entry.kind {
                     KeyKind::Trk => roots.trk.push((entry.name, secret)),
                     KeyKind::Srk => roots.srk.push((entry.name, secret)),
@@ -91,14 +93,15 @@ impl GeoKeyService {
         Err(Refusal::Rotating.into())
     }
 
-    fn unwrap_live(&self, entry: &RootEntry) -> Result<Secret, KeyError> {
-        let record = entry.record.as_ref().ok_or(KeystoreError::Damaged)?;
-        let context = ObjectContext::of_root(entry.tenant, self.geo);
-        let unwrapped = unwrap_root(&*self.provider, record, &context);
+    /// One call to the provider for all of them, where it can. A refusal voids every lease of the tenant.
+    fn unwrap_live(&self, tenant: &Id, entries: &[&RootEntry]) -> Result<Vec<RootSecret>, KeyError> {
+        let records: Option<Vec<_>> = entries.iter().map(|entry| entry.record.as_ref()).collect();
+        let context = ObjectContext::of_root(*tenant, self.geo);
+        let unwrapped = unwrap_roots(&*self.provider, &records.ok_or(KeystoreError::Damaged)?, &context);
         if unwrapped.as_ref().err() == Some(&KeyError::Provider(ProviderError::Refused)) {
-            self.feed.tell(entry.tenant, RevocationKind::Void);
+            self.feed.tell(*tenant, RevocationKind::Void);
         }
-        Ok(unwrapped?.0)
+        unwrapped
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::KeyError;
 use crate::wire::{self, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use parking_lot::Mutex;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One link.
@@ -52,9 +53,16 @@ impl RemoteAuthority {
         wire::read_frame(link, REPLY_BYTES_MAX)?.ok_or(io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// An answer over a kept link, or over a new one when the kept one turns out to be closed.
-    fn ask(&self, body: &[u8], patience: Duration, is_poll: bool) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
-        if !is_poll {
+    /// An answer over a kept link, or over a new one when the kept one turns out to be closed. What must not be done
+    /// twice goes over a new one, which is not tried twice.
+    fn ask(
+        &self,
+        body: &[u8],
+        patience: Duration,
+        is_fresh: bool,
+        is_poll: bool,
+    ) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
+        if !is_fresh {
             while let Some(mut link) = self.take_idle() {
                 if let Ok(answer) = self.exchange(&mut *link, body) {
                     self.keep(link);
@@ -89,10 +97,11 @@ impl KeyAuthority for RemoteAuthority {
             Request::Revocations { wait_ms, .. } => (Duration::from_millis(u64::from(*wait_ms)) + POLL_MARGIN, true),
             _ => (PATIENCE, false),
         };
+        let is_fresh = is_poll || !request.is_repeatable();
         if !is_poll && self.pause.lock().is_some_and(|until| Instant::now() < until) {
             return Err(KeyError::Unreachable);
         }
-        match self.ask(&wire::request_to_bytes(self.geo, request), patience, is_poll) {
+        match self.ask(&wire::request_to_bytes(self.geo, request), patience, is_fresh, is_poll) {
             Ok(answer) => {
                 *self.pause.lock() = None;
                 wire::answer_from_bytes(&answer)
@@ -108,7 +117,7 @@ impl KeyAuthority for RemoteAuthority {
 
 /// Answers one request from `link` by the authority that `of` gives for its geo; false when the link has ended. A
 /// request that cannot be read, or is for a geo that is not here, is answered so.
-pub fn answer<'a>(link: &mut dyn Link, of: impl FnOnce(&Id) -> Option<&'a dyn KeyAuthority>) -> io::Result<bool> {
+pub fn answer(link: &mut dyn Link, of: impl FnOnce(&Id) -> Option<Arc<dyn KeyAuthority>>) -> io::Result<bool> {
     let Some(body) = wire::read_frame(link, REQUEST_BYTES_MAX)? else { return Ok(false) };
     let answer = wire::request_from_bytes(&body).and_then(|asked| match of(&asked.geo) {
         Some(authority) => authority.call(asked.request),

@@ -164,6 +164,17 @@ pub trait Acts: Send + Sync + 'static {
     /// Starts (or takes up again) the rotation of a geo's master key. GeoNotServed.
     async fn rotate_master(&self, order: &Order, geo: &'static Geo) -> Result<Outcome<wire::Operation>, ActError>;
 
+    /// Makes a tenant's keys unusable at once, streams under way included, until they are resumed. WrongState.
+    async fn suspend_keys(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        reason: &str,
+    ) -> Result<Outcome<wire::TenantKeys>, ActError>;
+
+    /// Makes a tenant's suspended keys usable again. WrongState.
+    async fn resume_keys(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::TenantKeys>, ActError>;
+
     /// Starts (or takes up again) the rotation of a tenant's data key. WrongState.
     async fn rotate_tenant(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Operation>, ActError>;
 

@@ -43,6 +43,7 @@ const TOKEN_DISTINCT_MIN: usize = 10;
 #[error("an admin token has at least 32 characters, ten of them different; `geoseal init` makes a good one")]
 pub struct WeakToken;
 
+#[derive(Clone)]
 struct Login {
     digest: [u8; 32],
     role: Role,
@@ -50,6 +51,7 @@ struct Login {
 }
 
 /// The tokens that this server knows.
+#[derive(Clone)]
 pub struct Logins(Vec<Login>);
 
 impl Logins {

@@ -13,6 +13,7 @@ mod door;
 pub mod epochs;
 pub mod error;
 pub mod http;
+pub mod lobby;
 mod openapi;
 pub mod operations;
 mod replay;

@@ -305,6 +305,31 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
+        acts::<wire::SuspendKeys, wire::TenantKeys>(
+            "/admin/v1/keys/tenant/{tenant}/suspend",
+            Acts,
+            "suspendKeys",
+            "Make a tenant's keys unusable at once; what is being read or written ends within seconds",
+            |c| {
+                Box::pin(async move {
+                    let body: wire::SuspendKeys = c.body()?;
+                    let reason = door::reason(&body.reason)?;
+                    outcome(&c, StatusCode::OK, c.acts.suspend_keys(&c.order, &c.tenant()?, reason).await?)
+                })
+            },
+        ),
+        acts::<wire::Nothing, wire::TenantKeys>(
+            "/admin/v1/keys/tenant/{tenant}/resume",
+            Acts,
+            "resumeKeys",
+            "Make a tenant's suspended keys usable again",
+            |c| {
+                Box::pin(async move {
+                    let wire::Nothing {} = c.body()?;
+                    outcome(&c, StatusCode::OK, c.acts.resume_keys(&c.order, &c.tenant()?).await?)
+                })
+            },
+        ),
         looks::<wire::Operation>("/admin/v1/operations/{id}", Auditor, "operation", "A long piece of work", &[], |c| {
             Box::pin(async move {
                 let id = c.param("id").parse().map_err(|_| ActError::NoSuchOperation)?;

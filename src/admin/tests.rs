@@ -162,6 +162,14 @@ impl Acts for House {
         Ok(Outcome::Done(self.operations.start("rotate-master", geo.id, Millis(0), |_| std::future::pending())))
     }
 
+    async fn suspend_keys(&self, _: &Order, _: &TenantRef, _: &str) -> Result<Outcome<wire::TenantKeys>, ActError> {
+        Err(ActError::NoSuchTenant)
+    }
+
+    async fn resume_keys(&self, _: &Order, _: &TenantRef) -> Result<Outcome<wire::TenantKeys>, ActError> {
+        Err(ActError::NoSuchTenant)
+    }
+
     async fn rotate_tenant(&self, _: &Order, _: &TenantRef) -> Result<Outcome<wire::Operation>, ActError> {
         panic!("an act that panics")
     }

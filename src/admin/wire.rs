@@ -78,6 +78,14 @@ pub struct Disable {
     pub reason: String,
 }
 
+/// `POST /admin/v1/keys/tenant/{tenant}/suspend`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuspendKeys {
+    /// Why. Demanded, and not stored: the audit log holds no words of people.
+    pub reason: String,
+}
+
 /// `POST /admin/v1/tenants/{tenant}/enable`. Nothing to say, but the body must be an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -223,6 +223,19 @@ impl Acts for HouseActs {
         backups::list(self).await
     }
 
+    async fn suspend_keys(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        _reason: &str,
+    ) -> Result<Outcome<wire::TenantKeys>, ActError> {
+        keys::suspend(self, order, t).await
+    }
+
+    async fn resume_keys(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::TenantKeys>, ActError> {
+        keys::resume(self, order, t).await
+    }
+
     async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError> {
         self.operations.find(id)
     }

@@ -37,6 +37,9 @@ impl AnchorStore for Anchors {
     }
 }
 
+/// Between two attempts to save a head while the key service is out of reach.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// The newest head of the audit log, with the key service.
 pub(super) struct LogHeads(pub(super) Arc<KeyClient>);
 
@@ -47,6 +50,12 @@ impl HeadStore for LogHeads {
     }
 
     fn save(&self, head: &Head) -> Result<(), HeadError> {
-        self.0.save_audit_head(head.entries, head.hash.0).map_err(|error| HeadError(error.into()))
+        // An outage is nothing that the log is wrong about: it waits, on its own thread, and goes on where it was.
+        loop {
+            match self.0.save_audit_head(head.entries, head.hash.0) {
+                Err(error) if error.is_outage() => std::thread::sleep(RETRY),
+                saved => return saved.map_err(|error| HeadError(error.into())),
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::AppError;
 use super::anchors::{Anchors, KeyClock, LogHeads};
+use super::key_link::{self, LateClock};
 use super::providers;
 use super::register::Registrar;
 use crate::audit::{Actor, AuditLog, Event as Record, Hash};
@@ -16,7 +17,7 @@ use crate::model::atlas::Geo;
 use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFile, SystemSource};
 use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
-use crate::seal::{GeoKeyService, KeyClient, LeaseOptions, MasterKeys};
+use crate::seal::{GeoKeyService, KeyClient, StateMac};
 use crate::store::{Alarm, Store, StoreMeters};
 use crate::telemetry::Registry;
 use crate::tenancy::Tenancy;
@@ -64,21 +65,14 @@ pub(super) enum Time {
 impl House {
     pub(super) async fn open(
         config: &Config,
-        time: Time,
+        keys: Keys,
         accepted: Option<&RolledBack>,
         registry: &mut Registry,
     ) -> Result<Self, AppError> {
-        let geos = served_geos(config);
-        let calls = providers::Calls::new(registry);
-        let mut keyrings = Vec::new();
-        for geo in &geos {
-            keyrings.push(providers::open(config, geo, &calls)?);
-        }
-        let first = keyrings.first().ok_or(AppError::NoRegion)?;
-        let (clock, simulated) = clock(&config.data_dir, time, first.as_ref())?;
+        let Keys { geos, clock, simulated } = keys;
         let mut rooms = Vec::new();
-        for (geo, keyring) in geos.into_iter().zip(keyrings) {
-            rooms.push(geo_room(config, geo, keyring, &clock, accepted).await?);
+        for geo in geos {
+            rooms.push(geo_room(&config.data_dir, geo, &clock).await?);
         }
         let mut regions = HashMap::new();
         for region in &config.regions {
@@ -135,7 +129,9 @@ impl House {
 pub(super) fn found(config: &Config) -> Result<(), AppError> {
     for geo in served_geos(config) {
         make_dir(&geo_dir(&config.data_dir, geo))?;
-        providers::found(config, geo)?;
+        if !config.keys.is_elsewhere() {
+            providers::found(&config.data_dir, &config.keyring, geo)?;
+        }
     }
     Ok(())
 }
@@ -152,11 +148,80 @@ pub(super) fn geo_dir(data: &Path, geo: &Geo) -> PathBuf {
     data.join("geo").join(geo.id)
 }
 
-type Clocks = (Arc<dyn Clock>, Option<Arc<SimulatedClock>>);
+pub(super) type Clocks = (Arc<dyn Clock>, Option<Arc<SimulatedClock>>);
 
-fn clock(data: &Path, time: Time, keyring: &dyn MasterKeys) -> Result<Clocks, AppError> {
+/// The keys of one geo.
+struct GeoClient {
+    geo: &'static Geo,
+    client: Arc<KeyClient>,
+    /// Its key store was put back from a backup: the operator's reason, and the service that knows what it replayed.
+    restored: Option<(String, Arc<GeoKeyService>)>,
+}
+
+/// The keys of the served geos, and the clock that goes with them.
+pub(super) struct Keys {
+    geos: Vec<GeoClient>,
+    clock: Arc<dyn Clock>,
+    simulated: Option<Arc<SimulatedClock>>,
+}
+
+impl Keys {
+    /// Opens them here, or reaches for the key service that has them. Blocks. Nothing is left open by a failure, so
+    /// that it can be tried again: [`AppError::is_outage`].
+    pub(super) fn open(
+        config: &Config,
+        time: Time,
+        accepted: Option<&RolledBack>,
+        calls: &providers::Calls,
+    ) -> Result<Self, AppError> {
+        let geos = served_geos(config);
+        if config.keys.is_elsewhere() {
+            if let Some(RolledBack::Keys { geo, .. }) = accepted {
+                return Err(AppError::NothingRestored(geo.id));
+            }
+            return Self::reach(config, time, geos);
+        }
+        let open = |geo: &&'static Geo| providers::open(&config.data_dir, &config.keyring, geo, calls);
+        let keyrings = geos.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let first = keyrings.first().ok_or(AppError::NoRegion)?;
+        let (clock, simulated) = clock(&config.data_dir, time, || first.state_mac())?;
+        let mut opened = Vec::new();
+        for (geo, keyring) in geos.into_iter().zip(keyrings) {
+            let dir = geo_dir(&config.data_dir, geo).join("keystore");
+            let reason = accepted.and_then(|accepted| match accepted {
+                RolledBack::Keys { geo: of, reason } if *of == geo => Some(reason.clone()),
+                _ => None,
+            });
+            let open = if reason.is_some() { GeoKeyService::danger_open_restored } else { GeoKeyService::open };
+            let service = open(&dir, geo.bytes(), keyring, Arc::new(KeyClock(clock.clone())));
+            let service = Arc::new(service.map_err(|error| AppError::keys(geo, error))?);
+            if reason.is_some() && !service.restored() {
+                return Err(AppError::NothingRestored(geo.id));
+            }
+            let client = KeyClient::embedded(service.clone(), key_link::lease_options(&config.keys));
+            let client = Arc::new(client.map_err(|error| AppError::keys(geo, error))?);
+            opened.push(GeoClient { geo, client, restored: reason.map(|reason| (reason, service)) });
+        }
+        Ok(Self { geos: opened, clock, simulated })
+    }
+
+    fn reach(config: &Config, time: Time, geos: Vec<&'static Geo>) -> Result<Self, AppError> {
+        let late = Arc::new(LateClock::default());
+        let mut opened = Vec::new();
+        for geo in geos {
+            opened.push(GeoClient { geo, client: key_link::connect(&config.keys, geo, &late)?, restored: None });
+        }
+        let geo_keys = opened.first().ok_or(AppError::NoRegion)?.client.geo_keys();
+        let (clock, simulated) = clock(&config.data_dir, time, || Box::new(geo_keys.state_mac()))?;
+        late.set(&clock);
+        Ok(Self { geos: opened, clock, simulated })
+    }
+}
+
+/// The compliance clock whose state lies in `data`, authenticated by `mac`.
+pub(super) fn clock(data: &Path, time: Time, mac: impl Fn() -> StateMac) -> Result<Clocks, AppError> {
     let path = data.join("clock");
-    let state = || StateFile::new(&path, keyring.state_mac());
+    let state = || StateFile::new(&path, mac());
     let is_new = !path.exists();
     if time == Time::Real {
         let source = SystemSource::new();
@@ -170,27 +235,9 @@ fn clock(data: &Path, time: Time, keyring: &dyn MasterKeys) -> Result<Clocks, Ap
     Ok((clock.clone(), Some(clock)))
 }
 
-async fn geo_room(
-    config: &Config,
-    geo: &'static Geo,
-    keyring: Box<dyn MasterKeys>,
-    clock: &Arc<dyn Clock>,
-    accepted: Option<&RolledBack>,
-) -> Result<GeoRoom, AppError> {
-    let dir = geo_dir(&config.data_dir, geo);
-    let key_clock = Arc::new(KeyClock(clock.clone()));
-    let reason = accepted.and_then(|accepted| match accepted {
-        RolledBack::Keys { geo: of, reason } if *of == geo => Some(reason),
-        _ => None,
-    });
-    let open = if reason.is_some() { GeoKeyService::danger_open_restored } else { GeoKeyService::open };
-    let service = open(&dir.join("keystore"), geo.bytes(), keyring, key_clock);
-    let service = Arc::new(service.map_err(|error| AppError::keys(geo, error))?);
-    if reason.is_some() && !service.restored() {
-        return Err(AppError::NothingRestored(geo.id));
-    }
-    let keys = KeyClient::embedded(service.clone(), LeaseOptions::default());
-    let keys = Arc::new(keys.map_err(|error| AppError::keys(geo, error))?);
+async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Result<GeoRoom, AppError> {
+    let GeoClient { geo, client: keys, restored } = keys;
+    let dir = geo_dir(data, geo);
     let options = FjallOptions {
         cache_bytes: DIRECTORY_CACHE_BYTES,
         row_cache_bytes: 0,
@@ -200,7 +247,7 @@ async fn geo_room(
     let directory = Arc::new(Directory::new(geo, engine, keys.clone()));
     let heads = Arc::new(LogHeads(keys.clone()));
     let audit = AuditLog::open(&dir.join("audit"), geo.id, clock.clone(), heads)?;
-    if let Some(reason) = reason {
+    if let Some((reason, service)) = restored {
         let replayed = service.replayed();
         let event = Record::KeysRestored {
             reason: Hash::of(&[reason.as_bytes()]),
@@ -279,6 +326,6 @@ async fn region_roots(
     Ok(RegionRoots { region: region.region, index, blobs, inline_bytes_max: region.inline_bytes_max })
 }
 
-fn make_dir(path: &Path) -> Result<(), AppError> {
+pub(super) fn make_dir(path: &Path) -> Result<(), AppError> {
     std::fs::create_dir_all(path).map_err(|error| AppError::Disk { path: path.to_owned(), error })
 }

@@ -7,10 +7,11 @@ use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::operations::Progress;
 use crate::admin::wire;
+use crate::audit::Event as Record;
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::rekey::{self, RekeyError, Watch};
-use crate::seal::{KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, TenantState};
+use crate::seal::{KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, TenantState, TenantStatus};
 use crate::tenant::State;
 use std::collections::BTreeMap;
 
@@ -56,22 +57,7 @@ async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> R
         }
         let entry = room.directory.tenant(id).await.map_err(|error| act_error(error.into()))?;
         let name = entry.and_then(|entry| entry.detail.clone()).map(|detail| detail.name);
-        let label = name.clone().unwrap_or_else(|| id.to_string());
-        let suspended = tenant.state == TenantState::Suspended;
-        let versions = tenant.roots.iter().filter(|root| root.kind == KeyKind::Trk).map(|root| wire::KeyVersion {
-            id: format!("tdk/{label}/{}", root.name.version),
-            version: root.name.version,
-            state: match root.state {
-                KeyState::Destroyed => "destroyed",
-                _ if suspended => "suspended",
-                KeyState::PreActive => "pre-active",
-                KeyState::Active => "current",
-                KeyState::DecryptOnly => "decrypt-only",
-            }
-            .into(),
-            records: None,
-        });
-        tenants.push(wire::TenantKeys { tenant: id, name, versions: versions.collect() });
+        tenants.push(shown(tenant, name));
     }
     Ok(wire::GeoKeys {
         geo: geo.into(),
@@ -80,6 +66,84 @@ async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> R
         tenants,
         rotation: acts.operations.running("rotate-master", geo),
     })
+}
+
+fn shown(tenant: &TenantStatus, name: Option<String>) -> wire::TenantKeys {
+    let id = TenantId(tenant.tenant);
+    let label = name.clone().unwrap_or_else(|| id.to_string());
+    let suspended = tenant.state == TenantState::Suspended;
+    let versions = tenant.roots.iter().filter(|root| root.kind == KeyKind::Trk).map(|root| wire::KeyVersion {
+        id: format!("tdk/{label}/{}", root.name.version),
+        version: root.name.version,
+        state: match root.state {
+            KeyState::Destroyed => "destroyed",
+            _ if suspended => "suspended",
+            KeyState::PreActive => "pre-active",
+            KeyState::Active => "current",
+            KeyState::DecryptOnly => "decrypt-only",
+        }
+        .into(),
+        records: None,
+    });
+    wire::TenantKeys { tenant: id, name, versions: versions.collect() }
+}
+
+/// Log → key service, which voids every lease before it answers.
+pub(super) async fn suspend(
+    acts: &HouseActs,
+    order: &Order,
+    tenant: &TenantRef,
+) -> Result<Outcome<wire::TenantKeys>, ActError> {
+    let plan = [
+        "log it",
+        "the tenant's keys open nothing from now on; what is being read or written ends within seconds",
+        "nothing is destroyed: resume makes them usable again",
+    ];
+    switch(acts, order, tenant, &plan, |tenant| Record::TenantKeysSuspended { tenant }, KeyClient::suspend).await
+}
+
+/// Log → key service.
+pub(super) async fn resume(
+    acts: &HouseActs,
+    order: &Order,
+    tenant: &TenantRef,
+) -> Result<Outcome<wire::TenantKeys>, ActError> {
+    let plan = ["log it", "the tenant's keys are usable again at once"];
+    switch(acts, order, tenant, &plan, |tenant| Record::TenantKeysResumed { tenant }, KeyClient::resume).await
+}
+
+async fn switch(
+    acts: &HouseActs,
+    order: &Order,
+    tenant: &TenantRef,
+    plan: &[&str],
+    record: fn(TenantId) -> Record,
+    act: fn(&KeyClient, crate::seal::Id) -> Result<(), KeyError>,
+) -> Result<Outcome<wire::TenantKeys>, ActError> {
+    let found = find(acts, tenant).await?;
+    let (tenancy, entry) = (found.tenancy, found.entry);
+    let id = entry.standing.id;
+    match entry.standing.state {
+        State::Active | State::Disabled | State::Terminated => {}
+        // A purge resumes suspended keys, to find what it has to destroy: neither may come in between.
+        State::Purging | State::PurgeHeld => return Err(ActError::TenantPurging),
+        State::Purged => return Err(ActError::TenantPurged),
+        State::Provisioning => return Err(ActError::WrongState(wire::TenantState::Provisioning)),
+    }
+    if order.mode == Mode::Plan {
+        let steps = plan.iter().map(|step| (*step).to_owned()).collect();
+        return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+    }
+    let _acts = tenancy.directory.acts().lock().await;
+    tenancy.audit.append(&actor(order), record(id)).await.map_err(super::acts::log_error)?;
+    let keys = tenancy.directory.key_service().clone();
+    let work = move || act(&keys, id.0).and_then(|()| keys.tenant_status(id.0)?.ok_or(KeyError::Unknown));
+    let status = tokio::task::spawn_blocking(work).await.map_err(|_| ActError::Broken)?;
+    let status = status.map_err(|error| act_error(error.into()))?;
+    // Read anew: while its keys are suspended, a tenant has no name.
+    let known = tenancy.directory.tenant(id).await.map_err(|error| act_error(error.into()))?;
+    let known = known.and_then(|entry| entry.detail.clone()).or_else(|| entry.detail.clone());
+    Ok(Outcome::Done(shown(&status, known.map(|detail| detail.name))))
 }
 
 /// Asks the key service beside the requests: it blocks.

@@ -10,6 +10,8 @@ mod demo;
 mod epochs;
 mod exports;
 mod house;
+mod key_link;
+mod key_service;
 mod keys;
 mod process;
 mod providers;
@@ -20,6 +22,7 @@ mod sweeps;
 mod tenants;
 
 pub use backups::restore_backup;
+pub use key_service::{found_keys, serve_keys};
 pub use serve::{found, serve, serve_dev, verify_certificate};
 
 use crate::model::atlas::Geo;
@@ -106,6 +109,12 @@ pub enum AppError {
         /// Why.
         error: std::io::Error,
     },
+    /// A link to keys.
+    #[error(transparent)]
+    Link(#[from] crate::keylink::LinkError),
+    /// A thread that worked for us is gone.
+    #[error("a worker stopped")]
+    Worker,
     /// Logs.
     #[error(transparent)]
     Logs(#[from] crate::telemetry::LogsError),
@@ -118,6 +127,11 @@ pub enum AppError {
 }
 
 impl AppError {
+    /// Whether a key provider or key service is out of reach, and trying again later may help.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::Keys { error, .. } if error.is_outage())
+    }
+
     fn keys(geo: &'static Geo, error: KeyError) -> Self {
         Self::Keys { geo: geo.id, error }
     }

@@ -3,7 +3,7 @@
 
 use super::AppError;
 use super::house::geo_dir;
-use crate::config::{Config, Keeper, Keyring};
+use crate::config::{Keeper, Keyring, Keyrings};
 use crate::model::atlas::Geo;
 use crate::model::clock::{Source, SystemSource};
 use crate::seal::{
@@ -11,7 +11,7 @@ use crate::seal::{
     ProviderTime, ProviderWatch, TransitSettings, Unlock, Unwatched, found_provider, open_provider,
 };
 use crate::telemetry::{ProviderMeters, Registry};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -56,17 +56,22 @@ impl ProviderTime for MachineTime {
 }
 
 /// Opens the master keys of one geo. Blocks; asks an outside provider.
-pub(super) fn open(config: &Config, geo: &'static Geo, calls: &Calls) -> Result<Box<dyn MasterKeys>, AppError> {
-    let keyring = config.keyring.of(geo);
-    let settings = settings(config, geo, keyring)?;
+pub(super) fn open(
+    data: &Path,
+    keyrings: &Keyrings,
+    geo: &'static Geo,
+    calls: &Calls,
+) -> Result<Box<dyn MasterKeys>, AppError> {
+    let keyring = keyrings.of(geo);
+    let settings = settings(data, geo, keyring)?;
     let opened = open_provider(settings, geo.bytes(), limits(keyring), time(), Arc::new(calls.clone()));
     opened.map_err(|error| AppError::keys(geo, error.into()))
 }
 
 /// Makes the first master key of one geo; what is there already has to open.
-pub(super) fn found(config: &Config, geo: &'static Geo) -> Result<(), AppError> {
-    let keyring = config.keyring.of(geo);
-    let settings = settings(config, geo, keyring)?;
+pub(super) fn found(data: &Path, keyrings: &Keyrings, geo: &'static Geo) -> Result<(), AppError> {
+    let keyring = keyrings.of(geo);
+    let settings = settings(data, geo, keyring)?;
     let found = found_provider(settings, geo.bytes(), limits(keyring), time(), Arc::new(Unwatched));
     found.map(drop).map_err(|error| AppError::keys(geo, error.into()))
 }
@@ -79,8 +84,8 @@ fn limits(keyring: &Keyring) -> GuardLimits {
     GuardLimits { call: keyring.timeout, ..GuardLimits::default() }
 }
 
-fn settings(config: &Config, geo: &Geo, keyring: &Keyring) -> Result<ProviderSettings, AppError> {
-    let dir = geo_dir(&config.data_dir, geo);
+fn settings(data: &Path, geo: &Geo, keyring: &Keyring) -> Result<ProviderSettings, AppError> {
+    let dir = geo_dir(data, geo);
     // One request may take half of the call's time, so that there is time for another.
     let timeout = keyring.timeout / 2;
     let name = || format!("geoseal-{}", geo.id);

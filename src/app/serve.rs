@@ -4,19 +4,21 @@
 use super::AppError;
 use super::acts::HouseActs;
 use super::house::{self, House, Time};
+use super::providers;
 use crate::admin::auth::Logins;
 use crate::admin::http::router;
+use crate::admin::lobby::Lobby;
 use crate::audit::{Actor, Event as Record};
 use crate::cli::RolledBack;
-use crate::cli::dev::{OnReady, Prepared, Ready};
-use crate::config::{Config, LimitsConfig, LogFormat, LogLevel};
+use crate::cli::dev::{Login, OnReady, Prepared, Ready};
+use crate::config::{Config, LimitsConfig, LogConfig, LogFormat, LogLevel};
 use crate::edge::{CertificateFiles, Certificates, ClientFiles, Door, Drain, EdgeLimits, EdgeMeters, Now};
 use crate::model::clock::{SAVE_EVERY_S, Source, SystemSource};
+use crate::s3::entrance::Entrance;
 use crate::s3::entry::{Settings, service};
 use crate::sweep::certificate::{self, CertificateError, PublicKey};
 use crate::sweep::closing::EpochCertificate;
 use crate::telemetry::{Logs, Metrics, Observed, Registry, registry};
-use hyper_util::service::TowerToHyperService;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing::level_filters::LevelFilter;
 
 /// Between two ticks of the indexes: they save their anchors and let go of what is idle.
@@ -46,8 +49,9 @@ pub fn serve(config: &Path, accepted: Option<&RolledBack>) -> Result<(), AppErro
         }
         _ => {}
     }
-    let logs = logs(&config)?;
-    run(async { Server::open(&config, Time::Real, accepted).await?.run(None).await }, logs)
+    let logs = logs(config.log)?;
+    let accepted = accepted.cloned();
+    run(async { Server::prepare(config, Time::Real, accepted)?.run(None).await }, logs)
 }
 
 /// Serves a directory that `dev` prepared, at the addresses of its command line.
@@ -57,15 +61,10 @@ pub fn serve_dev(prepared: &Prepared, ready: OnReady) -> Result<(), AppError> {
     if !config.s3.domains.iter().any(|domain| domain == "localhost") {
         config.s3.domains.push("localhost".into());
     }
-    let logs = logs(&config)?;
+    let logs = logs(config.log)?;
     let time = if prepared.simulated_clock { Time::Simulated } else { Time::Real };
-    let accepted = prepared.accepted.as_ref();
-    let work = async move {
-        let server = Server::open(&config, time, accepted).await?;
-        let login = super::demo::demo(&server.house, prepared.login.as_ref()).await?;
-        server.run(Some((ready, login))).await
-    };
-    run(work, logs)
+    let (login, accepted) = (prepared.login.clone(), prepared.accepted.clone());
+    run(async move { Server::prepare(config, time, accepted)?.run(Some((ready, login))).await }, logs)
 }
 
 /// Verifies a certificate by the log's public key, without a server.
@@ -78,7 +77,7 @@ pub fn verify_certificate(certificate: &[u8], log_key: &[u8; 32]) -> Result<(), 
     verdict.map_err(|error| error.to_string())
 }
 
-fn run(work: impl Future<Output = Result<(), AppError>>, logs: Logs) -> Result<(), AppError> {
+pub(super) fn run(work: impl Future<Output = Result<(), AppError>>, logs: Logs) -> Result<(), AppError> {
     // Before the first thread: what is set here, threads inherit.
     super::process::harden();
     crate::telemetry::watch_panics();
@@ -89,14 +88,14 @@ fn run(work: impl Future<Output = Result<(), AppError>>, logs: Logs) -> Result<(
     done
 }
 
-fn logs(config: &Config) -> Result<Logs, AppError> {
-    let format = match config.log.format {
+pub(super) fn logs(config: LogConfig) -> Result<Logs, AppError> {
+    let format = match config.format {
         LogFormat::Text => crate::telemetry::LogFormat::Text,
         LogFormat::Json => crate::telemetry::LogFormat::Json,
         LogFormat::Auto if std::io::stderr().is_terminal() => crate::telemetry::LogFormat::Text,
         LogFormat::Auto => crate::telemetry::LogFormat::Json,
     };
-    let level = match config.log.level {
+    let level = match config.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
@@ -106,21 +105,24 @@ fn logs(config: &Config) -> Result<Logs, AppError> {
     Ok(Logs::start(format, level)?)
 }
 
-/// Everything open, nothing listening yet.
+/// Ready to listen; the house may be open already.
 struct Server {
-    house: Arc<House>,
-    acts: Arc<HouseActs>,
+    config: Config,
+    time: Time,
+    accepted: Option<RolledBack>,
+    registry: Registry,
+    calls: providers::Calls,
     metrics: Metrics,
     s3: Door,
     admin: Door,
-    settings: Settings,
     logins: Logins,
-    listen: (SocketAddr, SocketAddr),
-    certificate_poll: Duration,
 }
 
+/// Who is to be told when `dev` serves.
+type DevReady = (OnReady, Option<Login>);
+
 impl Server {
-    async fn open(config: &Config, time: Time, accepted: Option<&RolledBack>) -> Result<Self, AppError> {
+    fn prepare(config: Config, time: Time, accepted: Option<RolledBack>) -> Result<Self, AppError> {
         // The blob client and the admin CLI ask the process for its provider; everything else names ring itself.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut registry = registry();
@@ -131,8 +133,6 @@ impl Server {
         if let Some(file) = &config.admin.auditor_token {
             logins = logins.with_auditor(&file.read()?).map_err(|_| AppError::WeakToken)?;
         }
-        let house = Arc::new(House::open(config, time, accepted, &mut registry).await?);
-        super::process::say_key_memory();
         // Certificates are made by and for the world outside: their dates are judged by its time, never a simulated one.
         let real = SystemSource::new();
         let now: Now = Arc::new(move || real.sample().wall);
@@ -157,71 +157,58 @@ impl Server {
             clients,
         };
         let admin = door(files, &now, meters.1, &config.limits)?;
-        let registry: Arc<Registry> = Arc::new(registry);
-        let acts = HouseActs::new(house.clone(), registry, metrics.clone(), config.sweep_interval, config.epoch);
-        let settings = Settings {
-            regions: config.regions.iter().map(|region| region.region).collect(),
-            domains: config.s3.domains.clone(),
-        };
-        Ok(Self {
-            house,
-            acts: Arc::new(acts),
-            metrics,
-            s3,
-            admin,
-            settings,
-            logins,
-            listen: (config.s3.listen, config.admin.listen),
-            certificate_poll: Duration::from_secs(config.limits.certificate_poll_s),
-        })
+        let calls = providers::Calls::new(&mut registry);
+        Ok(Self { config, time, accepted, registry, calls, metrics, s3, admin, logins })
     }
 
-    /// Listens, serves, and on a signal drains and closes.
-    async fn run(self, ready: Option<(OnReady, crate::cli::dev::Login)>) -> Result<(), AppError> {
-        let Self { house, acts, metrics, s3, admin, settings, logins, listen, certificate_poll } = self;
-        for tenancy in house.tenancies() {
-            tenancy.resume().await.map_err(|error| AppError::Resume(error.to_string()))?;
-            super::subjects::resume(&tenancy).await;
-        }
-        let again = acts.sweeper.redelete(&Actor::part("geoseal")).await;
-        let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
-        if again > 0 {
-            tracing::warn!(tenants = again, "the restored backup held destroyed tenants: deleted again");
+    /// Opens, listens, serves, and on a signal drains and closes. While the keys are out of reach it listens all the
+    /// same, answers 503, says why, and tries again.
+    async fn run(self, dev: Option<DevReady>) -> Result<(), AppError> {
+        let Self { config, time, accepted, registry, calls, metrics, s3, admin, logins } = self;
+        let listen = (config.s3.listen, config.admin.listen);
+        let faces = Faces { entrance: Entrance::default(), lobby: Lobby::closed(logins.clone(), NOTICE) };
+        let opening =
+            Opening { config: &config, accepted: accepted.as_ref(), metrics: &metrics, logins, faces: &faces };
+        let known = dev.as_ref().and_then(|(_, login)| login.as_ref());
+        let is_dev = dev.is_some();
+        let mut registry = Some(registry);
+        let mut open = None;
+        match reach(&config, time, accepted.as_ref(), &calls).await {
+            Ok(keys) => open = Some(opening.open(keys, registry.take(), is_dev, known).await?),
+            Err(error) if error.is_outage() => tracing::warn!(%error, "{NOTICE}"),
+            Err(error) => return Err(error),
         }
         let mut stop = StopSignals::listen()?;
         let s3_socket = bind(listen.0)?;
         let admin_socket = bind(listen.1)?;
         let addresses = (local(&s3_socket, listen.0)?, local(&admin_socket, listen.1)?);
-        for room in &house.geos {
-            let release = env!("CARGO_PKG_VERSION").to_owned();
-            room.audit.append(&Actor::part("geoseal"), Record::ServerStarted { release }).await?;
-        }
         let drain = Drain::new();
-        let face = service(house.gate.clone(), house.store.clone(), settings);
-        let face = Observed::new(face, metrics.clone());
-        let admin_face = TowerToHyperService::new(router(acts.clone(), logins));
         for door in [&s3, &admin] {
-            tokio::spawn(door.certificates.clone().watch(certificate_poll, drain.token()));
+            let poll = Duration::from_secs(config.limits.certificate_poll_s);
+            tokio::spawn(door.certificates.clone().watch(poll, drain.token()));
         }
-        let beside = [
-            tokio::spawn(tick(house.clone())),
-            tokio::spawn(keep_leases(house.clone())),
-            tokio::spawn(save_clock(house.clone())),
-            tokio::spawn(super::sweeps::on_schedule(acts.clone())),
-        ];
         let serving = {
             let (s3_drain, admin_drain) = (drain.token(), drain.token());
-            async move {
-                tokio::join!(s3.serve(s3_socket, face, s3_drain), admin.serve(admin_socket, admin_face, admin_drain))
-            }
+            let (face, lobby) = (Observed::new(faces.entrance.clone(), metrics.clone()), faces.lobby.clone());
+            async move { tokio::join!(s3.serve(s3_socket, face, s3_drain), admin.serve(admin_socket, lobby, admin_drain)) }
         };
         let mut serving = tokio::spawn(serving);
-        tracing::info!(s3 = %addresses.0, admin = %addresses.1, "serving");
-        if let Some((tell, login)) = ready {
-            let ready = Ready { listen: addresses.0, admin: addresses.1, login };
-            tell(ready).await.map_err(AppError::Demo)?;
+        if open.is_none() {
+            tracing::warn!(s3 = %addresses.0, admin = %addresses.1, "listening, serving nothing yet");
+            tokio::select! {
+                keys = reach_again(&config, time, accepted.as_ref(), &calls) => {
+                    open = Some(opening.open(keys?, registry.take(), is_dev, known).await?);
+                }
+                () = stop.asked() => {}
+            }
         }
-        stop.asked().await;
+        if let Some(open) = &open {
+            tracing::info!(s3 = %addresses.0, admin = %addresses.1, "serving");
+            if let (Some((tell, _)), Some(login)) = (dev, open.login.clone()) {
+                tell(Ready { listen: addresses.0, admin: addresses.1, login }).await.map_err(AppError::Demo)?;
+            }
+            stop.asked().await;
+        }
         tracing::info!("draining");
         drain.start();
         tokio::select! {
@@ -235,12 +222,124 @@ impl Server {
                 _ = (&mut serving).await;
             }
         }
-        beside.iter().for_each(tokio::task::JoinHandle::abort);
-        for room in &house.geos {
-            room.audit.append(&Actor::part("geoseal"), Record::ServerStopped {}).await?;
+        match open {
+            Some(open) => open.close().await,
+            None => Ok(()),
         }
-        house.close().await;
+    }
+}
+
+/// What is said while nothing can be served.
+const NOTICE: &str = "waiting for the keys: their provider or the key service does not answer";
+
+/// The two faces, closed until there is a house.
+struct Faces {
+    entrance: Entrance,
+    lobby: Lobby,
+}
+
+/// All that it takes to open the house, once the keys are there.
+struct Opening<'a> {
+    config: &'a Config,
+    accepted: Option<&'a RolledBack>,
+    metrics: &'a Metrics,
+    logins: Logins,
+    faces: &'a Faces,
+}
+
+/// The house, open.
+struct Open {
+    house: Arc<House>,
+    beside: [JoinHandle<()>; 4],
+    /// What `dev` shows.
+    login: Option<Login>,
+}
+
+impl Opening<'_> {
+    /// Opens the house, finishes what a crash cut off, starts the clockwork, and then opens the faces.
+    async fn open(
+        &self,
+        keys: house::Keys,
+        registry: Option<Registry>,
+        is_dev: bool,
+        known: Option<&Login>,
+    ) -> Result<Open, AppError> {
+        let mut registry = registry.ok_or(AppError::Worker)?;
+        let house = Arc::new(House::open(self.config, keys, self.accepted, &mut registry).await?);
+        super::process::say_key_memory();
+        let login = if is_dev { Some(super::demo::demo(&house, known).await?) } else { None };
+        for tenancy in house.tenancies() {
+            tenancy.resume().await.map_err(|error| AppError::Resume(error.to_string()))?;
+            super::subjects::resume(&tenancy).await;
+        }
+        let (registry, interval) = (Arc::new(registry), self.config.sweep_interval);
+        let epoch = self.config.epoch;
+        let acts = Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), interval, epoch));
+        let again = acts.sweeper.redelete(&Actor::part("geoseal")).await;
+        let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
+        if again > 0 {
+            tracing::warn!(tenants = again, "the restored backup held destroyed tenants: deleted again");
+        }
+        for room in &house.geos {
+            let release = env!("CARGO_PKG_VERSION").to_owned();
+            room.audit.append(&Actor::part("geoseal"), Record::ServerStarted { release }).await?;
+        }
+        let beside = [
+            tokio::spawn(tick(house.clone())),
+            tokio::spawn(keep_leases(house.clone())),
+            tokio::spawn(save_clock(house.clone())),
+            tokio::spawn(super::sweeps::on_schedule(acts.clone())),
+        ];
+        let settings = Settings {
+            regions: self.config.regions.iter().map(|region| region.region).collect(),
+            domains: self.config.s3.domains.clone(),
+        };
+        self.faces.entrance.open(service(house.gate.clone(), house.store.clone(), settings));
+        self.faces.lobby.open(router(acts, self.logins.clone()));
+        Ok(Open { house, beside, login })
+    }
+}
+
+impl Open {
+    async fn close(self) -> Result<(), AppError> {
+        self.beside.iter().for_each(JoinHandle::abort);
+        for room in &self.house.geos {
+            // Where the log cannot take it, the next start will say that this one ended without a word.
+            if let Err(error) = room.audit.append(&Actor::part("geoseal"), Record::ServerStopped {}).await {
+                tracing::error!(%error, geo = room.geo.id, "the end is not in the audit log");
+            }
+        }
+        self.house.close().await;
         Ok(())
+    }
+}
+
+/// The keys of the served geos, beside the runtime: opening them blocks.
+async fn reach(
+    config: &Config,
+    time: Time,
+    accepted: Option<&RolledBack>,
+    calls: &providers::Calls,
+) -> Result<house::Keys, AppError> {
+    let (config, accepted, calls) = (config.clone(), accepted.cloned(), calls.clone());
+    let open = move || house::Keys::open(&config, time, accepted.as_ref(), &calls);
+    let keys = tokio::task::spawn_blocking(open).await;
+    keys.unwrap_or(Err(AppError::Worker))
+}
+
+/// As [`reach`], until they are there or something other than an outage is wrong.
+async fn reach_again(
+    config: &Config,
+    time: Time,
+    accepted: Option<&RolledBack>,
+    calls: &providers::Calls,
+) -> Result<house::Keys, AppError> {
+    loop {
+        tokio::time::sleep(TICK).await;
+        match reach(config, time, accepted, calls).await {
+            Err(error) if error.is_outage() => {}
+            ended => return ended,
+        }
     }
 }
 
@@ -314,20 +413,20 @@ async fn save_clock(house: Arc<House>) {
 }
 
 /// What tells the process to stop.
-struct StopSignals {
+pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    fn listen() -> Result<Self, AppError> {
+    pub(super) fn listen() -> Result<Self, AppError> {
         let failed = |error| AppError::Disk { path: "signals".into(), error };
         let listen = |kind| signal(kind).map_err(failed);
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// Once for each time it was told.
-    async fn asked(&mut self) {
+    pub(super) async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -16,6 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Why the log cannot take or give an entry. The act must not go on.
@@ -30,6 +31,9 @@ pub enum AuditError {
     /// A write failed; the log takes nothing until it is opened again.
     #[error("the audit log cannot be written")]
     Unwritable,
+    /// The head's keeper does not answer.
+    #[error("the audit log waits for its head to be saved")]
+    Slow,
     /// The head's keeper failed.
     #[error(transparent)]
     Head(#[from] HeadError),
@@ -73,6 +77,8 @@ struct Waiting {
 
 /// Entries that share one sync at most, and that may wait at most.
 const GROUP_MAX: usize = 512;
+/// How long an append waits for its answer.
+const ANSWER: Duration = Duration::from_secs(10);
 /// A file this long is followed by another.
 const FILE_BYTES: u64 = 8 << 20;
 
@@ -101,13 +107,17 @@ impl AuditLog {
         Ok(Self { dir: dir.to_owned(), geo: geo.to_owned(), clock, queue, head })
     }
 
-    /// Records `event` by `actor`; durable, and its head saved, on return.
+    /// Records `event` by `actor`; durable, and its head saved, on return. `Slow` when the head's keeper is out of reach:
+    /// the act must not go on; the entry stands once the keeper is back, as after a crash behind the entry.
     pub async fn append(&self, actor: &Actor, event: Event) -> Result<Receipt, AuditError> {
         let (answer, receipt) = oneshot::channel();
         let act = Act { actor: actor.clone(), event };
         let waiting = Waiting { act, now: self.clock.now(), answer };
         self.queue.send(waiting).await.map_err(|_| AuditError::Unwritable)?;
-        receipt.await.map_err(|_| AuditError::Unwritable)
+        match tokio::time::timeout(ANSWER, receipt).await {
+            Ok(receipt) => receipt.map_err(|_| AuditError::Unwritable),
+            Err(_) => Err(AuditError::Slow),
+        }
     }
 
     /// Where the chain stands.

@@ -42,6 +42,9 @@ pub enum Command {
     Init(Box<Init>),
     /// Serve
     Serve(Serve),
+    /// A key service of its own: holds the master keys and answers servers
+    #[command(subcommand)]
+    Keys(Keys),
     /// Geos and regions
     #[command(subcommand)]
     Region(Region),
@@ -377,6 +380,12 @@ pub enum Key {
     /// Rotate: wrap anew under a new version; no data is rewritten
     #[command(subcommand)]
     Rotate(Rotate),
+    /// Make keys unusable at once; what is being read or written ends within seconds
+    #[command(subcommand)]
+    Suspend(Suspend),
+    /// Make suspended keys usable again
+    #[command(subcommand)]
+    Resume(Resume),
     /// Close an epoch: what was destroyed is then irrecoverable
     #[command(subcommand)]
     Epoch(Epoch),
@@ -451,6 +460,52 @@ pub enum Backup {
         /// Take only a backup that this log key signed, as printed by `audit log-key`
         #[arg(long, value_name = "HEX|FILE")]
         log_key: Option<String>,
+    },
+}
+
+/// `geoseal keys …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Keys {
+    /// Make the master keys that a configuration names; what is there already has to open
+    Init {
+        /// The key service's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Serve keys
+    Serve {
+        /// The key service's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// `geoseal key suspend …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Suspend {
+    /// The keys of a tenant
+    Tenant {
+        /// Its name or id
+        tenant: String,
+        /// Why; required so that it is thought of. Not stored: the audit log holds no words of people
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+}
+
+/// `geoseal key resume …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Resume {
+    /// The keys of a tenant
+    Tenant {
+        /// Its name or id
+        tenant: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
     },
 }
 

@@ -50,6 +50,7 @@ pub struct Prepared {
 }
 
 /// A login of the demo tenant.
+#[derive(Clone)]
 pub struct Login {
     /// `AWS_ACCESS_KEY_ID`.
     pub access_id: String,

@@ -285,6 +285,14 @@ mod tests {
             Err("not in this test".into())
         }
 
+        fn found_keys(&self, _: &Path) -> Result<(), String> {
+            Err("not in this test".into())
+        }
+
+        fn serve_keys(&self, _: &Path) -> Result<(), String> {
+            Err("not in this test".into())
+        }
+
         fn serve_dev(&self, _: &dev::Prepared, _: dev::OnReady) -> Result<(), String> {
             Err("not in this test".into())
         }

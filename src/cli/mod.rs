@@ -25,7 +25,7 @@ mod work;
 
 use crate::admin::wire;
 use crate::model::atlas::{GEOS, Geo, Region};
-use args::{Certificate, Cli, Command, Common, DevClock, DevCommand, Serve};
+use args::{Certificate, Cli, Command, Common, DevClock, DevCommand, Keys, Serve};
 use clap::Parser;
 use client::{Address, Client};
 use failure::Failure;
@@ -41,6 +41,12 @@ pub trait Wiring {
 
     /// Serves by this configuration until told to stop; takes what `accepted` names for true although it is behind.
     fn serve(&self, config: &Path, accepted: Option<&RolledBack>) -> Result<(), String>;
+
+    /// Makes the master keys that a key service's configuration names, as [`Wiring::found`].
+    fn found_keys(&self, config: &Path) -> Result<(), String>;
+
+    /// Serves keys by this configuration until told to stop.
+    fn serve_keys(&self, config: &Path) -> Result<(), String>;
 
     /// Serves a directory that [`dev::prepare`] made; calls `ready` once both listeners accept and the demo tenant,
     /// its bucket and a login stand.
@@ -73,6 +79,7 @@ pub struct RestoredGeo {
 }
 
 /// What an operator restored from a backup and says so, and why: in his words, of which the audit log keeps the hash.
+#[derive(Clone)]
 pub enum RolledBack {
     /// A region's index.
     Index {
@@ -141,6 +148,8 @@ fn command(wiring: &dyn Wiring, output: Output, cli: Cli) -> Result<(), Failure>
         },
         Command::Init(args) => init::init(wiring, output, &args),
         Command::Serve(args) => wiring.serve(&args.config, RolledBack::asked(&args)?.as_ref()).map_err(Failure::Failed),
+        Command::Keys(Keys::Init { config }) => wiring.found_keys(&config).map_err(Failure::Failed),
+        Command::Keys(Keys::Serve { config }) => wiring.serve_keys(&config).map_err(Failure::Failed),
         Command::Certificate(command) => {
             let connect = || Client::new(&Address::of(&cli.common)?);
             wait(certificate(wiring, output, command, connect))
@@ -169,7 +178,7 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Sweep(command) => work::sweep(client, output, command).await,
         Command::Audit(command) => records::audit(client, output, command).await,
         Command::Clock(command) => records::clock(client, output, command).await,
-        Command::Dev(_) | Command::Init(_) | Command::Serve(_) | Command::Certificate(_) => {
+        Command::Dev(_) | Command::Init(_) | Command::Serve(_) | Command::Keys(_) | Command::Certificate(_) => {
             unreachable!("`command` takes these itself")
         }
     }

@@ -185,7 +185,7 @@ pub(super) fn show<T: serde::Serialize>(
     }
 }
 
-fn rehearsed(rehearse: Rehearse) -> How {
+pub(super) fn rehearsed(rehearse: Rehearse) -> How {
     How { dry_run: rehearse.dry_run, revision: None }
 }
 

@@ -1,12 +1,13 @@
 //! `geoseal key …` and `geoseal sweep …`: long work, followed with a progress bar to its end.
 
-use super::args::{Key, Long, Rotate, Sweep};
+use super::args::{Key, Long, Resume, Rotate, Suspend, Sweep};
 use super::client::{Client, How, Reply};
 use super::failure::Failure;
 use super::print::{Output, note, progress, record, table};
-use super::tenants::show;
+use super::tenants::{rehearsed, show};
 use crate::admin::wire::{
-    KeyStatus, KeyVersion, Nothing, Operation, OperationResult, OperationState, Rotation, SweepReport, SweepStatus,
+    KeyStatus, KeyVersion, Nothing, Operation, OperationResult, OperationState, Rotation, SuspendKeys, SweepReport,
+    SweepStatus, TenantKeys,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -31,6 +32,15 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
         }
         Key::Rotate(Rotate::Tenant { tenant, long }) => {
             work(client, output, &["keys", "tenant", &tenant, "rotate"], long).await
+        }
+        Key::Suspend(Suspend::Tenant { tenant, reason, rehearse }) => {
+            let body = SuspendKeys { reason };
+            let reply = client.post(&["keys", "tenant", &tenant, "suspend"], &body, rehearsed(rehearse)).await?;
+            show(output, reply, |keys: &TenantKeys| tenant_versions(keys))
+        }
+        Key::Resume(Resume::Tenant { tenant, rehearse }) => {
+            let reply = client.post(&["keys", "tenant", &tenant, "resume"], &Nothing {}, rehearsed(rehearse)).await?;
+            show(output, reply, |keys: &TenantKeys| tenant_versions(keys))
         }
     }
 }
@@ -133,6 +143,12 @@ fn swept(s: &SweepReport) -> String {
     let mut text = if done.is_empty() { "nothing was due".to_owned() } else { done.join(", ") };
     text.extend(s.skipped.iter().map(|what| format!("\nnot done: {what}")));
     text
+}
+
+fn tenant_versions(keys: &TenantKeys) -> String {
+    let of = keys.name.clone().unwrap_or_else(|| keys.tenant.to_string());
+    let rows = keys.versions.iter().map(|v| [of.clone(), v.id.clone(), v.state.clone()]);
+    table(["of", "version", "state"], rows)
 }
 
 fn versions(status: &KeyStatus) -> String {

@@ -114,7 +114,7 @@ impl Kind {
 }
 
 /// `[keyring]`, or `[keyring.geo.GEO]`.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileKeyring {
     /// Who keeps the master keys.
@@ -176,6 +176,11 @@ impl Keyrings {
         let is_needed = served.iter().any(|geo| !by_geo.contains_key(geo.id)) || by_geo.is_empty();
         let every = (is_needed || file.is_set()).then(|| check(file, "keyring", base, wrong)).flatten();
         Self { every, by_geo }
+    }
+
+    /// None: a key service elsewhere has them.
+    pub(super) fn elsewhere() -> Self {
+        Self { every: None, by_geo: BTreeMap::new() }
     }
 
     /// That of one geo.

@@ -11,6 +11,7 @@ mod bucket;
 mod convert;
 mod copy;
 mod delete;
+pub mod entrance;
 pub mod entry;
 mod error;
 pub mod guard;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, fs, process::Command};
 
 /// Verbs that other tests show: they prepare or serve.
-const ELSEWHERE: [&str; 2] = ["init", "serve"];
+const ELSEWHERE: [&str; 4] = ["init", "serve", "keys init", "keys serve"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum For {
@@ -127,6 +127,8 @@ fn story(teller: &mut Teller<'_>, name: &str) {
     teller.acts("credential revoke", &[&login, "--tenant", name, "--yes"], &login);
 
     teller.looks("key status", &["--tenant", name], "tdk/");
+    teller.acts("key suspend tenant", &[name, "--reason", "lost-laptop"], "suspended");
+    teller.acts("key resume tenant", &[name], "current");
     teller.acts("key rotate tenant", &[name], "/2");
     teller.acts("key rotate master", &["--geo", "europe"], "mk/europe/");
     teller.looks("clock show", &[], "simulated");

@@ -6,6 +6,7 @@ mod crash;
 mod epoch;
 mod geo;
 mod k17;
+mod leases;
 mod models;
 pub(crate) mod pairs;
 mod providers;
