@@ -59,8 +59,11 @@ if [ -x "$(dirname "$python")/aws" ]; then aws=$(dirname "$python")/aws; else aw
 # --- the messages of CPython's test_email (PSF-2.0)
 messages() { "$1" -c 'import os, test.test_email as t; print(os.path.join(os.path.dirname(t.__file__), "data"))' 2>/dev/null; }
 if ! emails=$(messages "$python") && ! emails=$(messages /usr/bin/python3); then
-  apt_install libpython3-testsuite python3
-  emails=$(messages /usr/bin/python3) || give_up "libpython3-testsuite is installed but has no test.test_email"
+  # The package is named after the version of the system's interpreter.
+  [ -x /usr/bin/python3 ] || apt_install python3
+  testsuite=$(/usr/bin/python3 -c 'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])')
+  apt_install "$testsuite"
+  emails=$(messages /usr/bin/python3) || give_up "$testsuite is installed but has no test.test_email"
 fi
 [ -f "$emails/msg_01.txt" ] || give_up "$emails has no msg_01.txt"
 
