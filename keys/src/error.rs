@@ -149,7 +149,11 @@ pub enum KeyError {
 impl KeyError {
     /// Whether nobody refused: the provider or the key service is out of reach, and asking again later may help.
     pub const fn is_outage(&self) -> bool {
-        matches!(self, Self::Unreachable | Self::Provider(ProviderError::Unreachable))
+        match self {
+            Self::Unreachable | Self::Provider(ProviderError::Unreachable) => true,
+            Self::Provider(ProviderError::Setup(fault)) => fault.is_outage(),
+            _ => false,
+        }
     }
 
     /// Whether keys that were handed out may not be used any longer: somebody who may say so said no.

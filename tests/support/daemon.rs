@@ -106,6 +106,15 @@ impl Daemon {
 
     /// The same with more flags.
     pub fn serve_with(&mut self, flags: &[&str]) {
+        self.start_until("serving", flags);
+    }
+
+    /// Starts, and waits until it listens without its keys: their provider is out of reach.
+    pub fn serve_without_keys(&mut self) {
+        self.start_until("listening, serving nothing yet", &[]);
+    }
+
+    fn start_until(&mut self, message: &str, flags: &[&str]) {
         assert!(self.child.is_none(), "one process per directory");
         let from = self.log().len();
         let log = File::options().create(true).append(true).open(self.home().join("server.log"));
@@ -126,7 +135,7 @@ impl Daemon {
             if let Some(status) = self.ended() {
                 panic!("the server ended instead of serving: {status}\n{}", self.log());
             }
-            if let Some(addresses) = serving(&self.log()[from..]) {
+            if let Some(addresses) = said(message, &self.log()[from..]) {
                 break Some(addresses);
             }
             assert!(begun.elapsed() < PATIENCE, "the server does not serve\n{}", self.log());
@@ -254,10 +263,10 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// The addresses in the line that says `serving`.
-fn serving(log: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// The addresses in the line with this message.
+fn said(message: &str, log: &str) -> Option<(SocketAddr, SocketAddr)> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let line = lines.into_iter().find(|line| line["message"] == "serving")?;
+    let line = lines.into_iter().find(|line| line["message"] == message)?;
     let address = |name: &str| line[name].as_str()?.parse().ok();
     Some((address("s3")?, address("admin")?))
 }

@@ -110,6 +110,23 @@ pub enum ProviderFault {
 }
 
 impl ProviderFault {
+    /// Whether it may pass by itself: a start waits for the provider instead of being refused. What is wrong with settings
+    /// and files here does not.
+    pub const fn is_outage(self) -> bool {
+        matches!(
+            self,
+            Self::NoConnection
+                | Self::Timeout
+                | Self::Untrusted
+                | Self::Sealed
+                | Self::Throttled
+                | Self::Server(_)
+                | Self::TokenMissing
+                | Self::Device
+                | Self::Held
+        )
+    }
+
     /// Which of the three outcomes it is: not reachable (leases run on), refused (leases end), wrong.
     pub const fn outcome(self) -> ProviderError {
         match self {
