@@ -65,17 +65,13 @@ pub struct SealedManifest {
 }
 
 impl TenantKeys {
-    /// Seals a manifest under a data key of its own. Keys that are still under an older root are rewrapped in it, so
-    /// that the active roots alone open the whole export.
+    /// Seals a manifest under a data key of its own. Data keys that are still under an older tenant root are rewrapped
+    /// in it, so that the active root alone opens them; [`crate::GeoKeyService::subject_record`] does the same for subjects.
     pub fn seal_manifest(&self, manifest: &Manifest) -> Result<SealedManifest, KeyError> {
         let objects = manifest.objects.iter().map(|object| self.manifest_object(object));
         let stored = v1::Manifest {
             format: 1,
-            subject_keys: manifest
-                .subject_keys
-                .iter()
-                .map(|key| self.manifest_subject(key))
-                .collect::<Result<_, _>>()?,
+            subject_keys: manifest.subject_keys.iter().map(v1::Subject::from).collect(),
             objects: objects.collect::<Result<_, _>>()?,
         };
         let json = serde_json::to_vec(&stored).expect("strings and numbers are always JSON");
@@ -90,11 +86,6 @@ impl TenantKeys {
             dek_id: dek.id(),
         };
         Ok(SealedManifest { record, segment: dek.seal_whole(&info, &json) })
-    }
-
-    fn manifest_subject(&self, key: &ManifestSubject) -> Result<v1::Subject, KeyError> {
-        let record = self.rewrap_subject_key(&key.record, key.subject)?.unwrap_or(key.record);
-        Ok(v1::Subject { subject_id: hex::encode(key.subject), rec: hex::encode(record) })
     }
 
     fn manifest_object<'a>(&self, object: &'a ManifestObject) -> Result<v1::Object<'a>, KeyError> {
@@ -124,7 +115,7 @@ impl TenantKeys {
 
 /// The manifest's JSON, format 1.
 mod v1 {
-    use super::{ManifestSegment, Serialize};
+    use super::{ManifestSegment, ManifestSubject, Serialize};
 
     #[derive(Serialize)]
     pub(super) struct Manifest<'a> {
@@ -135,8 +126,8 @@ mod v1 {
 
     #[derive(Serialize)]
     pub(super) struct Subject {
-        pub(super) subject_id: String,
-        pub(super) rec: String,
+        subject_id: String,
+        rec: String,
     }
 
     #[derive(Serialize)]
@@ -156,6 +147,12 @@ mod v1 {
         id: String,
         part: u16,
         len: u64,
+    }
+
+    impl From<&ManifestSubject> for Subject {
+        fn from(subject: &ManifestSubject) -> Self {
+            Self { subject_id: hex::encode(subject.subject), rec: hex::encode(subject.record) }
+        }
     }
 
     impl From<&ManifestSegment> for Segment {

@@ -144,9 +144,10 @@ impl GeoKeyService {
         Ok(key)
     }
 
-    /// The wrapped key of a data subject, as an export carries it.
+    /// The wrapped key of a data subject, under the tenant's active subject root, as an export carries it.
     pub fn subject_record(&self, tenant: Id, subject: Id) -> Result<Record, KeyError> {
-        record_in(self.store.lock().entry(&place::subject(&tenant, &subject)))
+        let record = record_in(self.store.lock().entry(&place::subject(&tenant, &subject)))?;
+        Ok(self.tenant(tenant)?.rewrap_subject_key(&record, subject)?.unwrap_or(record))
     }
 }
 

@@ -38,6 +38,10 @@ pub(super) async fn export(client: &Client, output: Output, args: Export) -> Res
     if key_file.exists() {
         return Err(Failure::Usage(format!("{} exists: it is not overwritten", key_file.display())));
     }
+    let keys_path = ["tenants", tenant.as_str(), "export", "keys"];
+    let confirmed = wire::RevealExportKeys { confirm };
+    // Refused here, nothing has left yet.
+    let _: Reply<()> = client.post(&keys_path, &confirmed, How { dry_run: true, revision: None }).await?;
     let part = Part::beside(&out)?;
     let reply = client.post_for_stream(&["tenants", &tenant, "export"], &body).await?;
     let bar = progress("export");
@@ -49,11 +53,10 @@ pub(super) async fn export(client: &Client, output: Output, args: Export) -> Res
     bar.finish_and_clear();
     let (report, version) = unpacked.map_err(|_| Failure::Failed("a worker stopped".into()))??;
     let how = How { dry_run: false, revision: None };
-    let keys =
-        match client.post(&["tenants", &tenant, "export", "keys"], &wire::RevealExportKeys { confirm }, how).await? {
-            Reply::Done::<wire::ExportKeys>(keys) => keys,
-            Reply::Planned(_) => return Err(Failure::Failed("the answer is not from a geoseal admin API".into())),
-        };
+    let keys = match client.post(&keys_path, &confirmed, how).await? {
+        Reply::Done::<wire::ExportKeys>(keys) => keys,
+        Reply::Planned(_) => return Err(Failure::Failed("the answer is not from a geoseal admin API".into())),
+    };
     if keys.version != version {
         return Err(Failure::Failed("the tenant's key was rotated while the export was made: run it again".into()));
     }

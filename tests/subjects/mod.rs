@@ -59,7 +59,7 @@ fn k13_an_erased_subject_is_not_there_in_any_way() {
     let result = &erased["result"]["subject_erasure"];
     assert_eq!((result["objects"].as_u64(), result["uploads"].as_u64()), (Some(5), Some(1)), "{erased}");
     assert_eq!(result["salts_found"], 0);
-    assert!(result["files_scanned"].as_u64() > Some(2), "{erased}");
+    assert!(result["files_scanned"].as_u64() >= Some(2), "{erased}");
     assert!(["S1", "S2"].contains(&result["level"].as_str().expect("a level")));
     let after = |server: &Server| {
         let mut run = python_command(server, SCRIPT, &["erased"]);
