@@ -74,8 +74,8 @@ fn k13_an_erased_subject_is_not_there_in_any_way() {
             .filter(|f| f.components().any(|c| c.as_os_str() == "blobs"))
             .count()
     };
-    // s/none/large, s/two/large and two copies.
-    assert_eq!(blobs(&server), 4);
+    // s/none/large, s/two/large, s/two/parts and two copies.
+    assert_eq!(blobs(&server), 5);
 
     // The log knows ids, and the chain holds.
     let id = result["subject"].as_str().expect("the subject's id");
