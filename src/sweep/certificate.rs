@@ -187,6 +187,16 @@ impl Certificate {
         outside.map(str::to_owned).to_vec()
     }
 
+    /// The same once the epoch is closed: the operator's backups of before are worth nothing any more.
+    pub fn not_covered_after_close() -> Vec<String> {
+        let outside = [
+            "exports made before the destruction",
+            "copies that clients keep",
+            "copies of the master keys that their provider keeps, or its operator made",
+        ];
+        outside.map(str::to_owned).to_vec()
+    }
+
     /// Signs it; gives the file's text.
     pub fn sign(&self, signer: &dyn Signer) -> Result<Signed, KeyError> {
         sign(self, signer)

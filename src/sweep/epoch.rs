@@ -155,6 +155,7 @@ impl Certifying {
             destruction,
             reached: Some(reached),
             epoch: Some(part),
+            not_covered: Certificate::not_covered_after_close(),
             issued_at: self.now.to_string(),
             ..before
         };
@@ -180,7 +181,7 @@ impl Certifying {
             shreds: (self.closed.shreds_from, self.closed.shreds_to),
             level: level.level,
             not_higher_because: level.not_higher_because,
-            not_covered: Certificate::not_covered(),
+            not_covered: Certificate::not_covered_after_close(),
             issued_at: self.now.to_string(),
         };
         Ok(certificate.sign(&Hand(&self.keys))?.text().to_owned())
