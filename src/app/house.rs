@@ -15,6 +15,7 @@ use crate::gate::Gate;
 use crate::index::{self, FjallEngine, FjallOptions, IndexOptions, OpenFault, RegionIndex};
 use crate::model::atlas::Geo;
 use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFile, SystemSource};
+use crate::model::ids::{SubjectId, TenantId};
 use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
 use crate::seal::{GeoKeyService, KeyClient, StateMac};
@@ -41,6 +42,8 @@ pub(super) struct GeoRoom {
     pub(super) certificates: PathBuf,
     /// Where its log's files lie.
     pub(super) audit_dir: PathBuf,
+    /// Data subjects whose keys a restored key store held and that were destroyed again.
+    pub(super) subjects_again: Vec<(TenantId, SubjectId)>,
 }
 
 /// Everything that is served, ready.
@@ -238,6 +241,8 @@ pub(super) fn clock(data: &Path, time: Time, mac: impl Fn() -> StateMac) -> Resu
 async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Result<GeoRoom, AppError> {
     let GeoClient { geo, client: keys, restored } = keys;
     let dir = geo_dir(data, geo);
+    let again = restored.iter().flat_map(|(_, service)| &service.replayed().subjects);
+    let subjects_again = again.map(|(tenant, subject)| (TenantId(*tenant), SubjectId(*subject))).collect();
     let options = FjallOptions {
         cache_bytes: DIRECTORY_CACHE_BYTES,
         row_cache_bytes: 0,
@@ -259,13 +264,21 @@ async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Resul
         audit.append(&Actor::part("operator"), event).await?;
         tracing::warn!(geo = geo.id, "accepted: the key store is older than its witness");
         for (tenant, ..) in &replayed.to_rotate {
-            let tenant = crate::model::ids::TenantId(*tenant);
+            let tenant = TenantId(*tenant);
             tracing::warn!(%tenant, "lives by a key version that was retired since the backup: rotate it");
         }
     }
     let certificates = dir.join("certificates");
     make_dir(&certificates)?;
-    Ok(GeoRoom { geo, keys, directory, audit: Arc::new(audit), certificates, audit_dir: dir.join("audit") })
+    Ok(GeoRoom {
+        geo,
+        keys,
+        directory,
+        audit: Arc::new(audit),
+        certificates,
+        audit_dir: dir.join("audit"),
+        subjects_again,
+    })
 }
 
 async fn region_roots(

@@ -275,6 +275,11 @@ impl Opening<'_> {
         let (registry, interval) = (Arc::new(registry), self.config.sweep_interval);
         let epoch = self.config.epoch;
         let acts = Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), interval, epoch));
+        for room in house.geos.iter().filter(|room| !room.subjects_again.is_empty()) {
+            let again = super::subjects::redelete(&house.tenancy_of(room), &room.subjects_again).await;
+            let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
+            tracing::warn!(subjects = again, "the restored backup held erased data subjects: erased again");
+        }
         let again = acts.sweeper.redelete(&Actor::part("geoseal")).await;
         let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
         if again > 0 {

@@ -6,12 +6,13 @@ use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::Actor;
+use crate::model::ids::{SubjectId, TenantId};
 use crate::model::names::SubjectName;
 use crate::subject::{self, Erased, SubjectError};
 use crate::tenancy::Tenancy;
 use crate::tenant::State;
 use crate::tenant::access::{Access, Operation, access};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) async fn erase(
     acts: &HouseActs,
@@ -78,6 +79,26 @@ pub(super) async fn resume(tenancy: &Tenancy) {
         Ok(erasures) => tracing::info!(erasures, "took up erasures that had been cut off"),
         Err(error) => tracing::error!(%error, "an erasure that had been cut off could not be taken up"),
     }
+}
+
+/// After the restore of a backup: erases again the subjects whose keys the shred log destroyed again, before anything is
+/// served. All are begun before the first is carried out, so that a crash leaves them to [`resume`].
+pub(super) async fn redelete(tenancy: &Tenancy, again: &[(TenantId, SubjectId)]) -> Result<u64, SubjectError> {
+    let by = Actor::part("geoseal");
+    let tenants: BTreeSet<_> = again.iter().map(|(tenant, _)| *tenant).collect();
+    let mut begun = Vec::new();
+    for tenant in tenants {
+        for entry in tenancy.directory.subjects_of(tenant).await? {
+            if again.contains(&(tenant, entry.id)) {
+                subject::begin(tenancy, &by, tenant, &entry).await?;
+                begun.push((tenant, entry));
+            }
+        }
+    }
+    for (tenant, entry) in &begun {
+        subject::erase(tenancy, &by, *tenant, entry, &|_| {}).await?;
+    }
+    Ok(begun.len() as u64)
 }
 
 fn shown(erased: &Erased) -> wire::SubjectErasure {

@@ -152,6 +152,26 @@ impl Directory {
         }
     }
 
+    /// Every subject of a tenant.
+    pub async fn subjects_of(&self, tenant: TenantId) -> Result<Vec<SubjectEntry>, DirectoryError> {
+        let keys = self.keys(tenant).await?;
+        let mut range = KeyRange::prefix(&rows::row_key(kind::SUBJECT, &[&tenant.0]));
+        let mut found = Vec::new();
+        loop {
+            let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
+            for (row_key, sealed) in &page {
+                let fields: &[u8; 65] = row_key.as_ref().try_into().map_err(|_| DirectoryError::Integrity)?;
+                let token = fields[17..33].try_into().expect("16 bytes");
+                let row: SubjectRow = open(&keys, kind::SUBJECT, row_key, sealed)?;
+                found.push(SubjectEntry { id: row.subject, token, erasing: row.erasing });
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == SCAN => range = range.behind(last),
+                _ => return Ok(found),
+            }
+        }
+    }
+
     async fn subject_row(
         &self,
         keys: &TenantKeys,
