@@ -13,13 +13,15 @@ use crate::error::KeyError;
 use crate::grant::{ExportKey, Grant, SubjectGrant};
 use crate::heads::Head;
 use crate::material::Secret;
-use crate::record::{KeyName, ProviderKind, Record};
+use crate::record::{KeyKind, KeyName, ProviderKind, Record};
+use crate::reroot::SubjectsStep;
 use crate::revocations::{Place, Revocations};
 use crate::rotate::{RotationProgress, ScanEvidence};
 use crate::service::{GeoKeyService, KeyProbe};
 use crate::shred_log::Shred;
 use crate::status::{ServiceStatus, TenantStatus};
 use minicbor::{Decode, Encode};
+use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 /// Whoever answers for the keys of one geo. Calls block.
@@ -100,6 +102,8 @@ pub enum Request {
     RotateMaster {},
     #[n(13)]
     RotateMasterStep {
+        #[n(1)]
+        token: u64,
         #[n(0)]
         records_max: Count,
     },
@@ -243,6 +247,50 @@ pub enum Request {
         #[n(1)]
         id: String,
     },
+    #[n(60)]
+    RotateRoot {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[n(1)]
+        kind: KeyKind,
+    },
+    #[n(61)]
+    RetireRoot {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[n(1)]
+        kind: KeyKind,
+        #[n(2)]
+        version: u32,
+        #[n(3)]
+        records_left: u64,
+    },
+    #[n(62)]
+    RewrapSubjects {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        after: Option<Id>,
+        #[n(2)]
+        records_max: Count,
+    },
+    #[n(63)]
+    SubjectsUnder {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
+    #[n(64)]
+    ReportCompromise {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[n(1)]
+        version: u32,
+    },
+    #[n(65)]
+    LeaseForReencryption {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
 }
 
 impl Request {
@@ -319,6 +367,10 @@ pub enum Reply {
     Backups(#[n(0)] Vec<BackupNote>),
     #[n(45)]
     KeystoreCopy(#[n(0)] KeystoreCopy),
+    #[n(60)]
+    Subjects(#[n(0)] SubjectsStep),
+    #[n(61)]
+    Under(#[n(0)] BTreeMap<u32, u64>),
 }
 
 impl Reply {
@@ -363,8 +415,8 @@ impl KeyAuthority for GeoKeyService {
             Request::DestroySubject { tenant, subject } => Reply::Shredded(self.destroy_subject(tenant, subject)?),
             Request::Rotation {} => Reply::Job(self.rotation()?),
             Request::RotateMaster {} => Reply::Job(Some(self.rotate_master()?)),
-            Request::RotateMasterStep { records_max: Count(max) } => {
-                Reply::Progress(self.rotate_master_step(usize::try_from(max).unwrap_or(usize::MAX))?)
+            Request::RotateMasterStep { token, records_max: Count(max) } => {
+                Reply::Progress(self.rotate_master_step(token, usize::try_from(max).unwrap_or(usize::MAX))?)
             }
             Request::ScanMasters {} => Reply::Scan(self.scan_masters()?),
             Request::DestroyMasterVersion { version } => Reply::Text(self.destroy_master_version(version)?),
@@ -372,6 +424,16 @@ impl KeyAuthority for GeoKeyService {
             Request::RetireTenantVersion { tenant, version, records_left } => {
                 Reply::Shredded(self.retire_tenant_version(tenant, version, records_left)?)
             }
+            Request::RotateRoot { tenant, kind } => Reply::Name(self.rotate_root(tenant, kind)?),
+            Request::RetireRoot { tenant, kind, version, records_left } => {
+                Reply::Shredded(self.retire_root(tenant, kind, version, records_left)?)
+            }
+            Request::RewrapSubjects { tenant, after, records_max: Count(max) } => {
+                Reply::Subjects(self.rewrap_subjects(tenant, after, usize::try_from(max).unwrap_or(usize::MAX))?)
+            }
+            Request::SubjectsUnder { tenant } => Reply::Under(self.subjects_under(tenant)?),
+            Request::ReportCompromise { tenant, version } => Reply::Name(self.report_compromise(tenant, version)?),
+            Request::LeaseForReencryption { tenant } => Reply::Lease(Box::new(self.grant_for_reencryption(tenant)?)),
             Request::SetDue { tenant, due } => Reply::Seconds(self.set_due(tenant, due)?),
             Request::ClearDue { tenant } => done(self.clear_due(tenant)?),
             Request::IsDue { tenant } => Reply::Answer(self.is_due(tenant)?),

@@ -15,7 +15,8 @@ use crate::error::{KeyError, Refusal};
 use crate::grant::ExportKey;
 use crate::heads::Head;
 use crate::leases::{Cached, LeaseOptions, Leases};
-use crate::record::{KeyName, ProviderKind, Record};
+use crate::record::{KeyKind, KeyName, ProviderKind, Record};
+use crate::reroot::SubjectsStep;
 use crate::revocations::Place;
 use crate::rotate::{RotationProgress, ScanEvidence};
 use crate::service::{Clock, GeoKeyService, KeyProbe};
@@ -23,7 +24,7 @@ use crate::shred_log::Shred;
 use crate::status::{ServiceStatus, TenantStatus};
 use crate::tenant_keys::{GeoKeys, SubjectKey, TenantKeys};
 use parking_lot::{Condvar, Mutex};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -98,11 +99,15 @@ acts! {
     /// As [`GeoKeyService::rotation`].
     rotation() -> Option<RotationJob> = Rotation => Reply::Job(job) => job;
     /// As [`GeoKeyService::rotate_master_step`].
-    rotate_master_step(records_max: usize) -> RotationProgress = RotateMasterStep => Reply::Progress(progress) => progress;
+    rotate_master_step(token: u64, records_max: usize) -> RotationProgress = RotateMasterStep => Reply::Progress(progress) => progress;
     /// As [`GeoKeyService::scan_masters`].
     scan_masters() -> ScanEvidence = ScanMasters => Reply::Scan(evidence) => evidence;
     /// As [`GeoKeyService::destroy_master_version`].
     destroy_master_version(version: u32) -> String = DestroyMasterVersion => Reply::Text(receipt) => receipt;
+    /// As [`GeoKeyService::rewrap_subjects`].
+    rewrap_subjects(tenant: Id, after: Option<Id>, records_max: usize) -> SubjectsStep = RewrapSubjects => Reply::Subjects(step) => step;
+    /// As [`GeoKeyService::subjects_under`].
+    subjects_under(tenant: Id) -> BTreeMap<u32, u64> = SubjectsUnder => Reply::Under(under) => under;
     /// As [`GeoKeyService::set_due`].
     set_due(tenant: Id, due: i64) -> i64 = SetDue => Reply::Seconds(due) => due;
     /// As [`GeoKeyService::clear_due`].
@@ -202,6 +207,54 @@ impl KeyClient {
         let reply = self.authority.call(Request::RetireTenantVersion { tenant, version, records_left })?;
         self.leases.supersede(&tenant);
         reply.shredded()
+    }
+
+    /// As [`GeoKeyService::rotate_root`].
+    pub fn rotate_root(&self, tenant: Id, kind: KeyKind) -> Result<KeyName, KeyError> {
+        let reply = self.authority.call(Request::RotateRoot { tenant, kind })?;
+        self.leases.supersede(&tenant);
+        match reply {
+            Reply::Name(name) => Ok(name),
+            _ => Err(KeyError::Protocol),
+        }
+    }
+
+    /// As [`GeoKeyService::retire_root`]. Also refuses while somebody here holds keys from before a rotation.
+    pub fn retire_root(
+        &self,
+        tenant: Id,
+        kind: KeyKind,
+        version: u32,
+        records_left: u64,
+    ) -> Result<ShredEvidence, KeyError> {
+        if self.leases.has_superseded(&tenant) {
+            return Err(Refusal::InUse.into());
+        }
+        let reply = self.authority.call(Request::RetireRoot { tenant, kind, version, records_left })?;
+        self.leases.supersede(&tenant);
+        reply.shredded()
+    }
+
+    /// Whether somebody here still holds keys from before the newest rotation of one of the tenant's roots.
+    pub fn is_superseded_in_use(&self, tenant: Id) -> bool {
+        self.leases.has_superseded(&tenant)
+    }
+
+    /// As [`GeoKeyService::report_compromise`].
+    pub fn report_compromise(&self, tenant: Id, version: u32) -> Result<KeyName, KeyError> {
+        match self.voiding(tenant, Request::ReportCompromise { tenant, version })? {
+            Reply::Name(name) => Ok(name),
+            _ => Err(KeyError::Protocol),
+        }
+    }
+
+    /// As [`GeoKeyService::grant_for_reencryption`]: a handle beside the tenant's lease, that ends when that is void.
+    pub fn tenant_for_reencryption(&self, tenant: Id) -> Result<Arc<TenantKeys>, KeyError> {
+        self.tenant(tenant)?;
+        match self.authority.call(Request::LeaseForReencryption { tenant })? {
+            Reply::Lease(grant) if grant.tenant == tenant && grant.geo == self.geo => self.leases.beside(*grant),
+            _ => Err(KeyError::Protocol),
+        }
     }
 
     /// As [`GeoKeyService::rotate_master`].

@@ -6,7 +6,7 @@
 
 use crate::context::Id;
 use crate::disk;
-use crate::entries::{KeyState, RootEntry, TenantEntry, TenantState, place};
+use crate::entries::{TenantEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError, Refusal};
 use crate::keystore::{Change, Keystore, salt_of};
 use crate::record::{KeyKind, KeyName, Unverified};
@@ -132,34 +132,14 @@ impl GeoKeyService {
         Ok(())
     }
 
-    /// Destroys one older version of a tenant's root. `records_left` is what a full scan of the tenant's rows, begun
-    /// after the rotation, found under it. Refuses unless that is zero, the version is decrypt-only, and no request
-    /// still holds keys from before the rotation.
+    /// Destroys one older version of a tenant's data key; see [`GeoKeyService::retire_root`].
     pub fn retire_tenant_version(
         &self,
         tenant: Id,
         version: u32,
         records_left: u64,
     ) -> Result<ShredEvidence, KeyError> {
-        let mut store = self.store.lock();
-        let place = place::root(&tenant, KeyKind::Trk, version);
-        let root = RootEntry::parse(&place, store.entry(&place).ok_or(KeyError::Unknown)?)?;
-        let now = self.clock.cc_lo();
-        match root.state {
-            KeyState::Active | KeyState::PreActive => return Err(Refusal::Active.into()),
-            KeyState::Destroyed => {}
-            KeyState::DecryptOnly if records_left > 0 || self.has_superseded(&tenant) => {
-                return Err(Refusal::InUse.into());
-            }
-            KeyState::DecryptOnly => {
-                let what = Shredded::Root { tenant, kind: root.kind, version, compromised: false };
-                store.log_shreds(&[Shred { at: now, what }], &*self.provider)?;
-                store.commit(vec![root.destroyed(now).put()], &*self.provider)?;
-                self.supersede(&tenant);
-            }
-        }
-        let salts = root.record.as_ref().and_then(salt_of).into_iter().collect();
-        self.shred(&mut store, vec![(root.kind, root.name)], salts, now)
+        self.retire_root(tenant, KeyKind::Trk, version, records_left)
     }
 
     /// Destroys the key of one data subject: its objects can be opened no more, handles already given out refuse. A
@@ -212,7 +192,7 @@ impl GeoKeyService {
     }
 
     /// Writes a new generation, then reads every file of the key store for what must be gone.
-    fn shred(
+    pub(crate) fn shred(
         &self,
         store: &mut Keystore,
         destroyed: Vec<(KeyKind, KeyName)>,

@@ -20,6 +20,9 @@ pub enum KeyState {
     /// Unwraps only.
     #[n(2)]
     DecryptOnly = 2,
+    /// Unwraps for a re-encryption only.
+    #[n(3)]
+    Compromised = 3,
     /// Neither, for good; its name and times stay.
     #[n(4)]
     Destroyed = 4,
@@ -136,6 +139,8 @@ mod v1 {
         pub(super) total: u64,
         #[n(5)]
         pub(super) started: i64,
+        #[n(6)]
+        pub(super) token: Option<u64>,
     }
 }
 
@@ -173,6 +178,7 @@ impl RootEntry {
             0 => KeyState::PreActive,
             1 => KeyState::Active,
             2 => KeyState::DecryptOnly,
+            3 => KeyState::Compromised,
             4 => KeyState::Destroyed,
             _ => return Err(KeystoreError::Damaged),
         };
@@ -240,6 +246,9 @@ pub struct RotationJob {
     /// When, in compliance seconds.
     #[n(4)]
     pub started: i64,
+    /// Who may step it: the newest number given to a runner.
+    #[n(6)]
+    pub token: u64,
     #[cbor(n(5), with = "minicbor::bytes")]
     pub(crate) cursor: Vec<u8>,
 }
@@ -253,13 +262,14 @@ impl RotationJob {
             done: self.done,
             total: self.total,
             started: self.started,
+            token: Some(self.token),
         };
         Change::Put(place::ROTATION.to_vec(), encode(&stored))
     }
 
     pub(crate) fn parse(value: &[u8]) -> Result<Self, KeystoreError> {
-        let v1::Rotation { from, to, cursor, done, total, started } = decode(value)?;
-        Ok(Self { from, to, done, total, started, cursor })
+        let v1::Rotation { from, to, cursor, done, total, started, token } = decode(value)?;
+        Ok(Self { from, to, done, total, started, token: token.unwrap_or(0), cursor })
     }
 }
 

@@ -44,6 +44,9 @@ pub enum OpenClass {
     /// The data subject whose key is behind this handle was erased since it was leased.
     #[n(13)]
     Erased,
+    /// The version of the key above was reported as compromised: only a re-encryption may open what is under it.
+    #[n(14)]
+    Withheld,
     /// Too short, too long, or not the length that its fields and the row demand.
     #[n(1)]
     Length,
@@ -91,6 +94,7 @@ impl OpenClass {
         match self {
             Self::Revoked => "revoked",
             Self::Erased => "erased",
+            Self::Withheld => "withheld",
             Self::Length => "length",
             Self::Magic => "magic",
             Self::Version => "version",
@@ -186,6 +190,10 @@ pub enum Refusal {
     #[error("a rotation is running")]
     #[n(4)]
     Rotating,
+    /// Another runner took the job over.
+    #[n(20)]
+    #[error("another runner took the job over")]
+    Superseded,
     /// No rotation is under way.
     #[error("no rotation is running")]
     #[n(5)]

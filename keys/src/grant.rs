@@ -49,32 +49,46 @@ impl GeoKeyService {
     /// Asks the provider for the tenant's roots and gives what is derived from them. A refusal by the provider voids
     /// every lease of the tenant.
     pub fn grant(&self, tenant: Id) -> Result<Grant, KeyError> {
-        let roots = self.live_roots(&tenant, |kind| matches!(kind, KeyKind::Trk | KeyKind::Tik))?;
+        let roots = self.live_roots(&tenant, opens, |kind| matches!(kind, KeyKind::Trk | KeyKind::Tik))?;
+        Ok(Grant { tenant, geo: self.geo, purposes: Purposes::of(roots, &tenant, &self.geo) })
+    }
+
+    /// The same with compromised versions among them: for a re-encryption and nothing else.
+    pub fn grant_for_reencryption(&self, tenant: Id) -> Result<Grant, KeyError> {
+        let opens = |state| opens(state) || state == KeyState::Compromised;
+        let roots = self.live_roots(&tenant, opens, |kind| matches!(kind, KeyKind::Trk | KeyKind::Tik))?;
         Ok(Grant { tenant, geo: self.geo, purposes: Purposes::of(roots, &tenant, &self.geo) })
     }
 
     /// The active tenant root as 64 hexadecimal digits: hands the tenant's data to whoever reads it. Only for an export
     /// that the tenant asked for. Cleared when the caller drops it.
     pub fn danger_reveal_tenant_key(&self, tenant: Id) -> Result<Zeroizing<String>, KeyError> {
-        let roots = self.live_roots(&tenant, |kind| kind == KeyKind::Trk)?;
+        let roots = self.live_roots(&tenant, opens, |kind| kind == KeyKind::Trk)?;
         let (_, root) = roots.trk.first().ok_or(KeystoreError::Damaged)?;
         Ok(Zeroizing::new(hex::encode(root.bytes())))
     }
 
     /// The purpose key above the subject keys as 64 hexadecimal digits: the second line of an export's key file.
     pub fn danger_reveal_subject_wrap_key(&self, tenant: Id) -> Result<Zeroizing<String>, KeyError> {
-        let roots = self.live_roots(&tenant, |kind| kind == KeyKind::Srk)?;
+        let roots = self.live_roots(&tenant, opens, |kind| kind == KeyKind::Srk)?;
         let purposes = Purposes::of(roots, &tenant, &self.geo);
         let srk = purposes.srk.first().ok_or(KeystoreError::Damaged)?;
         Ok(Zeroizing::new(hex::encode(srk.wrap_sk.bytes())))
     }
 
     /// The tenant's live roots of the kinds that `wanted` names, newest version first.
-    fn live_roots(&self, tenant: &Id, wanted: impl Fn(KeyKind) -> bool) -> Result<Roots, KeyError> {
+    fn live_roots(
+        &self,
+        tenant: &Id,
+        opens: impl Fn(KeyState) -> bool,
+        wanted: impl Fn(KeyKind) -> bool,
+    ) -> Result<Roots, KeyError> {
         for _ in 0..TRIES_MAX {
             let before = live(&self.store.lock(), tenant)?;
-            let asked: Vec<&RootEntry> = before.iter().filter(|entry| wanted(entry.kind)).collect();
-            let mut roots = Roots { trk: Vec::new(), srk: Vec::new(), tik: Vec::new() };
+            let asked = before.iter().filter(|entry| wanted(entry.kind));
+            let (asked, withheld): (Vec<&RootEntry>, Vec<&RootEntry>) = asked.partition(|entry| opens(entry.state));
+            let withheld = withheld.into_iter().map(|entry| entry.name).collect();
+            let mut roots = Roots { trk: Vec::new(), srk: Vec::new(), tik: Vec::new(), withheld };
             // Newest version first, so that the active one leads.
             for (entry, RootSecret(secret)) in asked.iter().zip(self.unwrap_live(tenant, &asked)?).rev() {
                 match entry.kind {
@@ -105,7 +119,8 @@ impl GeoKeyService {
     }
 }
 
-/// The roots of a tenant that may be used now, by kind, oldest version first; the tenant's state when none may.
+/// The roots of a tenant that may be used now, by kind, oldest version first, and the compromised ones; the tenant's state
+/// when none may.
 fn live(store: &Keystore, tenant: &Id) -> Result<Vec<RootEntry>, KeyError> {
     match tenant_entry(store, tenant)?.ok_or(KeyError::Unknown)?.state {
         TenantState::Active => {}
@@ -114,6 +129,11 @@ fn live(store: &Keystore, tenant: &Id) -> Result<Vec<RootEntry>, KeyError> {
         TenantState::Provisioning => return Err(KeyError::Unknown),
     }
     let mut entries = root_entries(store, tenant)?;
-    entries.retain(|entry| matches!(entry.state, KeyState::Active | KeyState::DecryptOnly));
+    entries.retain(|entry| opens(entry.state) || entry.state == KeyState::Compromised);
     Ok(entries)
+}
+
+/// In which states of its roots a request may use them.
+pub(crate) fn opens(state: KeyState) -> bool {
+    matches!(state, KeyState::Active | KeyState::DecryptOnly)
 }

@@ -174,6 +174,14 @@ impl Leases {
         Ok(Some(keys))
     }
 
+    /// A handle over a grant of its own, beside the tenant's lease and void with it. It is not handed out again.
+    pub(crate) fn beside(&self, grant: Grant) -> Result<Arc<TenantKeys>, KeyError> {
+        let Grant { tenant, geo, purposes } = grant;
+        let gate = self.state.read().held.get(&tenant).map(|tenancy| Arc::clone(&tenancy.gate));
+        let lease = Lease::new(gate.ok_or(KeyError::Unreachable)?, 0);
+        Ok(Arc::new(TenantKeys::new(tenant, geo, purposes, lease).ok_or(KeystoreError::Damaged)?))
+    }
+
     /// The service, or nobody, answered so at `now`. A refusal ends the lease; an outage lets it run on.
     pub(crate) fn fail(&self, tenant: &Id, error: &KeyError, now: i64) {
         if error.revokes() {

@@ -56,6 +56,7 @@ mod provider;
 mod purposes;
 mod record;
 mod remote;
+mod reroot;
 mod revocations;
 mod rotate;
 mod row;
@@ -92,6 +93,7 @@ pub use provider::{
 };
 pub use record::{DekRecord, KeyKind, KeyName, ProviderKind, RECORD_BYTES, Record, RootFields, Unverified};
 pub use remote::{Connector, Link, RemoteAuthority, answer};
+pub use reroot::SubjectsStep;
 pub use revocations::{Place, Revocation, RevocationKind, Revocations};
 pub use rotate::{RotationProgress, ScanEvidence};
 pub use row::{OpenedRow, ROW_HEADER_BYTES, ROW_OVERHEAD_BYTES, RowKey, row_version};

@@ -14,6 +14,8 @@ pub(crate) struct Roots {
     pub(crate) trk: Vec<(KeyName, Secret)>,
     pub(crate) srk: Vec<(KeyName, Secret)>,
     pub(crate) tik: Vec<(KeyName, Secret)>,
+    /// Versions that only a re-encryption may open.
+    pub(crate) withheld: Vec<KeyName>,
 }
 
 /// What one version of the tenant root is for.
@@ -60,6 +62,9 @@ pub(crate) struct Purposes {
     pub(crate) srk: Vec<SrkPurposes>,
     #[n(2)]
     pub(crate) tik: Vec<TikPurposes>,
+    /// Versions that are there and may not be opened: compromised.
+    #[n(3)]
+    pub(crate) withheld: Vec<KeyName>,
 }
 
 impl Purposes {
@@ -77,6 +82,6 @@ impl Purposes {
             directory: of(&root, Purpose::Directory),
             subject_map: of(&root, Purpose::SubjectMap),
         });
-        Self { trk: trk.collect(), srk: srk.collect(), tik: tik.collect() }
+        Self { trk: trk.collect(), srk: srk.collect(), tik: tik.collect(), withheld: roots.withheld }
     }
 }

@@ -5,11 +5,11 @@
 //! every root record is read back and unwrapped, and none may name an older master key.
 
 use crate::context::{Id, ObjectContext};
-use crate::entries::{KeyState, RootEntry, RotationJob, TenantState, place};
+use crate::entries::{RootEntry, RotationJob, place};
 use crate::error::{KeyError, KeystoreError, Refusal};
 use crate::keystore::{Change, Keystore, unwrap_root, wrap_root};
 use crate::record::{KeyKind, KeyName};
-use crate::service::{GeoKeyService, NewRoot, root_entries, tenant_entry, verify};
+use crate::service::GeoKeyService;
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 
@@ -42,27 +42,33 @@ impl GeoKeyService {
         rotation(&self.store.lock())
     }
 
-    /// Starts a master rotation to the next version, or returns the one under way. The new version becomes active with
-    /// the first step.
+    /// Starts a master rotation to the next version, or takes up the one under way: the answer's token voids those that
+    /// were given out before. The new version becomes active with the first step.
     pub fn rotate_master(&self) -> Result<RotationJob, KeyError> {
         let mut store = self.store.lock();
-        if let Some(job) = rotation(&store)? {
+        if let Some(mut job) = rotation(&store)? {
+            job.token += 1;
+            store.commit(vec![job.put()], &*self.provider)?;
             return Ok(job);
         }
         let from = self.provider.active()?.version;
         let to = from.checked_add(1).ok_or(KeyError::Exhausted)?;
         let total = all_roots(&store)?.iter().filter(|root| root.record.is_some()).count() + store.masters().count();
-        let job =
-            RotationJob { from, to, done: 0, total: total as u64, started: self.clock.cc_lo(), cursor: Vec::new() };
+        let (total, started) = (total as u64, self.clock.cc_lo());
+        let job = RotationJob { from, to, done: 0, total, started, token: 1, cursor: Vec::new() };
         store.commit(vec![job.put()], &*self.provider)?;
         Ok(job)
     }
 
     /// Rewraps up to `records_max` roots under the new master key, in one commit. When none is left, writes a new
-    /// generation of the key store (its own file key is a root too), scans the disk, and ends the job.
-    pub fn rotate_master_step(&self, records_max: usize) -> Result<RotationProgress, KeyError> {
+    /// generation of the key store (its own file key is a root too), scans the disk, and ends the job. A token that is
+    /// not the newest is refused: another runner took the job over.
+    pub fn rotate_master_step(&self, token: u64, records_max: usize) -> Result<RotationProgress, KeyError> {
         let mut store = self.store.lock();
         let mut job = rotation(&store)?.ok_or(Refusal::NotRotating)?;
+        if job.token != token {
+            return Err(Refusal::Superseded.into());
+        }
         let master = self.provider.rotate_to(job.to)?;
         let pending: Vec<RootEntry> = all_roots(&store)?
             .into_iter()
@@ -139,28 +145,7 @@ impl GeoKeyService {
     /// Gives the tenant a new tenant root. New data keys use it at once; older versions only unwrap, until
     /// [`GeoKeyService::retire_tenant_version`]. Calling again makes another version.
     pub fn rotate_tenant(&self, tenant: Id) -> Result<KeyName, KeyError> {
-        let mut store = self.store.lock();
-        match tenant_entry(&store, &tenant)?.ok_or(KeyError::Unknown)?.state {
-            TenantState::Active => {}
-            TenantState::Suspended => return Err(KeyError::Suspended),
-            TenantState::Destroyed => return Err(KeyError::Destroyed),
-            TenantState::Provisioning => return Err(KeyError::Unknown),
-        }
-        let now = self.clock.cc_lo();
-        let roots = root_entries(&store, &tenant)?;
-        let versions = roots.iter().filter(|root| root.kind == KeyKind::Trk);
-        let newest = versions.clone().filter(|root| root.state != KeyState::PreActive).map(|root| root.name.version);
-        let version = newest.max().ok_or(KeystoreError::Damaged)?.checked_add(1).ok_or(KeyError::Exhausted)?;
-        let made = NewRoot::make(&*self.provider, tenant, self.geo, KeyKind::Trk, version, now)?;
-        store.commit(vec![made.entry.put()], &*self.provider)?;
-        verify(&store, std::slice::from_ref(&made), &*self.provider, self.geo)?;
-        let active = versions.filter(|root| root.state == KeyState::Active);
-        let mut changes: Vec<Change> =
-            active.map(|root| RootEntry { state: KeyState::DecryptOnly, since: now, ..root.clone() }.put()).collect();
-        changes.push(made.activated(now).put());
-        store.commit(changes, &*self.provider)?;
-        self.supersede(&tenant);
-        Ok(made.entry.name)
+        self.rotate_root(tenant, KeyKind::Trk)
     }
 }
 

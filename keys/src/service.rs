@@ -14,6 +14,7 @@ use crate::context::{Id, NO_ID, ObjectContext};
 use crate::entries::{KeyState, RootEntry, TenantEntry, TenantState, place};
 use crate::epoch::{self, Watch};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
+use crate::grant::opens;
 use crate::heads::{Head, Heads};
 use crate::keystore::{Change, Keystore, Older, unwrap_root, unwrap_roots, wrap_root};
 use crate::material::{Secret, random_array};
@@ -266,9 +267,11 @@ impl GeoKeyService {
     }
 
     fn unwrap_roots(&self, store: &Keystore, tenant: &Id) -> Result<Roots, KeyError> {
-        let mut roots = Roots { trk: Vec::new(), srk: Vec::new(), tik: Vec::new() };
-        let is_open = |entry: &RootEntry| matches!(entry.state, KeyState::Active | KeyState::DecryptOnly);
-        let entries: Vec<RootEntry> = root_entries(store, tenant)?.into_iter().filter(is_open).collect();
+        let mut roots = Roots { trk: Vec::new(), srk: Vec::new(), tik: Vec::new(), withheld: Vec::new() };
+        let all = root_entries(store, tenant)?;
+        let compromised = all.iter().filter(|entry| entry.state == KeyState::Compromised);
+        roots.withheld.extend(compromised.map(|entry| entry.name));
+        let entries: Vec<RootEntry> = all.into_iter().filter(|entry| opens(entry.state)).collect();
         let records: Vec<_> = entries.iter().filter_map(|entry| Some((entry, entry.record.as_ref()?))).collect();
         let context = ObjectContext::of_root(*tenant, self.geo);
         let asked: Vec<_> = records.iter().map(|(_, record)| *record).collect();

@@ -235,12 +235,14 @@ pub struct TenantKeys {
     /// Empty outside the key service.
     srk: Vec<SrkPurposes>,
     tik: Vec<LiveTik>,
+    /// Versions that are there and may not be opened: compromised.
+    withheld: Vec<KeyName>,
 }
 
 impl TenantKeys {
     /// The handles over `purposes`; `None` without a version of the tenant root and of the index root.
     pub(crate) fn new(tenant: Id, geo: Id, purposes: Purposes, lease: Lease) -> Option<Self> {
-        let Purposes { trk, srk, tik } = purposes;
+        let Purposes { trk, srk, tik, withheld } = purposes;
         if trk.is_empty() || tik.is_empty() {
             return None;
         }
@@ -254,7 +256,7 @@ impl TenantKeys {
             keys,
         });
         let tik = tik.collect();
-        Some(Self { tenant, geo, lease, trk, srk, tik })
+        Some(Self { tenant, geo, lease, trk, srk, tik, withheld })
     }
 
     /// The tenant.
@@ -365,6 +367,17 @@ impl TenantKeys {
         derive::token(&self.tik[0].keys.token, name)
     }
 
+    /// The same under every live version of the index root, the active one first: while a re-root runs, a bucket's row
+    /// may still stand at an older token.
+    pub fn bucket_tokens(&self, name: &[u8]) -> impl Iterator<Item = [u8; 16]> {
+        self.tik.iter().map(|tik| derive::token(&tik.keys.token, name))
+    }
+
+    /// The active version of the index root.
+    pub fn active_tik(&self) -> KeyName {
+        self.tik[0].keys.name
+    }
+
     /// The token that stands for a data subject's name.
     pub fn subject_token(&self, name: &[u8]) -> [u8; 16] {
         self.tik[0].subject_map.token(name)
@@ -383,6 +396,14 @@ impl TenantKeys {
         let tik = &self.tik[0].keys;
         let parent = Parent { name: tik.name, secret: &tik.wrap_credential };
         Ok(record::wrap(&parent, KeyKind::Credential, name, &secret.0, &context))
+    }
+
+    /// The record of a login's secret under the active index root; `None` when it is already there.
+    pub fn rewrap_credential(&self, record: &[u8], credential: Id) -> Result<Option<Record>, KeyError> {
+        if self.tik_of(record)?.name == self.tik[0].keys.name {
+            return Ok(None);
+        }
+        Ok(Some(self.wrap_credential(&self.open_credential(record, credential)?, credential)?))
     }
 
     /// A login's secret from its record.
@@ -452,7 +473,8 @@ impl TenantKeys {
 
     fn trk_of(&self, record: &[u8]) -> Result<&TrkPurposes, OpenError> {
         let parent = Unverified::parse(record)?.parent;
-        self.trk.iter().find(|trk| trk.name == parent).ok_or(OpenClass::Parent.into())
+        let withheld = if self.withheld.contains(&parent) { OpenClass::Withheld } else { OpenClass::Parent };
+        self.trk.iter().find(|trk| trk.name == parent).ok_or(withheld.into())
     }
 
     fn tik_of(&self, record: &[u8]) -> Result<&TikPurposes, OpenError> {

@@ -12,6 +12,7 @@ use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, SubjectName, TenantName};
 use async_trait::async_trait;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 /// Who asks: an opaque id for the audit log, never a name or a token.
@@ -90,6 +91,65 @@ pub type Streamed = futures::stream::BoxStream<'static, Result<bytes::Bytes, Bro
 #[error("the answer broke off")]
 pub struct Broke;
 
+/// One version of a key, as `key status` names it.
+#[derive(Clone, Debug)]
+pub enum KeyRef {
+    /// `mk/GEO/VERSION`: a geo's master key.
+    Master(&'static Geo, u32),
+    /// `tdk/TENANT/VERSION`: a tenant's data key.
+    Tenant(TenantRef, u32),
+    /// `srk/TENANT/VERSION`: the root above its data subjects' keys.
+    SubjectRoot(TenantRef, u32),
+    /// `tik/TENANT/VERSION`: the root above its index keys.
+    IndexRoot(TenantRef, u32),
+}
+
+impl FromStr for KeyRef {
+    type Err = ActError;
+
+    fn from_str(text: &str) -> Result<Self, ActError> {
+        let mut parts = text.split('/');
+        let (Some(kind), Some(of), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(ActError::NoSuchKey);
+        };
+        let version = version.parse().map_err(|_| ActError::NoSuchKey)?;
+        match kind {
+            "mk" => Ok(Self::Master(Geo::find(of).ok_or(ActError::UnknownGeo)?, version)),
+            "tdk" => Ok(Self::Tenant(of.parse()?, version)),
+            "srk" => Ok(Self::SubjectRoot(of.parse()?, version)),
+            "tik" => Ok(Self::IndexRoot(of.parse()?, version)),
+            _ => Err(ActError::NoSuchKey),
+        }
+    }
+}
+
+/// Long work on keys.
+#[derive(Clone, Debug)]
+pub struct KeyWork {
+    /// On which.
+    pub on: WorkOn,
+    /// Records a second at most; `None`: what the settings say.
+    pub records_per_s: Option<NonZeroU32>,
+}
+
+/// On which keys long work is done, and what.
+#[derive(Clone, Debug)]
+pub enum WorkOn {
+    /// A geo's master key gets a new version.
+    Master(&'static Geo),
+    /// A tenant's data key gets a new version.
+    Tenant(TenantRef),
+    /// A bucket's index key gets a new version.
+    IndexKey(TenantRef, BucketName),
+    /// The root above a tenant's data subjects' keys gets a new version.
+    SubjectRoot(TenantRef),
+    /// The root above a tenant's index keys, credentials and directory rows gets a new version.
+    IndexRoot(TenantRef),
+    /// Everything of a tenant, or of one bucket, gets new data keys and new segments.
+    Reencrypt(TenantRef, Option<BucketName>),
+}
+
 /// One method for each act. Every one may answer [`ActError::Unavailable`] and [`ActError::Broken`] besides what it says.
 #[async_trait]
 pub trait Acts: Send + Sync + 'static {
@@ -161,8 +221,9 @@ pub trait Acts: Send + Sync + 'static {
         tenant: Option<&TenantRef>,
     ) -> Result<wire::KeyStatus, ActError>;
 
-    /// Starts (or takes up again) the rotation of a geo's master key. GeoNotServed.
-    async fn rotate_master(&self, order: &Order, geo: &'static Geo) -> Result<Outcome<wire::Operation>, ActError>;
+    /// Destroys one version of a key after a scan found nothing under it; where two administrators have to agree, the
+    /// first call proposes and another's approves. NoSuchKey, KeyInUse, Busy.
+    async fn destroy_key(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError>;
 
     /// Makes a tenant's keys unusable at once, streams under way included, until they are resumed. WrongState.
     async fn suspend_keys(
@@ -175,8 +236,11 @@ pub trait Acts: Send + Sync + 'static {
     /// Makes a tenant's suspended keys usable again. WrongState.
     async fn resume_keys(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::TenantKeys>, ActError>;
 
-    /// Starts (or takes up again) the rotation of a tenant's data key. WrongState.
-    async fn rotate_tenant(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Operation>, ActError>;
+    /// Records that a version of a tenant's data key may be known to somebody. NoSuchKey, NotBuilt for other kinds.
+    async fn report_compromise(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::KeyVersion>, ActError>;
+
+    /// Starts long work on keys, or takes up what was cut off. GeoNotServed, WrongState, NoSuchBucket, Busy.
+    async fn key_work(&self, order: &Order, work: KeyWork) -> Result<Outcome<wire::Operation>, ActError>;
 
     /// Begins an export, whose archive streams out. Held, NoSuchBucket.
     async fn export(

@@ -80,8 +80,19 @@ pub enum ActError {
     #[error("there is no such tenant")]
     NoSuchTenant,
     /// No such bucket of this tenant.
-    #[error("there is no such bucket")]
+    #[error("the tenant has no such bucket")]
     NoSuchBucket,
+    /// No key of this id.
+    #[error("there is no such key")]
+    NoSuchKey,
+    /// Records need the version, or it is the active one.
+    #[error("the key is in use: {remaining} of {scanned} records need it")]
+    KeyInUse {
+        /// Records that need it; 0: it is the active version, or a request under way holds it.
+        remaining: u64,
+        /// Records read.
+        scanned: u64,
+    },
     /// No such login of this tenant.
     #[error("there is no such credential")]
     NoSuchCredential,
@@ -167,8 +178,12 @@ impl ActError {
             Self::ConsentRequired => Face(S::FORBIDDEN, "ConsentRequired", Some("give the consent's SHA-256")),
             Self::NameTaken => Face(S::CONFLICT, "NameTaken", Some("choose another name")),
             Self::NoSuchTenant => Face(S::NOT_FOUND, "NoSuchTenant", Some("see `geoseal tenant list`")),
+            Self::NoSuchBucket => Face(S::NOT_FOUND, "NoSuchBucket", Some("name a bucket of this tenant")),
+            Self::NoSuchKey => Face(S::NOT_FOUND, "NoSuchKey", Some("see `geoseal key status`")),
+            Self::KeyInUse { .. } => {
+                Face(S::CONFLICT, "KeyInUse", Some("rotate or re-encrypt first; the destruction scans again"))
+            }
             Self::NoSuchCredential => Face(S::NOT_FOUND, "NoSuchCredential", Some("see `geoseal credential list`")),
-            Self::NoSuchBucket => Face(S::NOT_FOUND, "NoSuchBucket", None),
             Self::NoSuchOperation => Face(S::NOT_FOUND, "NoSuchOperation", None),
             Self::NoCertificate => Face(S::NOT_FOUND, "NoCertificate", Some("it is made when the purge has ended")),
             Self::WrongState(_) => Face(S::CONFLICT, "WrongState", Some("see `geoseal tenant show`")),

@@ -11,6 +11,7 @@ use crate::model::time::Millis;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// How many operations are remembered; running ones are never forgotten.
 const REMEMBERED_MAX: usize = 256;
@@ -24,6 +25,7 @@ pub struct Operations(Arc<Mutex<VecDeque<Operation>>>);
 pub struct Progress {
     list: Operations,
     id: String,
+    phase_began: Arc<Mutex<Instant>>,
 }
 
 impl Operations {
@@ -43,6 +45,8 @@ impl Operations {
             done: 0,
             total: 0,
             started_at: Time(now),
+            per_s: None,
+            eta_s: None,
             result: None,
             problem: None,
         };
@@ -55,7 +59,8 @@ impl Operations {
             forget(&mut list);
             list.push_back(operation.clone());
         }
-        let progress = Progress { list: self.clone(), id: operation.id.clone() };
+        let phase_began = Arc::new(Mutex::new(Instant::now()));
+        let progress = Progress { list: self.clone(), id: operation.id.clone(), phase_began };
         let work = tokio::spawn(work(progress.clone()));
         tokio::spawn(async move { progress.end(work.await.unwrap_or(Err(ActError::Broken))) });
         operation
@@ -77,21 +82,30 @@ impl Operations {
 impl Progress {
     /// What the work is at, and how many steps there are; steps already done in an earlier phase count again from 0.
     pub fn phase(&self, phase: &str, total: u64) {
+        *self.phase_began.lock() = Instant::now();
         self.change(|o| {
             phase.clone_into(&mut o.phase);
-            (o.done, o.total) = (0, total);
+            (o.done, o.total, o.per_s, o.eta_s) = (0, total, None, None);
         });
     }
 
     /// Steps done in this phase so far.
     pub fn done(&self, done: u64) {
-        self.change(|o| o.done = done);
+        let took = self.phase_began.lock().elapsed().as_secs_f64();
+        self.change(|o| {
+            o.done = done;
+            // Below a tenth of a second a speed says nothing.
+            let per_s = (took >= 0.1).then(|| done as f64 / took);
+            o.per_s = per_s.map(|per_s| per_s.round() as u64);
+            let left = o.total.saturating_sub(done) as f64;
+            o.eta_s = per_s.filter(|per_s| *per_s > 0.0 && o.total > 0).map(|per_s| (left / per_s).ceil() as u64);
+        });
     }
 
     fn end(&self, outcome: Result<OperationResult, ActError>) {
         self.change(|o| match outcome {
-            Ok(result) => (o.state, o.result) = (OperationState::Done, Some(result)),
-            Err(error) => (o.state, o.problem) = (OperationState::Failed, Some(error.problem())),
+            Ok(result) => (o.state, o.result, o.eta_s) = (OperationState::Done, Some(result), None),
+            Err(error) => (o.state, o.problem, o.eta_s) = (OperationState::Failed, Some(error.problem()), None),
         });
     }
 

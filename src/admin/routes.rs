@@ -1,13 +1,13 @@
 //! The one table of routes. The router is built from it, the OpenAPI document is made of it, and a test walks it
 //! without credentials; so a route that is not here does not exist, and one that is here names its role.
 
-use super::acts::{Outcome, TenantRef};
+use super::acts::{KeyWork, Outcome, TenantRef, WorkOn};
 use super::auth::Role;
 use super::call::{Answer, Call};
 use super::door;
 use super::error::ActError;
 use super::wire;
-use crate::model::names::AccessId;
+use crate::model::names::{AccessId, BucketName};
 use axum::http::{Method, StatusCode};
 use futures::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -281,27 +281,86 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
-        acts::<wire::Nothing, wire::Operation>(
+        acts::<wire::KeyWork, wire::Operation>(
             "/admin/v1/keys/master/{geo}/rotate",
             Acts,
             "rotateMaster",
             "Rotate a geo's master key: every tenant's roots are wrapped anew, no data is rewritten",
-            |c| {
-                Box::pin(async move {
-                    let wire::Nothing {} = c.body()?;
-                    operation(&c, c.acts.rotate_master(&c.order, door::geo(c.param("geo"))?).await?)
-                })
-            },
+            |c| Box::pin(async move { key_work(&c, WorkOn::Master(door::geo(c.param("geo"))?)).await }),
         ),
-        acts::<wire::Nothing, wire::Operation>(
+        acts::<wire::KeyWork, wire::Operation>(
             "/admin/v1/keys/tenant/{tenant}/rotate",
             Acts,
             "rotateTenant",
             "Rotate a tenant's data key: every object's key is wrapped anew, no data is rewritten",
+            |c| Box::pin(async move { key_work(&c, WorkOn::Tenant(c.tenant()?)).await }),
+        ),
+        acts::<wire::KeyWork, wire::Operation>(
+            "/admin/v1/keys/tenant/{tenant}/buckets/{bucket}/rotate",
+            Acts,
+            "rotateIndexKey",
+            "Rotate a bucket's index key: every row is sealed anew, no object is rewritten",
             |c| {
                 Box::pin(async move {
-                    let wire::Nothing {} = c.body()?;
-                    operation(&c, c.acts.rotate_tenant(&c.order, &c.tenant()?).await?)
+                    let bucket = BucketName::parse(c.param("bucket")).map_err(|_| ActError::NoSuchBucket)?;
+                    key_work(&c, WorkOn::IndexKey(c.tenant()?, bucket)).await
+                })
+            },
+        ),
+        acts::<wire::KeyWork, wire::Operation>(
+            "/admin/v1/keys/tenant/{tenant}/subject-root/rotate",
+            Acts,
+            "rotateSubjectRoot",
+            "Rotate the root above a tenant's data subjects' keys; older versions are destroyed at the end",
+            |c| Box::pin(async move { key_work(&c, WorkOn::SubjectRoot(c.tenant()?)).await }),
+        ),
+        acts::<wire::KeyWork, wire::Operation>(
+            "/admin/v1/keys/tenant/{tenant}/index-root/rotate",
+            Acts,
+            "rotateIndexRoot",
+            "Rotate the root above a tenant's index keys, logins and directory rows; older versions are destroyed at the end",
+            |c| Box::pin(async move { key_work(&c, WorkOn::IndexRoot(c.tenant()?)).await }),
+        ),
+        acts::<wire::KeyWork, wire::Operation>(
+            "/admin/v1/keys/tenant/{tenant}/reencrypt",
+            Acts,
+            "reencryptTenant",
+            "Give everything of a tenant new data keys and new segments; ETags, versions and times stay",
+            |c| Box::pin(async move { key_work(&c, WorkOn::Reencrypt(c.tenant()?, None)).await }),
+        ),
+        acts::<wire::KeyWork, wire::Operation>(
+            "/admin/v1/keys/tenant/{tenant}/buckets/{bucket}/reencrypt",
+            Acts,
+            "reencryptBucket",
+            "The same for one bucket",
+            |c| {
+                Box::pin(async move {
+                    let bucket = BucketName::parse(c.param("bucket")).map_err(|_| ActError::NoSuchBucket)?;
+                    key_work(&c, WorkOn::Reencrypt(c.tenant()?, Some(bucket))).await
+                })
+            },
+        ),
+        acts::<wire::KeyNamed, wire::Destruction>(
+            "/admin/v1/keys/destroy",
+            Acts,
+            "destroyKey",
+            "Destroy one version of a key, once a scan finds nothing under it; a second administrator may have to agree",
+            |c| {
+                Box::pin(async move {
+                    let wire::KeyNamed { key } = c.body()?;
+                    outcome(&c, StatusCode::ACCEPTED, c.acts.destroy_key(&c.order, &key.parse()?).await?)
+                })
+            },
+        ),
+        acts::<wire::KeyNamed, wire::KeyVersion>(
+            "/admin/v1/keys/report-compromise",
+            Acts,
+            "reportCompromise",
+            "A version of a tenant's data key may be known to somebody: only a re-encryption may open what is under it",
+            |c| {
+                Box::pin(async move {
+                    let wire::KeyNamed { key } = c.body()?;
+                    outcome(&c, StatusCode::OK, c.acts.report_compromise(&c.order, &key.parse()?).await?)
                 })
             },
         ),
@@ -425,6 +484,11 @@ fn tenant(call: &Call, status: StatusCode, of: Outcome<wire::Tenant>) -> Result<
         Some(revision) => answer.with_revision(revision),
         None => answer,
     })
+}
+
+async fn key_work(call: &Call, on: WorkOn) -> Result<Answer, ActError> {
+    let wire::KeyWork { records_per_s } = call.body()?;
+    operation(call, call.acts.key_work(&call.order, KeyWork { on, records_per_s }).await?)
 }
 
 pub(super) fn operation(call: &Call, of: Outcome<wire::Operation>) -> Result<Answer, ActError> {

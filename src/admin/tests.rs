@@ -1,6 +1,6 @@
 //! The router from outside, over a small house that remembers one tenant: what HTTP promises, not what acts do.
 
-use super::acts::{Acts, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
+use super::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Streamed, TenantRef, WorkOn};
 use super::auth::Logins;
 use super::backups::{CreateBackup, KnownBackup};
 use super::epochs::Epoch;
@@ -158,8 +158,8 @@ impl Acts for House {
         Ok(wire::KeyStatus { geos: vec![] })
     }
 
-    async fn rotate_master(&self, _: &Order, geo: &'static Geo) -> Result<Outcome<wire::Operation>, ActError> {
-        Ok(Outcome::Done(self.operations.start("rotate-master", geo.id, Millis(0), |_| std::future::pending())))
+    async fn destroy_key(&self, _: &Order, _: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError> {
+        Err(ActError::NoSuchKey)
     }
 
     async fn suspend_keys(&self, _: &Order, _: &TenantRef, _: &str) -> Result<Outcome<wire::TenantKeys>, ActError> {
@@ -170,8 +170,13 @@ impl Acts for House {
         Err(ActError::NoSuchTenant)
     }
 
-    async fn rotate_tenant(&self, _: &Order, _: &TenantRef) -> Result<Outcome<wire::Operation>, ActError> {
-        panic!("an act that panics")
+    async fn report_compromise(&self, _: &Order, _: &KeyRef) -> Result<Outcome<wire::KeyVersion>, ActError> {
+        Err(ActError::NoSuchKey)
+    }
+
+    async fn key_work(&self, _: &Order, work: KeyWork) -> Result<Outcome<wire::Operation>, ActError> {
+        let WorkOn::Master(geo) = work.on else { panic!("an act that panics") };
+        Ok(Outcome::Done(self.operations.start("rotate-master", geo.id, Millis(0), |_| std::future::pending())))
     }
 
     async fn export(&self, _: &Order, _: &TenantRef, _: Option<BucketName>) -> Result<Outcome<Streamed>, ActError> {

@@ -436,12 +436,65 @@ pub enum OperationState {
     Failed,
 }
 
+/// Which version of a key: `mk/europe/1`, `tdk/contoso/1`, `srk/contoso/1` or `tik/contoso/1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyNamed {
+    /// As `GET /admin/v1/keys` names it.
+    pub key: String,
+}
+
+/// What came of asking for a key's destruction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Destruction {
+    /// Another administrator has to ask for the same within a day.
+    Proposed {
+        /// Which key.
+        key: String,
+    },
+    /// It begins.
+    Begun(Operation),
+}
+
+/// A version of a key that was destroyed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DestroyedKey {
+    /// Which.
+    pub key: String,
+    /// Records that the scan just before read.
+    pub scanned: u64,
+    /// How many of them needed the key: zero, or it was not destroyed.
+    pub remaining: u64,
+    /// The provider's receipt, of a master key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+    /// Files of the key store that were read for what must be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_scanned: Option<u64>,
+    /// Places where a salt of a destroyed record still stood: zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salts_found: Option<u64>,
+    /// Whether overwriting reaches the old bytes on this file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwritten_in_place: Option<bool>,
+}
+
+/// How long work on keys is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyWork {
+    /// Records a second at most; without it what the server's settings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_per_s: Option<std::num::NonZeroU32>,
+}
+
 /// A long piece of work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Operation {
     /// 32 hexadecimal digits.
     pub id: String,
-    /// `rotate-master`, `rotate-tenant`, `close-epoch`, `backup` or `sweep`.
+    /// Such as `rotate-master`, `rotate-index-key`, `reencrypt`, `close-epoch`, `backup` or `sweep`.
     pub kind: String,
     /// On what: a geo's id, a tenant's id, or empty.
     #[serde(default)]
@@ -457,6 +510,12 @@ pub struct Operation {
     pub total: u64,
     /// When it began.
     pub started_at: Time,
+    /// Steps a second in this phase so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_s: Option<u64>,
+    /// Seconds until this phase ends, if it goes on like that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_s: Option<u64>,
     /// What came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<OperationResult>,
@@ -471,6 +530,10 @@ pub struct Operation {
 pub enum OperationResult {
     /// Of a rotation.
     Rotation(Rotation),
+    /// Of a re-encryption; `rewrapped` counts the objects, `remaining` the uploads in progress.
+    Reencryption(Rotation),
+    /// Of a destruction.
+    Destruction(DestroyedKey),
     /// Of a sweep.
     Sweep(SweepReport),
     /// Of a data subject's erasure.

@@ -1,8 +1,8 @@
 //! Answers the admin face: each act handed to the conductor that does it, each answer in the face's words.
 
 use super::house::{GeoRoom, House};
-use super::{backups, epochs, exports, keys, subjects, sweeps, tenants};
-use crate::admin::acts::{Acts, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
+use super::{backups, epochs, exports, keyend, keys, keywork, subjects, sweeps, tenants};
+use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::epochs::Epoch;
 use crate::admin::error::ActError;
@@ -29,6 +29,8 @@ pub(super) struct HouseActs {
     registry: Arc<Registry>,
     pub(super) metrics: Metrics,
     pub(super) sweep_interval: Duration,
+    /// Whether two administrators have to agree on the destruction of a key.
+    pub(super) two_person: bool,
     pub(super) epoch: EpochConfig,
 }
 
@@ -158,12 +160,16 @@ impl Acts for HouseActs {
         keys::status(self, geo, tenant).await
     }
 
-    async fn rotate_master(&self, order: &Order, geo: &'static Geo) -> Result<Outcome<wire::Operation>, ActError> {
-        keys::rotate_master(self, order, geo).await
+    async fn destroy_key(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError> {
+        keyend::destroy(self, order, key).await
     }
 
-    async fn rotate_tenant(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Operation>, ActError> {
-        keys::rotate_tenant(self, order, t).await
+    async fn report_compromise(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::KeyVersion>, ActError> {
+        keyend::report_compromise(self, order, key).await
+    }
+
+    async fn key_work(&self, order: &Order, work: KeyWork) -> Result<Outcome<wire::Operation>, ActError> {
+        keywork::start(self, order, work).await
     }
 
     async fn export(

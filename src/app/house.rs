@@ -18,6 +18,7 @@ use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFil
 use crate::model::ids::{SubjectId, TenantId};
 use crate::model::time::Millis;
 use crate::regions::{RegionRoots, Regions};
+use crate::rekey::Rooms;
 use crate::seal::{GeoKeyService, KeyClient, StateMac};
 use crate::store::{Alarm, Store, StoreMeters};
 use crate::telemetry::Registry;
@@ -104,6 +105,16 @@ impl House {
     /// The acts on the tenants of one geo, if it is served.
     pub(super) fn tenancy(&self, geo: &str) -> Option<Tenancy> {
         self.geos.iter().find(|room| room.geo.id == geo).map(|room| self.tenancy_of(room))
+    }
+
+    /// What long work on one geo's keys is done with.
+    pub(super) fn rekey_rooms(&self, room: &GeoRoom) -> Rooms {
+        Rooms {
+            directory: room.directory.clone(),
+            regions: self.regions.clone(),
+            audit: room.audit.clone(),
+            clock: self.clock.clone(),
+        }
     }
 
     pub(super) fn tenancy_of(&self, room: &GeoRoom) -> Tenancy {

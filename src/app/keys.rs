@@ -1,19 +1,15 @@
-//! Keys, between the admin face and the conductor: what there is, and rotations as operations with progress.
+//! Keys, between the admin face and the key service: what there is, and in which state.
 
 use super::acts::HouseActs;
 use super::house::GeoRoom;
-use super::tenants::{act_error, actor, find};
-use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
+use super::tenants::{act_error, find};
+use crate::admin::acts::TenantRef;
 use crate::admin::error::ActError;
-use crate::admin::operations::Progress;
 use crate::admin::wire;
 use crate::audit::Event as Record;
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
-use crate::rekey::{self, RekeyError, Watch};
 use crate::seal::{KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, TenantState, TenantStatus};
-use crate::tenant::State;
-use std::collections::BTreeMap;
 
 pub(super) async fn status(
     acts: &HouseActs,
@@ -147,7 +143,7 @@ async fn switch(
 }
 
 /// Asks the key service beside the requests: it blocks.
-async fn ask<T: Send + 'static>(
+pub(super) async fn ask<T: Send + 'static>(
     room: &GeoRoom,
     question: impl FnOnce(&KeyClient) -> Result<T, KeyError> + Send + 'static,
 ) -> Result<T, ActError> {
@@ -162,102 +158,5 @@ fn provider(kind: ProviderKind) -> &'static str {
         ProviderKind::Pkcs11 => "PKCS#11",
         ProviderKind::Transit => "Vault Transit",
         ProviderKind::AwsKms => "AWS KMS",
-    }
-}
-
-pub(super) async fn rotate_master(
-    acts: &HouseActs,
-    order: &Order,
-    geo: &'static Geo,
-) -> Result<Outcome<wire::Operation>, ActError> {
-    let room = *acts.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
-    if order.mode == Mode::Plan {
-        let scan = ask(room, KeyClient::scan_masters).await?;
-        let resumes = ask(room, KeyClient::rotation).await?.is_some();
-        let first = if resumes { "take up the rotation that was cut off" } else { "make a new master key version" };
-        let steps = vec![
-            first.to_owned(),
-            "wrap every root key again under it; no data is rewritten".to_owned(),
-            "scan the key store: zero records under the old version, or it does not end".to_owned(),
-        ];
-        let counts = BTreeMap::from([("records".to_owned(), scan.records)]);
-        return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
-    }
-    let (keys, audit, by) = (room.keys.clone(), room.audit.clone(), actor(order));
-    let now = acts.house.clock.now().wall;
-    let operation = acts.operations.start("rotate-master", geo.id, now, |progress| async move {
-        let done = rekey::rotate_master(&keys, &audit, &by, &Told(progress)).await.map_err(rekey_error)?;
-        Ok(wire::OperationResult::Rotation(wire::Rotation {
-            from: format!("mk/{}/{}", geo.id, done.from),
-            to: format!("mk/{}/{}", geo.id, done.to),
-            rewrapped: done.rewrapped,
-            scanned: done.records,
-            remaining: done.remaining,
-        }))
-    });
-    Ok(Outcome::Done(operation))
-}
-
-pub(super) async fn rotate_tenant(
-    acts: &HouseActs,
-    order: &Order,
-    tenant: &TenantRef,
-) -> Result<Outcome<wire::Operation>, ActError> {
-    let found = find(acts, tenant).await?;
-    let (tenancy, entry) = (found.tenancy, found.entry);
-    let id = entry.standing.id;
-    match entry.standing.state {
-        State::Active | State::Disabled | State::Terminated => {}
-        State::Purging | State::PurgeHeld => return Err(ActError::TenantPurging),
-        State::Purged => return Err(ActError::TenantPurged),
-        State::Provisioning => return Err(ActError::WrongState(wire::TenantState::Provisioning)),
-    }
-    if order.mode == Mode::Plan {
-        let steps = vec![
-            "make a new data key version; new objects use it at once".to_owned(),
-            "wrap every object's data key again under it; no object is rewritten".to_owned(),
-            "scan all rows: zero records under older versions, or it does not end".to_owned(),
-        ];
-        return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
-    }
-    let label = entry.detail.as_ref().map_or_else(|| id.to_string(), |detail| detail.name.clone());
-    let by = actor(order);
-    let now = acts.house.clock.now().wall;
-    let operation = acts.operations.start("rotate-tenant", &id.to_string(), now, |progress| async move {
-        let (directory, regions, audit) = (&tenancy.directory, &tenancy.regions, &tenancy.audit);
-        let told = Told(progress);
-        let done = rekey::rotate_tenant(directory, regions, audit, &by, id, &told).await.map_err(rekey_error)?;
-        Ok(wire::OperationResult::Rotation(wire::Rotation {
-            from: format!("tdk/{label}/{}", done.from),
-            to: format!("tdk/{label}/{}", done.to),
-            rewrapped: done.rewrapped,
-            scanned: done.scanned,
-            remaining: done.remaining,
-        }))
-    });
-    Ok(Outcome::Done(operation))
-}
-
-/// A rotation's progress in the words of an operation.
-pub(super) struct Told(pub(super) Progress);
-
-impl Watch for Told {
-    fn phase(&self, phase: &'static str, total: u64) {
-        self.0.phase(phase, total);
-    }
-
-    fn done(&self, done: u64) {
-        self.0.done(done);
-    }
-}
-
-pub(super) fn rekey_error(error: RekeyError) -> ActError {
-    tracing::error!(%error, "a rotation stopped; running it again takes it up");
-    match error {
-        RekeyError::RegionNotServed(_) => ActError::RegionNotServed,
-        RekeyError::Audit(error) => super::acts::log_error(error),
-        RekeyError::Keys(_) => ActError::Unavailable("the key service"),
-        RekeyError::Leftover(_) => ActError::Busy,
-        RekeyError::Directory(_) | RekeyError::Index(_) | RekeyError::Worker => ActError::Broken,
     }
 }

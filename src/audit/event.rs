@@ -90,12 +90,45 @@ pub enum Event {
     TenantRotationBegun { tenant: TenantId, from: u32, to: u32 },
     /// `remaining` records of the old version were found by scan: zero, or it did not end.
     TenantRotationEnded { tenant: TenantId, from: u32, to: u32, rewrapped: u64, remaining: u64 },
-    /// A version that nothing uses any more was destroyed.
-    TenantKeyRetired { tenant: TenantId, version: u32 },
+    /// A version of a root that none of the `scanned` records needs was destroyed.
+    RootRetired { tenant: TenantId, kind: String, version: u32, scanned: u64 },
+    /// A version may be known to somebody: only a re-encryption may open what is under it.
+    CompromiseReported { tenant: TenantId, version: u32 },
+    /// An administrator asks for the destruction of a version; another has to approve.
+    DestructionProposed { key: String },
+    /// The destruction of a version begins; approved, where two have to agree.
+    DestructionApproved { key: String },
     /// Every key of a tenant was destroyed.
     TenantKeysDestroyed { tenant: TenantId, versions: u32 },
     /// The last known wrapped key was tried.
     TenantKeysProbed { tenant: TenantId, opens: bool },
+    /// Everything of a tenant, or of one bucket, gets new data keys and new segments.
+    ReencryptionBegun { tenant: TenantId, bucket: Option<BucketId>, from: u32 },
+    /// `remaining` records with a data key from before were found by scan: uploads in progress.
+    ReencryptionEnded {
+        tenant: TenantId,
+        bucket: Option<BucketId>,
+        from: u32,
+        to: u32,
+        reencrypted: u64,
+        remaining: u64,
+    },
+    /// A tenant's root of this kind gets a new version.
+    RootRotationBegun { tenant: TenantId, kind: String, from: u32 },
+    /// `remaining` records of older versions were found by scan: zero; so many older versions were destroyed.
+    RootRotationEnded {
+        tenant: TenantId,
+        kind: String,
+        from: u32,
+        to: u32,
+        rewrapped: u64,
+        remaining: u64,
+        retired: u32,
+    },
+    /// A bucket's index key gets a new version.
+    IndexKeyRotationBegun { tenant: TenantId, bucket: BucketId },
+    /// `remaining` rows under the old key were found by scan: zero, or it did not end.
+    IndexKeyRotationEnded { tenant: TenantId, bucket: BucketId, from: u32, to: u32, resealed: u64, remaining: u64 },
     /// A geo's master key gets a new version.
     MasterRotationBegun { from: u32, to: u32 },
     /// `remaining` records of the old version were found by scan: zero, or it did not end.

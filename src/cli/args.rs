@@ -386,6 +386,9 @@ pub enum Key {
     /// Make suspended keys usable again
     #[command(subcommand)]
     Resume(Resume),
+    /// New data keys and new sealed bytes, as after a compromise; ETags, versions and times stay
+    #[command(subcommand)]
+    Reencrypt(Reencrypt),
     /// Close an epoch: what was destroyed is then irrecoverable
     #[command(subcommand)]
     Epoch(Epoch),
@@ -519,6 +522,9 @@ pub enum Rotate {
         geo: String,
         #[command(flatten)]
         #[allow(missing_docs)]
+        pace: Pace,
+        #[command(flatten)]
+        #[allow(missing_docs)]
         long: Long,
     },
     /// The data key of a tenant
@@ -527,8 +533,77 @@ pub enum Rotate {
         tenant: String,
         #[command(flatten)]
         #[allow(missing_docs)]
+        pace: Pace,
+        #[command(flatten)]
+        #[allow(missing_docs)]
         long: Long,
     },
+    /// The root above a tenant's data subjects' keys; older versions are destroyed at the end
+    SubjectRoot {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        pace: Pace,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
+    /// The root above a tenant's index keys, logins and directory rows; older versions are destroyed at the end
+    IndexRoot {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        pace: Pace,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
+    /// The index key of a bucket: names, metadata and old data keys of what was deleted become unreadable
+    IndexKey {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// The bucket
+        #[arg(long)]
+        bucket: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        pace: Pace,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
+}
+
+/// `geoseal key reencrypt …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Reencrypt {
+    /// Everything of a tenant, or one bucket of it
+    Tenant {
+        /// Its name or id
+        tenant: String,
+        /// Only this bucket
+        #[arg(long)]
+        bucket: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        pace: Pace,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
+}
+
+/// How fast long work on keys may go.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Pace {
+    /// Records a second at most; without it what the server's settings say
+    #[arg(long, value_name = "N")]
+    pub records_per_second: Option<std::num::NonZeroU32>,
 }
 
 /// Flags of long work.

@@ -1,13 +1,13 @@
 //! `geoseal key …` and `geoseal sweep …`: long work, followed with a progress bar to its end.
 
-use super::args::{Key, Long, Resume, Rotate, Suspend, Sweep};
+use super::args::{Key, Long, Pace, Reencrypt, Resume, Rotate, Suspend, Sweep};
 use super::client::{Client, How, Reply};
 use super::failure::Failure;
 use super::print::{Output, note, progress, record, table};
 use super::tenants::{rehearsed, show};
 use crate::admin::wire::{
-    KeyStatus, KeyVersion, Nothing, Operation, OperationResult, OperationState, Rotation, SuspendKeys, SweepReport,
-    SweepStatus, TenantKeys,
+    KeyStatus, KeyVersion, KeyWork, Nothing, Operation, OperationResult, OperationState, Rotation, SuspendKeys,
+    SweepReport, SweepStatus, TenantKeys,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -27,11 +27,27 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
             output.result(&status, versions)
         }
         Key::Epoch(command) => super::epochs::epoch(client, output, command).await,
-        Key::Rotate(Rotate::Master { geo, long }) => {
-            work(client, output, &["keys", "master", &geo, "rotate"], long).await
+        Key::Rotate(Rotate::Master { geo, pace, long }) => {
+            work_on(client, output, &["keys", "master", &geo, "rotate"], &at(pace), long).await
         }
-        Key::Rotate(Rotate::Tenant { tenant, long }) => {
-            work(client, output, &["keys", "tenant", &tenant, "rotate"], long).await
+        Key::Rotate(Rotate::Tenant { tenant, pace, long }) => {
+            work_on(client, output, &["keys", "tenant", &tenant, "rotate"], &at(pace), long).await
+        }
+        Key::Rotate(Rotate::IndexKey { tenant, bucket, pace, long }) => {
+            let path = ["keys", "tenant", &tenant, "buckets", &bucket, "rotate"];
+            work_on(client, output, &path, &at(pace), long).await
+        }
+        Key::Rotate(Rotate::SubjectRoot { tenant, pace, long }) => {
+            work_on(client, output, &["keys", "tenant", &tenant, "subject-root", "rotate"], &at(pace), long).await
+        }
+        Key::Rotate(Rotate::IndexRoot { tenant, pace, long }) => {
+            work_on(client, output, &["keys", "tenant", &tenant, "index-root", "rotate"], &at(pace), long).await
+        }
+        Key::Reencrypt(Reencrypt::Tenant { tenant, bucket, pace, long }) => {
+            let of_bucket = bucket.as_deref().map(|bucket| ["keys", "tenant", &tenant, "buckets", bucket, "reencrypt"]);
+            let of_tenant = ["keys", "tenant", &tenant, "reencrypt"];
+            let path = of_bucket.as_ref().map_or(&of_tenant[..], |path| &path[..]);
+            work_on(client, output, path, &at(pace), long).await
         }
         Key::Suspend(Suspend::Tenant { tenant, reason, rehearse }) => {
             let body = SuspendKeys { reason };
@@ -45,10 +61,14 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
     }
 }
 
+fn at(pace: Pace) -> KeyWork {
+    KeyWork { records_per_s: pace.records_per_second }
+}
+
 /// Runs one command.
 pub(super) async fn sweep(client: &Client, output: Output, command: Sweep) -> Result<(), Failure> {
     match command {
-        Sweep::Run { long } => work(client, output, &["sweep", "run"], long).await,
+        Sweep::Run { long } => work_on(client, output, &["sweep", "run"], &Nothing {}, long).await,
         Sweep::Status => {
             let status: SweepStatus = client.get(&["sweep"], &[]).await?;
             output.result(&status, |s| {
@@ -64,11 +84,6 @@ pub(super) async fn sweep(client: &Client, output: Output, command: Sweep) -> Re
             })
         }
     }
-}
-
-/// Starts long work that needs no words and, unless told otherwise, stays until it ends.
-async fn work(client: &Client, output: Output, path: &[&str], long: Long) -> Result<(), Failure> {
-    work_on(client, output, path, &Nothing {}, long).await
 }
 
 /// Starts long work and, unless told otherwise, stays until it ends.
@@ -100,7 +115,11 @@ async fn follow(client: &Client, mut operation: Operation) -> Result<Operation, 
     while operation.state == OperationState::Running {
         bar.set_length(operation.total);
         bar.set_position(operation.done);
-        bar.set_message(operation.phase.clone());
+        bar.set_message(match (operation.per_s, operation.eta_s) {
+            (Some(per_s), Some(eta_s)) => format!("{} {per_s}/s, {eta_s} s left", operation.phase),
+            (Some(per_s), None) => format!("{} {per_s}/s", operation.phase),
+            _ => operation.phase.clone(),
+        });
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_EVERY_MAX);
         operation = match client.get(&["operations", &operation.id], &[]).await {
@@ -119,6 +138,7 @@ async fn follow(client: &Client, mut operation: Operation) -> Result<Operation, 
 fn outcome(result: &OperationResult) -> String {
     match result {
         OperationResult::Rotation(r) => rotated(r),
+        OperationResult::Reencryption(r) => reencrypted(r),
         OperationResult::Sweep(s) => swept(s),
         OperationResult::SubjectErasure(e) => super::dsr::erased(e),
         OperationResult::Epoch(e) => super::epochs::shown(e),
@@ -129,6 +149,11 @@ fn outcome(result: &OperationResult) -> String {
 fn rotated(r: &Rotation) -> String {
     let Rotation { from, to, rewrapped, scanned, remaining } = r;
     format!("{to} current; {from} decrypt-only; {rewrapped} rewrapped; scan of {scanned}: {remaining} under {from}")
+}
+
+fn reencrypted(r: &Rotation) -> String {
+    let Rotation { to, rewrapped, scanned, remaining, .. } = r;
+    format!("{to} current; {rewrapped} re-encrypted; scan of {scanned}: {remaining} with a data key from before")
 }
 
 fn swept(s: &SweepReport) -> String {

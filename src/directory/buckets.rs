@@ -1,5 +1,6 @@
 //! Buckets: `b | tenant | token(name)`, sealed under the tenant's directory key.
 
+use super::reroot::open;
 use super::rows::{self, kind, v1::BucketRow};
 use super::{Directory, DirectoryError, OpenedBucket, SCAN};
 use crate::index::OpenBucket;
@@ -10,6 +11,7 @@ use crate::model::names::BucketName;
 use crate::model::object::BucketRef;
 use crate::model::time::Millis;
 use crate::seal::TenantKeys;
+use bytes::Bytes;
 use std::sync::Arc;
 
 impl Directory {
@@ -18,13 +20,7 @@ impl Directory {
         if let Some(at) = self.cache.read().buckets.get(&tenant).and_then(|buckets| buckets.get(name)) {
             return Ok(Some(at.clone()));
         }
-        let keys = self.keys(tenant).await?;
-        let row_key = bucket_row_key(&keys, tenant, name);
-        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
-        let row = open(&keys, &row_key, &sealed)?;
-        if row.name != name.as_str() {
-            return Err(DirectoryError::Integrity);
-        }
+        let Some((_, _, _, row)) = self.find(tenant, name).await? else { return Ok(None) };
         let at = Arc::new(self.bucket_ref(tenant, &row)?);
         self.cache.write().buckets.entry(tenant).or_default().insert(name.clone(), at.clone());
         Ok(Some(at))
@@ -38,7 +34,7 @@ impl Directory {
         loop {
             let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
             for (row_key, sealed) in &page {
-                buckets.push(Arc::new(self.bucket_ref(tenant, &open(&keys, row_key, sealed)?)?));
+                buckets.push(Arc::new(self.bucket_ref(tenant, &open(&keys, kind::BUCKET, row_key, sealed)?)?));
             }
             match page.last() {
                 Some((last, _)) if page.len() == SCAN => range = range.behind(last),
@@ -53,26 +49,64 @@ impl Directory {
         if let Some(opened) = opened.filter(|opened| opened.index.key.check().is_ok()) {
             return Ok(Some(opened));
         }
-        let keys = self.keys(at.tenant).await?;
-        let row_key = bucket_row_key(&keys, at.tenant, &at.name);
-        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
-        let row = open(&keys, &row_key, &sealed)?;
+        let Some((keys, _, _, row)) = self.find(at.tenant, &at.name).await? else { return Ok(None) };
         if row.bucket != at.bucket {
             return Ok(None);
         }
-        let key = keys.open_bucket_key(&row.index_key, at.bucket.0)?;
-        let at = Arc::new(at.clone());
+        let fresh = Arc::new(OpenedBucket { at: Arc::new(at.clone()), index: Arc::new(open_index(&keys, at, &row)?) });
         let mut cache = self.cache.write();
         // Left by a request that was under way when its lease ended.
         if cache.open.get(&at.bucket).is_some_and(|opened| opened.index.key.check().is_err()) {
             cache.open.remove(&at.bucket);
         }
         // Two may have opened it at once: both must go on with the same one.
-        let opened = cache.open.entry(at.bucket).or_insert_with(|| {
-            let index = OpenBucket { tenant: at.tenant, geo: at.geo, region: at.region, bucket: at.bucket, key };
-            Arc::new(OpenedBucket { at, index: Arc::new(index) })
-        });
-        Ok(Some(opened.clone()))
+        Ok(Some(cache.open.entry(at.bucket).or_insert(fresh).clone()))
+    }
+
+    /// Gives a bucket the next index key beside the one it has, or finds that it has two: a re-key that did not end.
+    /// Durable on return; `None` when the bucket was removed. The index is the caller's to tell (`switch_key`).
+    pub async fn begin_rekey(&self, at: &BucketRef) -> Result<Option<Arc<OpenedBucket>>, DirectoryError> {
+        self.change_keys(at, |keys, row| {
+            if row.old_index_key.is_none() {
+                let old = keys.open_bucket_key(&row.index_key, at.bucket.0)?;
+                let (_, next) = keys.next_bucket_key(at.bucket.0, &old)?;
+                row.old_index_key = Some(std::mem::replace(&mut row.index_key, next.to_vec()).into());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets the index key go that a re-key left: no row may be under it any more.
+    pub async fn end_rekey(&self, at: &BucketRef) -> Result<Option<Arc<OpenedBucket>>, DirectoryError> {
+        self.change_keys(at, |_, row| {
+            row.old_index_key = None;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn change_keys(
+        &self,
+        at: &BucketRef,
+        change: impl FnOnce(&TenantKeys, &mut BucketRow) -> Result<(), DirectoryError> + Send,
+    ) -> Result<Option<Arc<OpenedBucket>>, DirectoryError> {
+        let _change = self.change.lock().await;
+        let Some((keys, from, sealed, mut row)) = self.find(at.tenant, &at.name).await? else { return Ok(None) };
+        if row.bucket != at.bucket {
+            return Ok(None);
+        }
+        change(&keys, &mut row)?;
+        let row_key = bucket_row_key(&keys, at.tenant, &at.name);
+        let mut batch = Batch::new();
+        batch.expect(from.clone(), Some(sealed));
+        batch.delete(from);
+        batch.put(row_key.clone(), keys.directory().seal(kind::BUCKET, &row_key, &rows::encode(&row), &[]));
+        self.engine.commit(batch).await?;
+        let opened = OpenedBucket { at: Arc::new(at.clone()), index: Arc::new(open_index(&keys, at, &row)?) };
+        let opened = Arc::new(opened);
+        self.cache.write().open.insert(at.bucket, opened.clone());
+        Ok(Some(opened))
     }
 
     /// Creates a bucket with a fresh index key; `None` when the tenant has one of this name.
@@ -92,11 +126,12 @@ impl Directory {
             region: region.id.to_owned(),
             created: now,
             index_key: index_key.to_vec(),
+            old_index_key: None,
         };
         let row_key = bucket_row_key(&keys, tenant, name);
         let sealed = keys.directory().seal(kind::BUCKET, &row_key, &rows::encode(&row), &[]);
         let _change = self.change.lock().await;
-        if self.engine.get(&row_key).await?.is_some() {
+        if self.find(tenant, name).await?.is_some() {
             return Ok(None);
         }
         let mut batch = Batch::new();
@@ -110,9 +145,12 @@ impl Directory {
 
     /// Removes a bucket's row. Its rows in the region's index are the caller's.
     pub async fn remove_bucket(&self, at: &BucketRef) -> Result<(), DirectoryError> {
+        let _change = self.change.lock().await;
         let keys = self.keys(at.tenant).await?;
         let mut batch = Batch::new();
-        batch.delete(bucket_row_key(&keys, at.tenant, &at.name));
+        for token in keys.bucket_tokens(at.name.as_str().as_bytes()) {
+            batch.delete(rows::row_key(kind::BUCKET, &[&at.tenant.0, &token]));
+        }
         self.engine.commit(batch).await?;
         let mut cache = self.cache.write();
         cache.open.remove(&at.bucket);
@@ -120,6 +158,29 @@ impl Directory {
             buckets.remove(&at.name);
         }
         Ok(())
+    }
+
+    /// A bucket's row, where it stands, and the keys that opened it. While the tenant gets a new index root the row
+    /// stands at one of two tokens, and moves once.
+    async fn find(&self, tenant: TenantId, name: &BucketName) -> Result<Option<FoundRow>, DirectoryError> {
+        loop {
+            let keys = self.keys(tenant).await?;
+            let tokens: Vec<_> = keys.bucket_tokens(name.as_str().as_bytes()).collect();
+            // The active one's last again: the row may have moved there between the looks.
+            let again = tokens.first().filter(|_| tokens.len() > 1);
+            for token in tokens.iter().chain(again) {
+                let row_key = rows::row_key(kind::BUCKET, &[&tenant.0, token]);
+                let Some(sealed) = self.engine.get(&row_key).await? else { continue };
+                let row: BucketRow = open(&keys, kind::BUCKET, &row_key, &sealed)?;
+                if row.name != name.as_str() {
+                    return Err(DirectoryError::Integrity);
+                }
+                return Ok(Some((keys, row_key, sealed, row)));
+            }
+            if self.keys(tenant).await?.active_tik() == keys.active_tik() {
+                return Ok(None);
+            }
+        }
     }
 
     fn bucket_ref(&self, tenant: TenantId, row: &BucketRow) -> Result<BucketRef, DirectoryError> {
@@ -132,11 +193,15 @@ impl Directory {
     }
 }
 
-fn bucket_row_key(keys: &TenantKeys, tenant: TenantId, name: &BucketName) -> Vec<u8> {
-    rows::row_key(kind::BUCKET, &[&tenant.0, &keys.bucket_token(name.as_str().as_bytes())])
+/// The keys, the row's place, the row sealed and open.
+type FoundRow = (Arc<TenantKeys>, Vec<u8>, Bytes, BucketRow);
+
+fn open_index(keys: &TenantKeys, at: &BucketRef, row: &BucketRow) -> Result<OpenBucket, DirectoryError> {
+    let key = keys.open_bucket_key(&row.index_key, at.bucket.0)?;
+    let old = row.old_index_key.as_ref().map(|old| keys.open_bucket_key(old, at.bucket.0)).transpose()?;
+    Ok(OpenBucket { tenant: at.tenant, geo: at.geo, region: at.region, bucket: at.bucket, key, old })
 }
 
-fn open(keys: &TenantKeys, row_key: &[u8], sealed: &[u8]) -> Result<BucketRow, DirectoryError> {
-    let opened = keys.directory().open(kind::BUCKET, row_key, sealed)?;
-    rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)
+pub(super) fn bucket_row_key(keys: &TenantKeys, tenant: TenantId, name: &BucketName) -> Vec<u8> {
+    rows::row_key(kind::BUCKET, &[&tenant.0, &keys.bucket_token(name.as_str().as_bytes())])
 }

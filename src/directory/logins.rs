@@ -1,6 +1,7 @@
 //! Logins: `a | token(access id)`, sealed under the geo's directory key so that they are found before the tenant is
 //! known. The secret is wrapped under the tenant's credential key, so a login dies with its tenant.
 
+use super::reroot::directory_key;
 use super::rows::{self, kind, v1::LoginRow};
 use super::{Directory, DirectoryError, LOGINS_CACHED_MAX, SCAN};
 use crate::index::engine::{Batch, Direction, KeyRange};
@@ -25,7 +26,7 @@ pub struct LoginEntry {
 }
 
 /// Where the access id stands sealed inside a login's row: never a row key of its own.
-const ACCESS_ID_AT: &[u8] = b"a:access-id";
+pub(super) const ACCESS_ID_AT: &[u8] = b"a:access-id";
 
 impl Directory {
     /// The login with its secret; `None` when there is none, or it was revoked, or its tenant's keys are gone.
@@ -77,7 +78,7 @@ impl Directory {
         let keys = self.keys(tenant).await?;
         let mut logins = Vec::new();
         for (_, row) in self.login_rows(tenant).await? {
-            let opened = keys.directory().open(kind::LOGIN, ACCESS_ID_AT, &row.access_id)?;
+            let opened = directory_key(&keys, &row.access_id)?.open(kind::LOGIN, ACCESS_ID_AT, &row.access_id)?;
             let access_id = String::from_utf8(opened.plain).ok().and_then(|text| AccessId::parse(&text).ok());
             let access_id = access_id.ok_or(DirectoryError::Integrity)?;
             logins.push(LoginEntry { access_id, role: row.role, created: row.created, revoked: row.revoked });
@@ -157,6 +158,6 @@ impl Directory {
 }
 
 /// A credential's record is bound to the token of its login: the id behind the row key's first byte.
-fn credential_id(row_key: &[u8]) -> [u8; 16] {
+pub(super) fn credential_id(row_key: &[u8]) -> [u8; 16] {
     row_key[1..].try_into().expect("a login's row key is a byte and a token")
 }

@@ -11,8 +11,11 @@
 
 mod buckets;
 mod due;
+mod jobs;
 mod logins;
 mod notes;
+mod proposals;
+mod reroot;
 mod rows;
 mod subjects;
 mod tenants;
@@ -32,7 +35,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use due::DUE_TENANT;
+pub use jobs::{GEO_LANE, Held, Job, JobError, JobKind, STALL_S, Wanted};
 pub use logins::LoginEntry;
+pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
+pub use reroot::Rerooted;
 pub use subjects::SubjectEntry;
 pub use tenants::{Detail, TenantEntry};
 
@@ -94,6 +100,7 @@ pub struct Directory {
     /// Held while a data subject is made or its erasure begins or ends.
     subjects: tokio::sync::Mutex<()>,
     commits: tokio::sync::RwLock<()>,
+    lanes: jobs::Lanes,
     cache: Arc<RwLock<Cache>>,
 }
 
@@ -148,6 +155,7 @@ impl Directory {
             acts: tokio::sync::Mutex::new(()),
             subjects: tokio::sync::Mutex::new(()),
             commits: tokio::sync::RwLock::new(()),
+            lanes: jobs::Lanes::default(),
             cache,
         }
     }

@@ -20,6 +20,10 @@ pub(super) mod kind {
     pub(crate) const SUBJECT: u8 = b's';
     /// A data subject's erasure that is under way.
     pub(crate) const ERASURE: u8 = b'e';
+    /// Long work on a tenant's rows, or on the geo's.
+    pub(crate) const JOB: u8 = b'j';
+    /// An act that waits for a second administrator.
+    pub(crate) const PROPOSAL: u8 = b'w';
 }
 
 pub(super) mod v1 {
@@ -94,6 +98,9 @@ pub(super) mod v1 {
         /// The bucket's index key, wrapped.
         #[cbor(n(4), with = "minicbor::bytes")]
         pub(in crate::directory) index_key: Vec<u8>,
+        /// While the bucket is re-keyed: the index key before, wrapped.
+        #[n(5)]
+        pub(in crate::directory) old_index_key: Option<minicbor::bytes::ByteVec>,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tenants: `n | tenant id`, found by `m | token(name)`. Ids, state and times are sealed under the geo's directory key
 //! and outlive the tenant; name and contact are sealed once more under the tenant's own, and die with it.
 
+use super::reroot::open;
 use super::rows::{self, kind, v1};
 use super::{Directory, DirectoryError, SCAN};
 use crate::index::engine::{Batch, Direction, EngineError, KeyRange};
@@ -39,7 +40,7 @@ pub struct TenantEntry {
 }
 
 /// Where the detail stands sealed inside a tenant's row: never a row key of its own.
-const DETAIL_AT: &[u8] = b"n:detail";
+pub(super) const DETAIL_AT: &[u8] = b"n:detail";
 
 impl Directory {
     /// The tenant with this id, in any state.
@@ -176,6 +177,8 @@ impl Directory {
     /// The row keys of a tenant's name, logins, buckets and data subjects, by full listing.
     async fn rows_of(&self, id: TenantId) -> Result<Vec<Vec<u8>>, DirectoryError> {
         let mut found: Vec<_> = self.login_rows(id).await?.into_iter().map(|(row_key, _)| row_key).collect();
+        let job = rows::row_key(kind::JOB, &[&id.0]);
+        found.extend(self.engine.get(&job).await?.is_some().then_some(job));
         let geo_keys = self.keys.geo_keys();
         let mut range = KeyRange::prefix(&[kind::TENANT_NAME]);
         loop {
@@ -221,7 +224,7 @@ impl Directory {
         self.keys.geo_keys().directory().seal(kind::TENANT, row_key, &rows::encode(&row), &[])
     }
 
-    fn open_row(&self, row_key: &[u8], sealed: &[u8]) -> Result<v1::TenantRow, DirectoryError> {
+    pub(super) fn open_row(&self, row_key: &[u8], sealed: &[u8]) -> Result<v1::TenantRow, DirectoryError> {
         let opened = self.keys.geo_keys().directory().open(kind::TENANT, row_key, sealed)?;
         rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)
     }
@@ -233,10 +236,7 @@ impl Directory {
             return Err(DirectoryError::Integrity);
         }
         let detail = match self.keys(standing.id).await {
-            Ok(keys) if !row.detail.is_empty() => {
-                let opened = keys.directory().open(kind::TENANT, DETAIL_AT, &row.detail)?;
-                Some(rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?)
-            }
+            Ok(keys) if !row.detail.is_empty() => Some(open(&keys, kind::TENANT, DETAIL_AT, &row.detail)?),
             _ => None,
         };
         Ok(TenantEntry { revision: row.revision, standing, detail })

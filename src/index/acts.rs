@@ -5,6 +5,7 @@
 use super::anchor::Value;
 use super::bucket::{OpenBucket, Stamp};
 use super::error::IndexError;
+use super::fence::Fence;
 use super::rows::v1::ObjectRow;
 use super::subjects::SubjectPlace;
 use crate::model::ids::{BucketId, UploadId, VersionId};
@@ -62,6 +63,15 @@ pub(crate) struct TakenUpload {
     pub(crate) chosen: Vec<(Bytes, Stamp)>,
 }
 
+/// A row sealed anew, and where it goes: an object's row key holds a token of the key.
+pub(crate) struct ResealedRow {
+    pub(crate) from: Bytes,
+    pub(crate) to: Bytes,
+    pub(crate) sealed: Value,
+    /// The row as it was read: it may not have been written since.
+    pub(crate) old: Stamp,
+}
+
 /// What a put took the place of.
 pub(crate) struct Replaced {
     pub(crate) object: Option<ObjectRow>,
@@ -90,10 +100,12 @@ pub(crate) enum Act {
         bucket: Arc<OpenBucket>,
         object: SealedObject,
         old: Stamp,
+        /// Of the long work that this is part of.
+        fence: Option<Fence>,
         reply: Reply<bool>,
     },
     CreateUpload {
-        bucket: BucketId,
+        bucket: Arc<OpenBucket>,
         row_key: Bytes,
         sealed: Value,
         /// The due row that goes with it.
@@ -104,15 +116,16 @@ pub(crate) enum Act {
     },
     /// Answers whether the upload's row was still the one that was read.
     ReplaceUpload {
-        bucket: BucketId,
+        bucket: Arc<OpenBucket>,
         row_key: Bytes,
         sealed: Value,
         old: Stamp,
+        fence: Option<Fence>,
         reply: Reply<bool>,
     },
     /// Answers the sealed row of the part that had the number.
     PutPart {
-        bucket: BucketId,
+        bucket: Arc<OpenBucket>,
         upload: UploadId,
         row_key: Bytes,
         sealed: Value,
@@ -123,6 +136,13 @@ pub(crate) enum Act {
         bucket: BucketId,
         upload: UploadId,
         reply: Reply<Vec<(Bytes, Bytes)>>,
+    },
+    /// Rows sealed anew under the bucket's new key. Answers how many were still as they were read, and so were replaced.
+    Reseal {
+        bucket: Arc<OpenBucket>,
+        rows: Vec<ResealedRow>,
+        fence: Fence,
+        reply: Reply<u64>,
     },
     CloseBucket {
         bucket: BucketId,
@@ -163,6 +183,7 @@ impl Act {
             Self::PutPart { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Abort { reply, .. } => drop(reply.send(Err(refusal))),
             Self::DropRows { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Reseal { reply, .. } => drop(reply.send(Err(refusal))),
             Self::CreateUpload { reply, .. } | Self::CloseBucket { reply, .. } | Self::Write { reply, .. } => {
                 drop(reply.send(Err(refusal)));
             }

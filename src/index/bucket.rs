@@ -8,7 +8,7 @@ use super::row_keys::{self, ORDER_UNVERSIONED, RowKind};
 use super::rows;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{BucketId, TenantId};
-use crate::seal::BucketKey;
+use crate::seal::{self, BucketKey};
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use std::fmt;
@@ -25,6 +25,8 @@ pub struct OpenBucket {
     pub bucket: BucketId,
     /// Seals its rows and makes its tokens.
     pub key: BucketKey,
+    /// While the bucket is re-keyed: the key before, which rows that were not sealed anew yet open under.
+    pub old: Option<BucketKey>,
 }
 
 impl fmt::Debug for OpenBucket {
@@ -34,6 +36,28 @@ impl fmt::Debug for OpenBucket {
 }
 
 impl OpenBucket {
+    /// How far the bucket's re-keyings have come: key n, key n+1 beside n, key n+1 alone.
+    pub(crate) fn stage(&self) -> u64 {
+        2 * u64::from(self.key.name().version) + u64::from(self.old.is_none())
+    }
+
+    /// The row key of an object that was not moved to its new token yet; none: there is no re-key under way.
+    pub(crate) fn old_object_row_key(&self, name: &str) -> Option<Bytes> {
+        let old = self.old.as_ref()?;
+        Some(row_keys::object(self.bucket, old.token(name.as_bytes()), ORDER_UNVERSIONED))
+    }
+
+    /// The key that a sealed row says it is under; the newest when it says nothing we know.
+    pub(crate) fn key_of(&self, value: &[u8]) -> &BucketKey {
+        let version = seal::row_version(value).ok();
+        self.old.as_ref().filter(|old| version == Some(old.name().version)).unwrap_or(&self.key)
+    }
+
+    /// Whether a sealed row stands under the key that is to go.
+    pub(crate) fn is_old(&self, value: &[u8]) -> bool {
+        self.old.as_ref().is_some_and(|old| seal::row_version(value).ok() == Some(old.name().version))
+    }
+
     /// The row key of an object that has one version.
     pub(crate) fn object_row_key(&self, name: &str) -> Bytes {
         row_keys::object(self.bucket, self.key.token(name.as_bytes()), ORDER_UNVERSIONED)
@@ -49,7 +73,7 @@ impl OpenBucket {
     where
         T: for<'a> Decode<'a, ()>,
     {
-        let opened = self.key.row_key().open(kind as u8, row_key, value)?;
+        let opened = self.key_of(value).row_key().open(kind as u8, row_key, value)?;
         Ok(rows::decode(&opened.plain)?)
     }
 
@@ -63,7 +87,7 @@ impl OpenBucket {
     where
         T: for<'a> Decode<'a, ()>,
     {
-        let opened = self.key.row_key().open(kind as u8, row_key, value)?;
+        let opened = self.key_of(value).row_key().open(kind as u8, row_key, value)?;
         let trailing = value.slice(value.len() - opened.trailing.len()..);
         Ok((rows::decode(&opened.plain)?, trailing))
     }

@@ -32,7 +32,7 @@ impl Due {
 }
 
 /// The due kind of an upload that nobody completed. Source: docs/index-layout.md, "Due rows".
-const DUE_UPLOAD: u8 = 2;
+pub(super) const DUE_UPLOAD: u8 = 2;
 
 impl Due {
     /// The row that says when an upload is stale: the upload's id in its key, the bucket's id behind the sealed row. It
@@ -53,7 +53,7 @@ impl Due {
     /// Whether the row is what was written for that bucket.
     pub fn is_of(&self, bucket: &OpenBucket) -> bool {
         let (row_key, kind) = (row_keys::due(&self.key), RowKind::Due as u8);
-        let opened = bucket.key.row_key().open(kind, &row_key, &self.sealed);
+        let opened = bucket.key_of(&self.sealed).row_key().open(kind, &row_key, &self.sealed);
         opened.is_ok_and(|opened| opened.trailing == bucket.bucket.0)
     }
 }

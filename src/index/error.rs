@@ -38,6 +38,12 @@ pub enum IndexError {
     /// The region takes no writes: shutting down, its anchor cannot be saved, or a commit failed half-way.
     #[error("the region's index takes no writes now")]
     Refusing,
+    /// The bucket's key changed between sealing and commit. Sealed anew inside this room; nobody outside sees it.
+    #[error("the key of the bucket changed meanwhile")]
+    Rekeyed,
+    /// Another runner took over the work that this write was part of. Nothing was changed.
+    #[error("another runner took this work over")]
+    Fenced,
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),

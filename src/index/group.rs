@@ -4,12 +4,13 @@
 //! act sees what the acts before it in the group did. Promises go out only once the group is durable. Nothing here
 //! changes what others see: that is published after the commit.
 
-use super::acts::{Act, Replaced, Reply, SealedObject};
+use super::acts::{Act, Replaced, Reply, ResealedRow, SealedObject};
 use super::anchor::Value;
 use super::books::{Book, Run};
 use super::bucket::{OpenBucket, Stamp};
 use super::engine::{Direction, KeyRange};
 use super::error::{Damage, IndexError};
+use super::fence::Fence;
 use super::leaf::Changes;
 use super::region::Shared;
 use super::row_keys::{self, BUCKET_KINDS, ORDER_UNVERSIONED, RowKind, seq_of};
@@ -47,6 +48,8 @@ pub(crate) struct Draft {
 struct Current {
     row: Arc<ObjectRow>,
     stamp: Stamp,
+    /// Where it stands: while its bucket is re-keyed, perhaps still at the old key's token.
+    at: Bytes,
 }
 
 /// The leaf that an act is going to change: everything that may fail has been done.
@@ -90,7 +93,7 @@ impl<'a> Group<'a> {
         match act {
             Act::Put { bucket, object, condition, from_upload, place, reply } => {
                 let done = async {
-                    self.open_to_writes(bucket.bucket)?;
+                    self.open_to_writes(&bucket)?;
                     let current = self.current(&bucket, &object.row_key, &object.row.name).await?;
                     condition.check(current.as_ref().map(|current| &*current.row))?;
                     let prepared = self.prepare(&bucket, &object.row.name).await?;
@@ -98,16 +101,16 @@ impl<'a> Group<'a> {
                         Some(taken) => self.take_upload(bucket.bucket, taken.upload, &taken.chosen).await?,
                         None => Vec::new(),
                     };
-                    let old = current.map(|current| (*current.row).clone());
-                    self.put(&bucket, object, old.as_ref(), prepared);
+                    self.put(&bucket, object, current.as_ref(), prepared);
                     self.write_place(place);
-                    Ok(Replaced { object: old, parts })
+                    Ok(Replaced { object: current.map(|current| (*current.row).clone()), parts })
                 };
                 let done = done.await;
                 self.promise(reply, done);
             }
             Act::Delete { bucket, row_key, name, condition, reply } => {
                 let done = async {
+                    self.under_newest_key(&bucket)?;
                     let Some(current) = self.current(&bucket, &row_key, &name).await? else {
                         condition.check(None)?;
                         return Ok(None);
@@ -115,28 +118,28 @@ impl<'a> Group<'a> {
                     condition.check(Some(&current.row))?;
                     let prepared = self.prepare(&bucket, &name).await?;
                     self.drop_inline(&bucket, &current.row);
-                    self.write(row_key.clone(), None);
-                    self.objects.insert(row_key, None);
+                    self.remove_object(current.at.clone());
                     self.change(&bucket, prepared, &name, None);
                     Ok(Some((*current.row).clone()))
                 };
                 let done = done.await;
                 self.promise(reply, done);
             }
-            Act::Replace { bucket, object, old, reply } => {
+            Act::Replace { bucket, object, old, fence, reply } => {
                 let done = async {
-                    self.open_to_writes(bucket.bucket)?;
+                    fence.as_ref().map_or(Ok(()), Fence::check)?;
+                    self.open_to_writes(&bucket)?;
                     let current = self.current(&bucket, &object.row_key, &object.row.name).await?;
                     let Some(current) = current.filter(|current| current.stamp == old) else { return Ok(false) };
                     let prepared = self.prepare(&bucket, &object.row.name).await?;
-                    self.put(&bucket, object, Some(&current.row), prepared);
+                    self.put(&bucket, object, Some(&current), prepared);
                     Ok(true)
                 };
                 let done = done.await;
                 self.promise(reply, done);
             }
             Act::CreateUpload { bucket, row_key, sealed, due, place, reply } => {
-                let done = self.open_to_writes(bucket);
+                let done = self.open_to_writes(&bucket);
                 if done.is_ok() {
                     self.write(row_key, Some(sealed));
                     self.write(due.0, Some(due.1));
@@ -144,9 +147,10 @@ impl<'a> Group<'a> {
                 }
                 self.promise(reply, done);
             }
-            Act::ReplaceUpload { bucket, row_key, sealed, old, reply } => {
+            Act::ReplaceUpload { bucket, row_key, sealed, old, fence, reply } => {
                 let done = async {
-                    self.open_to_writes(bucket)?;
+                    fence.as_ref().map_or(Ok(()), Fence::check)?;
+                    self.open_to_writes(&bucket)?;
                     let current = self.value(&row_key).await?;
                     let same = current.is_some_and(|current| Stamp::of(&current) == old);
                     if same {
@@ -159,8 +163,8 @@ impl<'a> Group<'a> {
             }
             Act::PutPart { bucket, upload, row_key, sealed, reply } => {
                 let done = async {
-                    self.open_to_writes(bucket)?;
-                    let upload = row_keys::upload(bucket, upload);
+                    self.open_to_writes(&bucket)?;
+                    let upload = row_keys::upload(bucket.bucket, upload);
                     self.value(&upload).await?.ok_or(IndexError::NoSuchUpload)?;
                     let before = self.value(&row_key).await?;
                     self.write(row_key, Some(sealed));
@@ -171,6 +175,15 @@ impl<'a> Group<'a> {
             }
             Act::Abort { bucket, upload, reply } => {
                 let done = self.take_upload(bucket, upload, &[]).await;
+                self.promise(reply, done);
+            }
+            Act::Reseal { bucket, rows, fence, reply } => {
+                let done = async {
+                    fence.check()?;
+                    self.under_newest_key(&bucket)?;
+                    self.reseal(rows).await
+                };
+                let done = done.await;
                 self.promise(reply, done);
             }
             Act::CloseBucket { bucket, reply } => {
@@ -196,8 +209,32 @@ impl<'a> Group<'a> {
         self.promises.push(Box::new(move |verdict| drop(reply.send(verdict.and(done)))));
     }
 
-    fn open_to_writes(&self, bucket: BucketId) -> Result<(), IndexError> {
-        if self.shared.closed.read().contains(&bucket) { Err(IndexError::Closed) } else { Ok(()) }
+    fn open_to_writes(&self, bucket: &OpenBucket) -> Result<(), IndexError> {
+        self.under_newest_key(bucket)?;
+        if self.shared.closed.read().contains(&bucket.bucket) { Err(IndexError::Closed) } else { Ok(()) }
+    }
+
+    /// What was sealed before a re-key began, or before it ended, is sealed anew by who asked.
+    fn under_newest_key(&self, bucket: &OpenBucket) -> Result<(), IndexError> {
+        if self.shared.keyed.is_newest(bucket) { Ok(()) } else { Err(IndexError::Rekeyed) }
+    }
+
+    /// Puts rows that were sealed anew in the place of what they were read from, unless that was written since.
+    async fn reseal(&mut self, rows: Vec<ResealedRow>) -> Result<u64, IndexError> {
+        let mut resealed = 0;
+        for ResealedRow { from, to, sealed, old } in rows {
+            if self.value(&from).await?.is_none_or(|current| Stamp::of(&current) != old) {
+                continue;
+            }
+            if from != to {
+                self.remove_object(from);
+            }
+            // Read again from the overlay by the next act that asks.
+            self.objects.remove(&to);
+            self.write(to, Some(sealed));
+            resealed += 1;
+        }
+        Ok(resealed)
     }
 
     fn write(&mut self, row_key: Bytes, value: Option<Value>) {
@@ -219,17 +256,22 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The object of this name as the next act finds it.
+    /// The object of this name as the next act finds it: at its token or, while its bucket is re-keyed, at its old one.
     async fn current(&self, bucket: &OpenBucket, row_key: &Bytes, name: &str) -> Result<Option<Current>, IndexError> {
-        if let Some(current) = self.objects.get(row_key) {
-            return Ok(current.clone());
+        for at in std::iter::once(row_key.clone()).chain(bucket.old_object_row_key(name)) {
+            match self.objects.get(&at) {
+                Some(None) => continue,
+                Some(current) => return Ok(current.clone()),
+                None => {}
+            }
+            let Some(value) = self.value(&at).await? else { continue };
+            let row: ObjectRow = bucket.open(RowKind::Object, &at, &value)?;
+            if row.name != name {
+                return Err(Damage::Elsewhere.into());
+            }
+            return Ok(Some(Current { row: Arc::new(row), stamp: Stamp::of(&value), at }));
         }
-        let Some(value) = self.shared.engine.get(row_key).await? else { return Ok(None) };
-        let row: ObjectRow = bucket.open(RowKind::Object, row_key, &value)?;
-        if row.name != name {
-            return Err(Damage::Elsewhere.into());
-        }
-        Ok(Some(Current { row: Arc::new(row), stamp: Stamp::of(&value) }))
+        Ok(None)
     }
 
     /// Finds the leaf of a name and how far it has come.
@@ -273,13 +315,20 @@ impl<'a> Group<'a> {
         let Prepared { book, leaf, run } = at;
         let draft = self.drafts.entry(bucket.bucket);
         let draft = draft.or_insert_with(|| Draft { bucket: bucket.clone(), book, leaves: BTreeMap::new() });
+        if draft.bucket.stage() < bucket.stage() {
+            draft.bucket = bucket.clone();
+        }
         let (_, changes) = draft.leaves.entry(leaf).or_insert_with(|| (run, Changes::new()));
         changes.insert(name.into(), entry);
     }
 
     /// Writes an object and its name in the place of what was there.
-    fn put(&mut self, bucket: &Arc<OpenBucket>, object: SealedObject, old: Option<&ObjectRow>, at: Prepared) {
+    fn put(&mut self, bucket: &Arc<OpenBucket>, object: SealedObject, current: Option<&Current>, at: Prepared) {
         let SealedObject { row_key, row, sealed, inline } = object;
+        if let Some(current) = current.filter(|current| current.at != row_key) {
+            self.remove_object(current.at.clone());
+        }
+        let old = current.map(|current| &*current.row);
         if let Some(old) = old.filter(|old| old.place != row.place || old.segments != row.segments) {
             self.drop_inline(bucket, old);
         }
@@ -292,7 +341,12 @@ impl<'a> Group<'a> {
         }
         let stamp = Stamp::of(&sealed.bytes);
         self.write(row_key.clone(), Some(sealed));
-        self.objects.insert(row_key, Some(Current { row, stamp }));
+        self.objects.insert(row_key.clone(), Some(Current { row, stamp, at: row_key }));
+    }
+
+    fn remove_object(&mut self, at: Bytes) {
+        self.write(at.clone(), None);
+        self.objects.insert(at, None);
     }
 
     fn drop_inline(&mut self, bucket: &OpenBucket, old: &ObjectRow) {
@@ -348,6 +402,7 @@ impl<'a> Group<'a> {
     async fn drop_rows(&mut self, bucket: BucketId, limit: usize) -> Result<usize, IndexError> {
         self.shared.closed.write().insert(bucket);
         self.shared.books.forget(bucket);
+        self.shared.keyed.forget(bucket);
         let mut dropped = 0;
         for kind in BUCKET_KINDS {
             let range = KeyRange::prefix(&row_keys::of_bucket(kind, bucket));

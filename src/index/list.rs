@@ -74,6 +74,16 @@ impl fmt::Debug for ListPage {
 impl RegionIndex {
     /// One page of names.
     pub async fn list(&self, bucket: &Arc<OpenBucket>, query: &ListQuery) -> Result<ListPage, IndexError> {
+        loop {
+            let keyed = self.shared.keyed.newest(bucket);
+            let page = self.list_under(&keyed, query).await;
+            if page.is_ok() || self.shared.keyed.is_newest(&keyed) {
+                return page;
+            }
+        }
+    }
+
+    async fn list_under(&self, bucket: &Arc<OpenBucket>, query: &ListQuery) -> Result<ListPage, IndexError> {
         let mut page = Pager::new(query);
         if query.limit == 0 {
             return Ok(page.page);

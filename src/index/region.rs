@@ -4,12 +4,14 @@
 //! region's one writer (`writer.rs`). Every write is durable when its call returns. Dropping a call's future half-way
 //! does not undo the write: it may happen all the same.
 
-use super::acts::{Act, Condition, Reply, SealedObject, TakenUpload};
+use super::acts::{Act, Condition, Replaced, Reply, SealedObject, TakenUpload};
 use super::anchor::{Anchor, AnchorFault, AnchorStore, AnchorStoreError, Value, compare};
 use super::books::Books;
 use super::bucket::{OpenBucket, Stamp};
 use super::engine::{Direction, Engine, EngineError, KeyRange};
 use super::error::{Damage, IndexError};
+use super::fence::Fence;
+use super::keyed::Keyed;
 use super::row_keys::{self, RowKind};
 use super::rows::v1::{ObjectRow, PartRow, Place};
 use super::subjects::SubjectPlace;
@@ -54,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) region: &'static Region,
     pub(crate) books: Books,
+    pub(crate) keyed: Keyed,
     /// Buckets closed for deletion. Not on disk: their directory row goes next, and with it the way here.
     pub(crate) closed: RwLock<HashSet<BucketId>>,
     pub(crate) refusing: AtomicBool,
@@ -187,6 +190,7 @@ impl RegionIndex {
             engine,
             region,
             books: Books::new(options.leaf_cache_bytes),
+            keyed: Keyed::default(),
             closed: RwLock::default(),
             refusing: AtomicBool::new(false),
         });
@@ -202,10 +206,20 @@ impl RegionIndex {
 
     /// Finds an object by its name: one engine read, two when its segment has a row of its own.
     pub async fn get(&self, bucket: &Arc<OpenBucket>, name: &ObjectName) -> Result<Option<Found>, IndexError> {
-        let row_key = bucket.object_row_key(name.as_str());
+        loop {
+            let keyed = self.shared.keyed.newest(bucket);
+            let found = self.get_under(&keyed, name).await;
+            // Under a key that was the newest all the while, "not there" and "does not open" mean what they say.
+            if matches!(found, Ok(Some(_))) || self.shared.keyed.is_newest(&keyed) {
+                return found;
+            }
+        }
+    }
+
+    async fn get_under(&self, bucket: &OpenBucket, name: &ObjectName) -> Result<Option<Found>, IndexError> {
         let mut seen = None;
         loop {
-            let Some(value) = self.shared.engine.get(&row_key).await? else { return Ok(None) };
+            let Some((row_key, value)) = self.find(bucket, name.as_str()).await? else { return Ok(None) };
             let (row, trailing) = bucket.open_trailing::<ObjectRow>(RowKind::Object, &row_key, &value)?;
             if row.name != name.as_str() {
                 return Err(Damage::Elsewhere.into());
@@ -231,27 +245,63 @@ impl RegionIndex {
         }
     }
 
+    /// The row of a name and where it stands. While the bucket is re-keyed it stands at one of two tokens and moves from
+    /// the old one to the new one at most once, so who finds it at neither looks at the new one again.
+    async fn find(&self, bucket: &OpenBucket, name: &str) -> Result<Option<(Bytes, Bytes)>, IndexError> {
+        let row_key = bucket.object_row_key(name);
+        if let Some(value) = self.shared.engine.get(&row_key).await? {
+            return Ok(Some((row_key, value)));
+        }
+        let Some(old) = bucket.old_object_row_key(name) else { return Ok(None) };
+        if let Some(value) = self.shared.engine.get(&old).await? {
+            return Ok(Some((old, value)));
+        }
+        Ok(self.shared.engine.get(&row_key).await?.map(|value| (row_key, value)))
+    }
+
     /// Puts an object in the place of the one that has its name, if any.
     pub async fn put(&self, bucket: &Arc<OpenBucket>, put: PutObject) -> Result<Put, IndexError> {
         let PutObject { mut row, inline, condition, from_upload, place } = put;
         if inline.is_some() {
             row.place = if row.size <= TRAILING_BYTES_MAX as u64 { Place::Trailing } else { Place::Row };
         }
+        let row = Arc::new(row);
         let chosen_segments =
             from_upload.as_ref().map_or(HashSet::new(), |from| from.segments.iter().copied().collect());
-        let from_upload = match from_upload {
-            Some(from) => Some(self.choose_parts(bucket, from.upload, &chosen_segments).await?),
-            None => None,
+        let (bucket, done) = loop {
+            let keyed = self.shared.keyed.newest(bucket);
+            let put = (row.clone(), inline.clone(), condition.clone(), from_upload.as_ref(), place.clone());
+            match self.put_under(&keyed, put, &chosen_segments).await {
+                Err(_) if !self.shared.keyed.is_newest(&keyed) => {}
+                Err(IndexError::Rekeyed) => {}
+                done => break (keyed, done?),
+            }
         };
-        let object = seal_object(bucket, row, inline)?;
-        let act = |reply| Act::Put { bucket: bucket.clone(), object, condition, from_upload, place, reply };
-        let done = self.submit(act).await?;
         let mut leftover = Vec::new();
         for (row_key, value) in &done.parts {
             let part: PartRow = bucket.open(RowKind::Part, row_key, value)?;
             leftover.extend(Some(part.segment.id).filter(|id| !chosen_segments.contains(id)));
         }
         Ok(Put { replaced: done.object, leftover })
+    }
+
+    async fn put_under(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        (row, inline, condition, from_upload, place): PutParts<'_>,
+        segments: &HashSet<SegmentId>,
+    ) -> Result<Replaced, IndexError> {
+        let from_upload = match from_upload {
+            Some(from) => Some(self.choose_parts(bucket, from.upload, segments).await?),
+            None => None,
+        };
+        let object = seal_object(bucket, row, inline)?;
+        let act = |reply| Act::Put { bucket: bucket.clone(), object, condition, from_upload, place, reply };
+        match self.submit(act).await {
+            // A part was sealed anew since it was chosen, or replaced: the next look tells.
+            Err(IndexError::PartChanged) if bucket.old.is_some() => Err(IndexError::Rekeyed),
+            done => done,
+        }
     }
 
     async fn choose_parts(
@@ -279,9 +329,16 @@ impl RegionIndex {
         name: &ObjectName,
         condition: Condition,
     ) -> Result<Option<ObjectRow>, IndexError> {
-        let row_key = bucket.object_row_key(name.as_str());
-        let name = name.as_str().to_owned();
-        self.submit(|reply| Act::Delete { bucket: bucket.clone(), row_key, name, condition, reply }).await
+        loop {
+            let keyed = self.shared.keyed.newest(bucket);
+            let row_key = keyed.object_row_key(name.as_str());
+            let (name, condition) = (name.as_str().to_owned(), condition.clone());
+            let act = |reply| Act::Delete { bucket: keyed.clone(), row_key, name, condition, reply };
+            match self.submit(act).await {
+                Err(IndexError::Rekeyed) => {}
+                done => return done,
+            }
+        }
     }
 
     /// Replaces an object's row by another over the same segments (new tags, a data key wrapped anew), but only if it
@@ -292,22 +349,121 @@ impl RegionIndex {
         old: &ObjectRow,
         new: ObjectRow,
     ) -> Result<bool, IndexError> {
-        let row_key = bucket.object_row_key(&old.name);
-        let Some(value) = self.shared.engine.get(&row_key).await? else { return Ok(false) };
-        let (current, trailing) = bucket.open_trailing::<ObjectRow>(RowKind::Object, &row_key, &value)?;
+        self.replace(bucket, old, new, None).await
+    }
+
+    /// The same as a step of long work, refused when another runner took that over.
+    pub async fn replace_fenced(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        old: &ObjectRow,
+        new: ObjectRow,
+        fence: &Fence,
+    ) -> Result<bool, IndexError> {
+        self.replace(bucket, old, new, Some(fence)).await
+    }
+
+    async fn replace(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        old: &ObjectRow,
+        new: ObjectRow,
+        fence: Option<&Fence>,
+    ) -> Result<bool, IndexError> {
         let kept = |row: &ObjectRow| (row.name.clone(), row.place, row.segments.clone());
-        if current != *old || kept(&new) != kept(old) {
+        if kept(&new) != kept(old) {
             return Ok(false);
         }
-        let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &new, &trailing));
-        let object = SealedObject { row_key, row: Arc::new(new), sealed, inline: None };
-        let old = Stamp::of(&value);
-        self.submit(|reply| Act::Replace { bucket: bucket.clone(), object, old, reply }).await
+        self.replace_with(bucket, old, Arc::new(new), Content::Kept, fence).await
+    }
+
+    /// Replaces an object's row by one over other segments that hold the same bytes, as a step of long work, but only
+    /// if it still is exactly `old`. With `inline` its `place` is set here. Answers whether it was; what `old` names in
+    /// the blob store is then the caller's to delete.
+    pub async fn swap_segments(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        old: &ObjectRow,
+        mut new: ObjectRow,
+        inline: Option<Bytes>,
+        fence: &Fence,
+    ) -> Result<bool, IndexError> {
+        if inline.is_some() {
+            new.place = if new.size <= TRAILING_BYTES_MAX as u64 { Place::Trailing } else { Place::Row };
+        }
+        self.replace_with(bucket, old, Arc::new(new), Content::Swapped(inline), Some(fence)).await
+    }
+
+    async fn replace_with(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        old: &ObjectRow,
+        new: Arc<ObjectRow>,
+        content: Content,
+        fence: Option<&Fence>,
+    ) -> Result<bool, IndexError> {
+        loop {
+            let keyed = self.shared.keyed.newest(bucket);
+            let replaced = self.replace_under(&keyed, old, &new, &content, fence).await;
+            match replaced {
+                Err(IndexError::Rekeyed) => {}
+                Ok(true) => return replaced,
+                _ if self.shared.keyed.is_newest(&keyed) => return replaced,
+                _ => {}
+            }
+        }
+    }
+
+    async fn replace_under(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        old: &ObjectRow,
+        new: &Arc<ObjectRow>,
+        content: &Content,
+        fence: Option<&Fence>,
+    ) -> Result<bool, IndexError> {
+        let Some((at, value)) = self.find(bucket, &old.name).await? else { return Ok(false) };
+        let (current, trailing) = bucket.open_trailing::<ObjectRow>(RowKind::Object, &at, &value)?;
+        if current != *old {
+            return Ok(false);
+        }
+        let object = match content {
+            Content::Swapped(inline) => seal_object(bucket, new.clone(), inline.clone())?,
+            Content::Kept => {
+                let row_key = bucket.object_row_key(&old.name);
+                let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &**new, &trailing));
+                SealedObject { row_key, row: new.clone(), sealed, inline: None }
+            }
+        };
+        let (old, fence) = (Stamp::of(&value), fence.cloned());
+        match self.submit(|reply| Act::Replace { bucket: bucket.clone(), object, old, fence, reply }).await {
+            // It may only have been sealed anew: the next look tells.
+            Ok(false) if bucket.old.is_some() => Err(IndexError::Rekeyed),
+            done => done,
+        }
     }
 
     /// Walks a bucket's objects in the order of their tokens, which is no order of names: for scrubs, rewraps, purges.
     /// Behind `cursor`, none: from the start. Fewer than `limit`: the end.
+    ///
+    /// While the bucket is re-keyed its rows move to other tokens, each once: a walk may then meet one twice, or miss
+    /// it. Whoever has to meet every row holds the tenant's job (`directory::Jobs`), which keeps a re-key out.
     pub async fn scan_objects(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        cursor: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Scanned>, IndexError> {
+        loop {
+            let keyed = self.shared.keyed.newest(bucket);
+            let page = self.scan_under(&keyed, cursor, limit).await;
+            if page.is_ok() || self.shared.keyed.is_newest(&keyed) {
+                return page;
+            }
+        }
+    }
+
+    async fn scan_under(
         &self,
         bucket: &OpenBucket,
         cursor: Option<&Bytes>,
@@ -374,6 +530,7 @@ impl RegionIndex {
     /// Tells the time, about once a second: saves the anchor when it is due, drops what was idle for long.
     pub async fn tick(&self, now: Millis) {
         self.shared.books.drop_idle(now, self.options.bucket_idle_ms);
+        self.shared.keyed.drop_unheld();
         // If the writer is gone there is nothing left to save.
         drop(self.queue.send(Act::Tick { now }).await);
     }
@@ -404,7 +561,18 @@ impl RegionIndex {
 /// Rows dropped in one commit.
 const DROP_STEP: usize = 1000;
 
-fn seal_object(bucket: &OpenBucket, row: ObjectRow, inline: Option<Bytes>) -> Result<SealedObject, IndexError> {
+/// A put, taken apart, so that it can be sealed again for another state of its bucket.
+type PutParts<'a> = (Arc<ObjectRow>, Option<Bytes>, Condition, Option<&'a FromUpload>, Option<SubjectPlace>);
+
+/// What a replaced row's new one stands over.
+enum Content {
+    /// The same segments.
+    Kept,
+    /// Others; inline when they ride in the index.
+    Swapped(Option<Bytes>),
+}
+
+fn seal_object(bucket: &OpenBucket, row: Arc<ObjectRow>, inline: Option<Bytes>) -> Result<SealedObject, IndexError> {
     let row_key = bucket.object_row_key(&row.name);
     let (trailing, inline) = match (row.place, inline, row.segments.first()) {
         (Place::Trailing, Some(segment), _) => (segment, None),
@@ -414,8 +582,8 @@ fn seal_object(bucket: &OpenBucket, row: ObjectRow, inline: Option<Bytes>) -> Re
         (Place::Blob | Place::PartList, None, _) => (Bytes::new(), None),
         _ => return Err(Damage::Shape.into()),
     };
-    let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &row, &trailing));
-    Ok(SealedObject { row_key, row: Arc::new(row), sealed, inline })
+    let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &*row, &trailing));
+    Ok(SealedObject { row_key, row, sealed, inline })
 }
 
 /// Opening what the anchor says was rolled back.

@@ -21,6 +21,7 @@ use std::fmt;
 const STEP: usize = 1000;
 
 /// A sealed row that goes into an object's commit.
+#[derive(Clone)]
 pub struct SubjectPlace {
     pub(crate) row_key: Bytes,
     pub(crate) sealed: Value,

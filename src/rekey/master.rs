@@ -1,8 +1,9 @@
 //! The master key of a geo: the key service wraps every root again, a few hundred in each durable step, and ends with a
 //! scan of its files. No row and no object is touched.
 
-use super::{RekeyError, Watch};
-use crate::audit::{Actor, AuditLog, Event as Record};
+use super::RekeyError;
+use super::rooms::{Rooms, Run};
+use crate::audit::Event as Record;
 use crate::seal::{KeyClient, KeyError, RotationProgress};
 use std::sync::Arc;
 
@@ -25,22 +26,24 @@ pub struct MasterEvidence {
 }
 
 /// Rotates the master key of a geo, or takes up a rotation that was cut off.
-pub async fn rotate_master(
-    keys: &Arc<KeyClient>,
-    audit: &AuditLog,
-    actor: &Actor,
-    watch: &dyn Watch,
-) -> Result<MasterEvidence, RekeyError> {
+pub async fn rotate_master(rooms: &Rooms, run: &Run<'_>) -> Result<MasterEvidence, RekeyError> {
+    let (keys, watch, mut pace) = (rooms.directory.key_service(), run.watch, run.pace());
     let job = blocking(keys, KeyClient::rotate_master).await?;
-    audit.append(actor, Record::MasterRotationBegun { from: job.from, to: job.to }).await?;
+    rooms.audit.append(run.actor, Record::MasterRotationBegun { from: job.from, to: job.to }).await?;
     watch.phase("wrapping", job.total);
+    let mut before = job.done;
     loop {
-        let progress: RotationProgress = blocking(keys, |keys| keys.rotate_master_step(STEP_RECORDS)).await?;
+        let (token, step) = (job.token, pace.step(STEP_RECORDS));
+        let progress: RotationProgress = blocking(keys, move |keys| keys.rotate_master_step(token, step)).await?;
         watch.done(progress.job.done);
-        let Some(scan) = progress.finished else { continue };
+        let Some(scan) = progress.finished else {
+            pace.spent(progress.job.done.saturating_sub(before)).await;
+            before = progress.job.done;
+            continue;
+        };
         let remaining = scan.per_version.range(..job.to).map(|(_, records)| records).sum();
         let (from, to, rewrapped) = (job.from, job.to, progress.job.done);
-        audit.append(actor, Record::MasterRotationEnded { from, to, rewrapped, remaining }).await?;
+        rooms.audit.append(run.actor, Record::MasterRotationEnded { from, to, rewrapped, remaining }).await?;
         if remaining > 0 {
             return Err(RekeyError::Leftover(remaining));
         }
@@ -48,7 +51,7 @@ pub async fn rotate_master(
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     keys: &Arc<KeyClient>,
     work: impl FnOnce(&KeyClient) -> Result<T, KeyError> + Send + 'static,
 ) -> Result<T, RekeyError> {

@@ -1,30 +1,44 @@
 //! CONDUCTOR of rotation: new key first, then everything that hangs under the old one is wrapped again, then a scan that
 //! counts what still does. Online: readers and writers go on, both versions open.
 //!
-//! Called by the admin acts through `app`. Every step is idempotent and its position is what the stores hold, so a
-//! crash anywhere is mended by running it again: a rotation that was cut off is taken up, not begun anew. No payload
-//! byte is read or written. Must not know HTTP.
+//! Called by the admin acts through `app`. Every job is a row of the directory (the master's: of the key store) with its
+//! position and a token; every step is idempotent. So a crash anywhere is mended by running it again: a rotation that was
+//! cut off is taken up, not begun anew, and a runner that was taken over changes nothing more. Only `reencrypt` reads or
+//! writes payload. Must not know HTTP.
 
 mod epoch;
+mod index_key;
 mod master;
+mod pace;
+mod reencrypt;
+mod retire;
+mod rooms;
+mod roots;
+mod segments;
 mod tenant;
+#[cfg(test)]
+mod tests;
 
 pub use epoch::{abort_epoch, close_epoch};
+pub use index_key::{IndexKeyEvidence, rotate_index_key};
 pub use master::{MasterEvidence, rotate_master};
+pub use pace::Pace;
+pub use reencrypt::{ReencryptEvidence, reencrypt};
+pub use retire::{Retired, VersionUse, master_use, retire, retire_master, version_use};
+pub use rooms::{Rooms, Run, Watch};
+pub use roots::{RootEvidence, rotate_index_root, rotate_subject_root};
 pub use tenant::{TenantEvidence, rotate_tenant};
 
 use crate::audit::AuditError;
-use crate::directory::DirectoryError;
+use crate::blob::BlobError;
+use crate::directory::{DirectoryError, JobError};
 use crate::index::IndexError;
-use crate::seal::KeyError;
+use crate::seal::{KeyError, OpenError};
 
-/// Told how far a rotation is: phase, records done, records in all (as far as known).
-pub trait Watch: Send + Sync {
-    /// Another phase begins.
-    fn phase(&self, phase: &'static str, total: u64);
-    /// Records done in this phase.
-    fn done(&self, done: u64);
-}
+/// Rows read at once; their rewrites share a commit.
+const STEP_ROWS: usize = 256;
+/// Walks over everything before a job gives up: what a walk missed the next one finds.
+const PASSES_MAX: usize = 3;
 
 /// Why a rotation stopped. Running it again takes it up where it stopped.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +52,12 @@ pub enum RekeyError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The job: another runner has it, or another job has to end first.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The tenant has no such bucket.
+    #[error("there is no such bucket")]
+    NoSuchBucket,
     /// The log: nothing further was done.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -47,7 +67,22 @@ pub enum RekeyError {
     /// The closing scan still found records under an old version.
     #[error("{0} records still use an old version; run the rotation again")]
     Leftover(u64),
+    /// A version may not be destroyed: so many of the records that were read need it, or a request still holds it.
+    #[error("the version is in use: {} of {} records need it", .0.remaining, .0.scanned)]
+    InUse(VersionUse),
+    /// The blob store failed.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// What was read is not what was stored, or what was written did not come back the same.
+    #[error("stored bytes failed their integrity check")]
+    Integrity,
     /// A thread that worked for us is gone.
     #[error("a worker stopped")]
     Worker,
+}
+
+impl From<OpenError> for RekeyError {
+    fn from(error: OpenError) -> Self {
+        KeyError::from(error).into()
+    }
 }

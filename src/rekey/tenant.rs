@@ -4,19 +4,19 @@
 //! Exact, not approximate: the switch waits for commits in flight, and a commit whose data key was wrapped before the
 //! switch is wrapped again just before it is written (`store::put`). So behind the switch no row appears under an old
 //! version, and the walk meets every row that was there before. A concurrent writer wins over the walk.
+//!
+//! The position stands in the tenant's job: killed anywhere, the next runner goes on from there, under a token that voids
+//! the one before. The end does not go by the position but by the scan.
 
-use super::{RekeyError, Watch};
-use crate::audit::{Actor, AuditLog, Event as Record};
-use crate::directory::{Directory, OpenedBucket};
+use super::rooms::{Place, Places, Rooms, Run};
+use super::{PASSES_MAX, RekeyError, STEP_ROWS};
+use crate::audit::Event as Record;
+use crate::directory::{Directory, Held, JobKind};
 use crate::index::rows::v1::ObjectRow;
-use crate::model::ids::TenantId;
-use crate::regions::{RegionRoots, Regions};
+use crate::model::ids::{SubjectId, TenantId};
 use crate::seal::{self, DekRecord, TenantKeys};
 use futures::future::try_join_all;
 use std::sync::Arc;
-
-/// Rows read at once; their rewrites share a commit.
-const STEP_ROWS: usize = 256;
 
 /// What the closing scan found.
 #[derive(Clone, Debug)]
@@ -35,151 +35,156 @@ pub struct TenantEvidence {
 
 /// Rotates a tenant's data key. While an older version is still in use by rows (a rotation was cut off), takes that
 /// one up instead of making another version.
-pub async fn rotate_tenant(
-    directory: &Arc<Directory>,
-    regions: &Regions,
-    audit: &AuditLog,
-    actor: &Actor,
-    tenant: TenantId,
-    watch: &dyn Watch,
-) -> Result<TenantEvidence, RekeyError> {
-    let walk = Walk::of(directory, regions, tenant).await?;
-    let current = directory.keys(tenant).await?.active_trk().version;
-    watch.phase("counting", 0);
-    let before = walk.count(current).await?;
-    let (from, to) = if before.older > 0 {
-        (current.saturating_sub(1), current)
-    } else {
-        audit.append(actor, Record::TenantRotationBegun { tenant, from: current, to: current + 1 }).await?;
-        (current, switch(directory, tenant).await?)
-    };
-    let keys = directory.keys(tenant).await?;
-    watch.phase("wrapping", before.all);
-    let rewrapped = walk.rewrap(&keys, watch).await?;
-    watch.phase("scanning", before.all);
-    let after = walk.count(to).await?;
-    let remaining = after.older;
-    audit.append(actor, Record::TenantRotationEnded { tenant, from, to, rewrapped, remaining }).await?;
-    if remaining > 0 {
-        return Err(RekeyError::Leftover(remaining));
+pub async fn rotate_tenant(rooms: &Rooms, run: &Run<'_>, tenant: TenantId) -> Result<TenantEvidence, RekeyError> {
+    let mut held = rooms.begin(JobKind::RotateTenant, tenant, None).await?;
+    let places = rooms.places(tenant, None).await?;
+    if held.job().to == 0 {
+        let current = rooms.directory.keys(tenant).await?.active_trk().version;
+        run.watch.phase("counting", 0);
+        let before = count(&places, current).await?;
+        let (from, to) = if before.older > 0 {
+            (current.saturating_sub(1), current)
+        } else {
+            let begun = Record::TenantRotationBegun { tenant, from: current, to: current + 1 };
+            rooms.audit.append(run.actor, begun).await?;
+            (current, switch(&rooms.directory, tenant).await?)
+        };
+        held.step(rooms.now(), |job| (job.from, job.to, job.total) = (from, to, before.all)).await?;
     }
-    Ok(TenantEvidence { from, to, rewrapped, scanned: after.all, remaining })
+    let keys = rooms.directory.keys(tenant).await?;
+    for _ in 0..PASSES_MAX {
+        run.watch.phase("wrapping", held.job().total);
+        rewrap(rooms, run, &places, &keys, &mut held).await?;
+        run.watch.phase("scanning", held.job().total);
+        // Buckets that came meanwhile hold nothing old; those that went hold nothing.
+        let after = count(&rooms.places(tenant, None).await?, held.job().to).await?;
+        if after.older == 0 {
+            return end(rooms, run, tenant, held, &after).await;
+        }
+        held.step(rooms.now(), |job| (job.cursor, job.done, job.remaining) = (None, 0, after.older)).await?;
+    }
+    Err(RekeyError::Leftover(held.job().remaining))
 }
 
-async fn switch(directory: &Arc<Directory>, tenant: TenantId) -> Result<u32, RekeyError> {
+async fn end(
+    rooms: &Rooms,
+    run: &Run<'_>,
+    tenant: TenantId,
+    held: Held,
+    after: &Count,
+) -> Result<TenantEvidence, RekeyError> {
+    let (from, to, rewrapped) = (held.job().from, held.job().to, held.job().changed);
+    let ended = Record::TenantRotationEnded { tenant, from, to, rewrapped, remaining: after.older };
+    rooms.audit.append(run.actor, ended).await?;
+    held.end(rooms.now(), after.all, after.older).await?;
+    Ok(TenantEvidence { from, to, rewrapped, scanned: after.all, remaining: after.older })
+}
+
+pub(super) async fn switch(directory: &Arc<Directory>, tenant: TenantId) -> Result<u32, RekeyError> {
     let _still = directory.pause_commits().await;
     let service = directory.key_service().clone();
     let made = tokio::task::spawn_blocking(move || service.rotate_tenant(tenant.0)).await;
     Ok(made.map_err(|_| RekeyError::Worker)??.version)
 }
 
-/// Every place where a tenant's data keys are kept.
-struct Walk {
-    places: Vec<(Arc<RegionRoots>, Arc<OpenedBucket>)>,
-}
-
+/// Data keys' records, and how many of them are under an older version.
 #[derive(Default)]
-struct Count {
-    all: u64,
-    older: u64,
+pub(super) struct Count {
+    pub(super) all: u64,
+    pub(super) older: u64,
+    /// How many of these are of uploads in progress.
+    pub(super) older_uploads: u64,
 }
 
-impl Walk {
-    async fn of(directory: &Directory, regions: &Regions, tenant: TenantId) -> Result<Self, RekeyError> {
-        let mut places = Vec::new();
-        for at in directory.buckets(tenant).await? {
-            let roots = regions.get(at.region.id).ok_or(RekeyError::RegionNotServed(at.region.id))?;
-            if let Some(bucket) = directory.open_bucket(&at).await? {
-                places.push((roots.clone(), bucket));
-            }
-        }
-        Ok(Self { places })
+impl Count {
+    /// A data subject's objects hang under the subject's key, not under the tenant's.
+    fn add(&mut self, record: &DekRecord, subject: Option<SubjectId>, version: u32) -> bool {
+        self.all += 1;
+        let older = subject.is_none() && seal::parent_version(record) < version;
+        self.older += u64::from(older);
+        older
     }
+}
 
-    async fn count(&self, version: u32) -> Result<Count, RekeyError> {
-        let mut count = Count::default();
-        for (roots, bucket) in &self.places {
-            let mut cursor = None;
-            loop {
-                let page = roots.index.scan_objects(&bucket.index, cursor.as_ref(), STEP_ROWS).await?;
-                let under_root = page.iter().filter(|scanned| scanned.row.subject.is_none());
-                under_root.for_each(|scanned| count.add(&scanned.row.dek_record, version));
-                match page.last() {
-                    Some(last) if page.len() == STEP_ROWS => cursor = Some(last.cursor.clone()),
-                    _ => break,
-                }
-            }
-            let uploads = roots.index.list_uploads(&bucket.index).await?;
-            for upload in uploads.iter().filter(|upload| upload.subject.is_none()) {
-                count.add(&upload.dek_record, version);
-            }
+/// Reads every record of every row: of objects, and of uploads in progress.
+pub(super) async fn count(places: &Places, version: u32) -> Result<Count, RekeyError> {
+    let (mut count, mut cursor) = (Count::default(), None);
+    while let Some(page) = places.page(cursor.as_deref(), STEP_ROWS).await? {
+        for scanned in &page.rows {
+            count.add(&scanned.row.dek_record, scanned.row.subject, version);
         }
-        Ok(count)
+        cursor = Some(page.cursor);
     }
+    for place in &places.0 {
+        for upload in place.roots.index.list_uploads(&place.bucket.index).await? {
+            let older = count.add(&upload.dek_record, upload.subject, version);
+            count.older_uploads += u64::from(older);
+        }
+    }
+    Ok(count)
+}
 
-    async fn rewrap(&self, keys: &Arc<TenantKeys>, watch: &dyn Watch) -> Result<u64, RekeyError> {
-        let (mut done, mut rewrapped) = (0, 0);
-        for (roots, bucket) in &self.places {
-            let mut cursor = None;
-            loop {
-                let page = roots.index.scan_objects(&bucket.index, cursor.as_ref(), STEP_ROWS).await?;
-                // Under a subject's key: nothing that rotates here is above it.
-                let under_root = page.iter().filter(|scanned| scanned.row.subject.is_none());
-                let rows = under_root.map(|scanned| rewrap_object(roots, bucket, keys, &scanned.row));
-                rewrapped += try_join_all(rows).await?.into_iter().sum::<u64>();
-                done += page.len() as u64;
-                watch.done(done);
-                match page.last() {
-                    Some(last) if page.len() == STEP_ROWS => cursor = Some(last.cursor.clone()),
-                    _ => break,
-                }
+async fn rewrap(
+    rooms: &Rooms,
+    run: &Run<'_>,
+    places: &Places,
+    keys: &Arc<TenantKeys>,
+    held: &mut Held,
+) -> Result<(), RekeyError> {
+    let mut pace = run.pace();
+    loop {
+        let cursor = held.job().cursor.as_ref().map(|cursor| cursor.to_vec());
+        let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_ROWS)).await? else { break };
+        let rows = page.rows.iter().map(|scanned| rewrap_object(page.place, held, keys, &scanned.row));
+        let changed = try_join_all(rows).await?.into_iter().sum::<u64>();
+        let seen = page.rows.len() as u64;
+        held.step(rooms.now(), |job| {
+            job.cursor = Some(page.cursor.into());
+            (job.done, job.changed) = (job.done + seen, job.changed + changed);
+        })
+        .await?;
+        run.watch.done(held.job().done);
+        pace.spent(seen).await;
+    }
+    for place in &places.0 {
+        for upload in place.roots.index.list_uploads(&place.bucket.index).await? {
+            if upload.subject.is_some() {
+                continue;
             }
-            let uploads = roots.index.list_uploads(&bucket.index).await?;
-            for upload in uploads.into_iter().filter(|upload| upload.subject.is_none()) {
-                let context = seal::object_context(&bucket.at, upload.object_id, upload.version_id);
-                if let Some(dek_record) = keys.rewrap_dek(&upload.dek_record, &context)? {
-                    let mut new = upload.clone();
-                    new.dek_record = dek_record;
-                    // False: it was completed or aborted meanwhile.
-                    rewrapped += u64::from(roots.index.replace_upload_if_same(&bucket.index, &upload, new).await?);
-                }
-                done += 1;
-                watch.done(done);
+            let context = seal::object_context(&place.bucket.at, upload.object_id, upload.version_id);
+            let Some(dek_record) = keys.rewrap_dek(&upload.dek_record, &context)? else { continue };
+            let new = crate::index::rows::v1::UploadRow { dek_record, ..upload.clone() };
+            // False: it was completed or aborted meanwhile.
+            let index = &place.roots.index;
+            if index.replace_upload_if_same(&place.bucket.index, &upload, new, held.fence()).await? {
+                held.step(rooms.now(), |job| job.changed += 1).await?;
             }
         }
-        Ok(rewrapped)
     }
+    Ok(())
 }
 
 /// Wraps one object's data key again; 1 when its row was replaced. Tries anew when a concurrent writer won, because
 /// the winner may be a change of tags that kept the old record.
-async fn rewrap_object(
-    roots: &RegionRoots,
-    bucket: &OpenedBucket,
-    keys: &TenantKeys,
-    row: &ObjectRow,
-) -> Result<u64, RekeyError> {
+async fn rewrap_object(place: &Place, held: &Held, keys: &TenantKeys, row: &ObjectRow) -> Result<u64, RekeyError> {
+    let (index, bucket) = (&place.roots.index, &place.bucket);
     let mut row = row.clone();
     loop {
+        if row.subject.is_some() {
+            return Ok(0);
+        }
         let context = seal::object_context(&bucket.at, row.object_id, row.version_id);
         let Some(dek_record) = keys.rewrap_dek(&row.dek_record, &context)? else { return Ok(0) };
         let mut new = row.clone();
         new.dek_record = dek_record;
-        if roots.index.replace_if_same(&bucket.index, &row, new).await? {
+        if index.replace_fenced(&bucket.index, &row, new, held.fence()).await? {
             return Ok(1);
         }
         let name = crate::model::names::ObjectName::parse(row.name.clone());
         let Ok(name) = name else { return Ok(0) };
-        match roots.index.get(&bucket.index, &name).await? {
+        match index.get(&bucket.index, &name).await? {
             Some(found) => row = found.row,
             None => return Ok(0),
         }
-    }
-}
-
-impl Count {
-    fn add(&mut self, record: &DekRecord, version: u32) {
-        self.all += 1;
-        self.older += u64::from(seal::parent_version(record) < version);
     }
 }

@@ -9,7 +9,7 @@ use crate::seal::{KeyError, OpenClass, OpenError, ProviderError, SealError};
 impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
         match error.class() {
-            OpenClass::Revoked => Self::KeysSuspended,
+            OpenClass::Revoked | OpenClass::Withheld => Self::KeysSuspended,
             OpenClass::Erased => Self::NoSuchObject,
             class => Self::Integrity(Fault::new(class.as_str())),
         }
@@ -83,7 +83,8 @@ impl From<IndexError> for StoreError {
                 Damage::Missing => "missing",
                 Damage::Elsewhere => "elsewhere",
             })),
-            IndexError::Refusing | IndexError::Unread | IndexError::Engine(_) => {
+            IndexError::Rekeyed => Self::ConditionalConflict,
+            IndexError::Refusing | IndexError::Unread | IndexError::Fenced | IndexError::Engine(_) => {
                 tracing::error!(%error, "the index cannot answer");
                 Self::Unavailable
             }

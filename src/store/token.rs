@@ -1,13 +1,16 @@
-//! Opaque tokens handed to clients: continuation tokens and the like. Sealed under the bucket's index key, so they
-//! tell nothing, cannot be altered, and die with the bucket or the tenant.
+//! Opaque tokens handed to clients: continuation tokens and the like. Sealed under the tenant's directory key for one
+//! bucket, so they tell nothing, cannot be altered or taken elsewhere, outlive a re-key of the bucket's index, and die
+//! with the tenant.
 
 use super::Store;
 use super::types::StoreError;
 use crate::gate::{Admitted, act};
+use crate::seal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Stands where a row key would: tokens can never be mistaken for rows, whose keys begin with a letter.
+/// Stands, with the bucket's id, where a row key would: tokens can never be mistaken for rows, whose keys begin with a
+/// letter.
 const TOKEN_ROW_KEY: &[u8] = b"\0token";
 const TOKEN_KIND: u8 = b'k';
 /// How long a token is good for, in seconds.
@@ -19,7 +22,8 @@ impl Store {
         let room = self.room(admitted.bucket()).await?;
         let until = self.now().plus_seconds(TOKEN_KEEP_S).0;
         let stamped = [&until.to_be_bytes()[..], plain].concat();
-        let sealed = room.bucket.index.key.row_key().seal(TOKEN_KIND, TOKEN_ROW_KEY, &stamped, &[]);
+        let place = [TOKEN_ROW_KEY, &room.bucket.at.bucket.0].concat();
+        let sealed = room.keys.directory().seal(TOKEN_KIND, &place, &stamped, &[]);
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
@@ -27,8 +31,10 @@ impl Store {
     pub async fn open_token(&self, admitted: &Admitted<act::Read>, token: &str) -> Result<Vec<u8>, StoreError> {
         let room = self.room(admitted.bucket()).await?;
         let sealed = URL_SAFE_NO_PAD.decode(token).map_err(|_| StoreError::BadToken)?;
-        let opened = room.bucket.index.key.row_key().open(TOKEN_KIND, TOKEN_ROW_KEY, &sealed);
-        let stamped = opened.map_err(|_| StoreError::BadToken)?.plain;
+        let place = [TOKEN_ROW_KEY, &room.bucket.at.bucket.0].concat();
+        let version = seal::row_version(&sealed).map_err(|_| StoreError::BadToken)?;
+        let key = room.keys.directory_of_version(version).ok_or(StoreError::BadToken)?;
+        let stamped = key.open(TOKEN_KIND, &place, &sealed).map_err(|_| StoreError::BadToken)?.plain;
         let (until, plain) = stamped.split_first_chunk::<8>().ok_or(StoreError::BadToken)?;
         if i64::from_be_bytes(*until) < self.now().0 {
             return Err(StoreError::BadToken);

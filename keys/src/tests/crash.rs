@@ -131,15 +131,16 @@ fn rotating_the_master_key() {
     let cuts = cut_everywhere(
         with_tenant,
         |service| {
-            service.rotate_master()?;
-            while service.rotate_master_step(2)?.finished.is_none() {}
+            let token = service.rotate_master()?.token;
+            while service.rotate_master_step(token, 2)?.finished.is_none() {}
             Ok(())
         },
         |_, service| {
             service.tenant(TENANT).unwrap();
-            let to = service.rotate_master().unwrap().to;
+            let job = service.rotate_master().unwrap();
+            let to = job.to;
             let evidence = loop {
-                if let Some(evidence) = service.rotate_master_step(1).unwrap().finished {
+                if let Some(evidence) = service.rotate_master_step(job.token, 1).unwrap().finished {
                     break evidence;
                 }
             };

@@ -203,8 +203,8 @@ fn an_older_keyring_after_a_rotation_is_refused() {
     let old = fs::read(world.keyring_file()).unwrap();
     let service = world.open().unwrap();
     service.create_tenant(TENANT).unwrap();
-    service.rotate_master().unwrap();
-    while service.rotate_master_step(100).unwrap().finished.is_none() {}
+    let token = service.rotate_master().unwrap().token;
+    while service.rotate_master_step(token, 100).unwrap().finished.is_none() {}
     drop(service);
     fs::write(world.keyring_file(), old).unwrap();
     assert_eq!(world.open().err(), Some(KeystoreError::OtherMaster.into()));

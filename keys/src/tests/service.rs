@@ -110,12 +110,14 @@ fn master_rotation_resumes_anywhere_and_ends_in_a_scan_of_zero() {
         drop(service);
         service = world.open().unwrap();
         assert_eq!(service.rotation().unwrap().map(|job| job.to), Some(2));
-        assert_eq!(service.rotate_master().unwrap().to, 2, "starting again is the same job");
+        let again = service.rotate_master().unwrap();
+        assert_eq!(again.to, 2, "starting again is the same job");
+        assert_eq!(service.rotate_master_step(again.token - 1, 4).unwrap_err(), Refusal::Superseded.into(), "K-10");
         for (tenant, record) in tenants.iter().zip(&records) {
             assert!(service.tenant(*tenant).unwrap().open_dek(record, &object(*tenant, 1)).is_ok());
         }
         assert_eq!(service.destroy_master_version(1).unwrap_err(), Refusal::Rotating.into());
-        if let Some(evidence) = service.rotate_master_step(4).unwrap().finished {
+        if let Some(evidence) = service.rotate_master_step(again.token, 4).unwrap().finished {
             break evidence;
         }
     };

@@ -268,8 +268,8 @@ fn the_log_goes_with_the_master_key() {
     service.destroy_subject(OTHER, fill(5)).unwrap();
     let head = service.shred_head();
     assert_eq!(service.scan_masters().unwrap().per_version[&1], 9, "6 roots, the directory key, the file key, the log");
-    service.rotate_master().unwrap();
-    while service.rotate_master_step(100).unwrap().finished.is_none() {}
+    let token = service.rotate_master().unwrap().token;
+    while service.rotate_master_step(token, 100).unwrap().finished.is_none() {}
     assert_eq!(service.scan_masters().unwrap().per_version.len(), 1);
     service.destroy_master_version(1).unwrap();
     drop(service);

@@ -132,9 +132,9 @@ fn a_master_rotation_and_a_destroyed_tenant_reach_the_shards() {
     service.create_tenant(fill(7)).unwrap();
     service.create_subject(fill(7), fill(8)).unwrap();
     let files = 1 + shards(&world).len() as u64;
-    service.rotate_master().unwrap();
+    let token = service.rotate_master().unwrap().token;
     let evidence = loop {
-        if let Some(evidence) = service.rotate_master_step(64).unwrap().finished {
+        if let Some(evidence) = service.rotate_master_step(token, 64).unwrap().finished {
             break evidence;
         }
     };

@@ -3,6 +3,7 @@
 mod crash;
 mod kill;
 mod model;
+mod rekey;
 mod tamper;
 mod writer;
 
@@ -55,7 +56,7 @@ pub(super) fn region() -> &'static Region {
 pub(super) fn bucket() -> Arc<OpenBucket> {
     let bucket = BucketId::random();
     let (key, _) = KEYS.1.new_bucket_key(bucket.0).unwrap();
-    Arc::new(OpenBucket { tenant: TENANT, geo: geo(), region: region(), bucket, key })
+    Arc::new(OpenBucket { tenant: TENANT, geo: geo(), region: region(), bucket, key, old: None })
 }
 
 pub(super) fn name(name: &str) -> ObjectName {

@@ -152,7 +152,8 @@ async fn a_damaged_bucket_does_not_hold_up_others() {
 async fn another_key_opens_nothing() {
     let (_, index, a, _) = filled().await;
     let (key, _) = KEYS.1.new_bucket_key(a.bucket.0).unwrap();
-    let impostor = Arc::new(OpenBucket { tenant: a.tenant, geo: a.geo, region: a.region, bucket: a.bucket, key });
+    let impostor =
+        Arc::new(OpenBucket { tenant: a.tenant, geo: a.geo, region: a.region, bucket: a.bucket, key, old: None });
     assert!(index.get(&impostor, &name("name-1")).await.unwrap().is_none(), "not even the token is the same");
     assert_eq!(damage(index.scan_objects(&impostor, None, 5).await), Some(Damage::Seal));
 }

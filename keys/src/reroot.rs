@@ -1,0 +1,166 @@
+//! A tenant's roots one by one: a new version of any of the three, subject keys wrapped again under a new subject root, a
+//! version reported as compromised, and what a re-encryption may still open. Rows in index engines are the caller's.
+
+use crate::context::Id;
+use crate::destroy::ShredEvidence;
+use crate::entries::{KeyState, RootEntry, TenantState, place};
+use crate::error::{KeyError, KeystoreError, Refusal};
+use crate::keystore::{Change, Keystore, salt_of};
+use crate::record::{KeyKind, KeyName, Unverified};
+use crate::service::{GeoKeyService, NewRoot, put_revocation_seq, revocation_seq, root_entries, tenant_entry, verify};
+use crate::shred_log::{Shred, Shredded};
+use minicbor::{Decode, Encode};
+use std::collections::BTreeMap;
+
+/// One step of wrapping subject keys again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct SubjectsStep {
+    /// Subject keys looked at.
+    #[n(0)]
+    pub seen: u64,
+    /// How many of them were wrapped again.
+    #[n(1)]
+    pub rewrapped: u64,
+    /// Pass it to go on; `None`: that was the end.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub next: Option<Id>,
+}
+
+impl GeoKeyService {
+    /// Gives the tenant a new version of one of its three roots. What is wrapped from now on is under it at once; older
+    /// versions only unwrap, until [`GeoKeyService::retire_root`]. Calling again makes another version.
+    pub fn rotate_root(&self, tenant: Id, kind: KeyKind) -> Result<KeyName, KeyError> {
+        let mut store = self.store.lock();
+        self.make_root(&mut store, tenant, kind)
+    }
+
+    fn make_root(&self, store: &mut Keystore, tenant: Id, kind: KeyKind) -> Result<KeyName, KeyError> {
+        awake(store, &tenant)?;
+        if !matches!(kind, KeyKind::Trk | KeyKind::Srk | KeyKind::Tik) {
+            return Err(Refusal::State.into());
+        }
+        let now = self.clock.cc_lo();
+        let roots = root_entries(store, &tenant)?;
+        let versions = roots.iter().filter(|root| root.kind == kind);
+        let newest = versions.clone().filter(|root| root.state != KeyState::PreActive).map(|root| root.name.version);
+        let version = newest.max().ok_or(KeystoreError::Damaged)?.checked_add(1).ok_or(KeyError::Exhausted)?;
+        let made = NewRoot::make(&*self.provider, tenant, self.geo, kind, version, now)?;
+        store.commit(vec![made.entry.put()], &*self.provider)?;
+        verify(store, std::slice::from_ref(&made), &*self.provider, self.geo)?;
+        let active = versions.filter(|root| root.state == KeyState::Active);
+        let mut changes: Vec<Change> =
+            active.map(|root| RootEntry { state: KeyState::DecryptOnly, since: now, ..root.clone() }.put()).collect();
+        changes.push(made.activated(now).put());
+        store.commit(changes, &*self.provider)?;
+        self.supersede(&tenant);
+        Ok(made.entry.name)
+    }
+
+    /// Destroys one older version of a root. `records_left` is what a full scan, begun after the rotation, found under
+    /// it; subject keys are counted here besides. Refuses unless nothing is left, the version is not the active one, and
+    /// no request still holds keys from before the rotation.
+    pub fn retire_root(
+        &self,
+        tenant: Id,
+        kind: KeyKind,
+        version: u32,
+        records_left: u64,
+    ) -> Result<ShredEvidence, KeyError> {
+        let mut store = self.store.lock();
+        let place = place::root(&tenant, kind, version);
+        let root = RootEntry::parse(&place, store.entry(&place).ok_or(KeyError::Unknown)?)?;
+        let now = self.clock.cc_lo();
+        let left = records_left
+            + if kind == KeyKind::Srk { subjects_under(&store, &tenant)?.remove(&version).unwrap_or(0) } else { 0 };
+        match root.state {
+            KeyState::Active | KeyState::PreActive => return Err(Refusal::Active.into()),
+            KeyState::Destroyed => {}
+            _ if left > 0 || self.has_superseded(&tenant) => return Err(Refusal::InUse.into()),
+            state @ (KeyState::DecryptOnly | KeyState::Compromised) => {
+                let compromised = state == KeyState::Compromised;
+                let what = Shredded::Root { tenant, kind: root.kind, version, compromised };
+                store.log_shreds(&[Shred { at: now, what }], &*self.provider)?;
+                store.commit(vec![root.destroyed(now).put()], &*self.provider)?;
+                self.supersede(&tenant);
+            }
+        }
+        let salts = root.record.as_ref().and_then(salt_of).into_iter().collect();
+        self.shred(&mut store, vec![(root.kind, root.name)], salts, now)
+    }
+
+    /// Wraps up to `records_max` subject keys behind `after` again under the active subject root, in one commit.
+    pub fn rewrap_subjects(&self, tenant: Id, after: Option<Id>, records_max: usize) -> Result<SubjectsStep, KeyError> {
+        let keys = self.tenant(tenant)?;
+        let mut store = self.store.lock();
+        let subjects = place::subjects_of(&tenant);
+        let behind = after.map(|subject| place::subject(&tenant, &subject));
+        let (mut step, mut changes) = (SubjectsStep { seen: 0, rewrapped: 0, next: None }, Vec::new());
+        let left = store.entries(&subjects).skip_while(|(key, _)| behind.as_deref().is_some_and(|at| *key <= at));
+        for (key, record) in left.take(records_max.max(1)) {
+            let subject: Id = key[17..].try_into().map_err(|_| KeystoreError::Damaged)?;
+            (step.seen, step.next) = (step.seen + 1, Some(subject));
+            // An empty entry is the tombstone of an erased subject.
+            if record.is_empty() {
+                continue;
+            }
+            if let Some(again) = keys.rewrap_subject_key(record, subject)? {
+                changes.push(Change::Put(key.to_vec(), again.to_vec()));
+            }
+        }
+        step.rewrapped = changes.len() as u64;
+        if !changes.is_empty() {
+            store.commit(changes, &*self.provider)?;
+        }
+        Ok(step)
+    }
+
+    /// How many living subject keys of a tenant are wrapped under which version of its subject root.
+    pub fn subjects_under(&self, tenant: Id) -> Result<BTreeMap<u32, u64>, KeyError> {
+        subjects_under(&self.store.lock(), &tenant)
+    }
+
+    /// Records that a version of the tenant's data key may be known to somebody: from now on only a re-encryption may
+    /// open what is under it, and leases that hold it are void. An active one is replaced first. Returns the active
+    /// version.
+    pub fn report_compromise(&self, tenant: Id, version: u32) -> Result<KeyName, KeyError> {
+        let mut store = self.store.lock();
+        let root = |store: &Keystore| -> Result<RootEntry, KeyError> {
+            let place = place::root(&tenant, KeyKind::Trk, version);
+            Ok(RootEntry::parse(&place, store.entry(&place).ok_or(KeyError::Unknown)?)?)
+        };
+        match root(&store)?.state {
+            KeyState::Destroyed => return Err(KeyError::Destroyed),
+            KeyState::PreActive => return Err(Refusal::State.into()),
+            KeyState::Active => drop(self.make_root(&mut store, tenant, KeyKind::Trk)?),
+            KeyState::DecryptOnly | KeyState::Compromised => {}
+        }
+        let found = root(&store)?;
+        if found.state != KeyState::Compromised {
+            let seq = revocation_seq(&store) + 1;
+            let marked = RootEntry { state: KeyState::Compromised, since: self.clock.cc_lo(), ..found };
+            store.commit(vec![marked.put(), put_revocation_seq(seq)], &*self.provider)?;
+            self.revoke(&tenant, seq);
+        }
+        let roots = root_entries(&store, &tenant)?;
+        let active = roots.iter().find(|root| root.kind == KeyKind::Trk && root.state == KeyState::Active);
+        Ok(active.ok_or(KeystoreError::Damaged)?.name)
+    }
+}
+
+fn awake(store: &Keystore, tenant: &Id) -> Result<(), KeyError> {
+    match tenant_entry(store, tenant)?.ok_or(KeyError::Unknown)?.state {
+        TenantState::Active => Ok(()),
+        TenantState::Suspended => Err(KeyError::Suspended),
+        TenantState::Destroyed => Err(KeyError::Destroyed),
+        TenantState::Provisioning => Err(KeyError::Unknown),
+    }
+}
+
+fn subjects_under(store: &Keystore, tenant: &Id) -> Result<BTreeMap<u32, u64>, KeyError> {
+    let mut under = BTreeMap::new();
+    for (_, record) in store.entries(&place::subjects_of(tenant)).filter(|(_, record)| !record.is_empty()) {
+        let parent = Unverified::parse(record).map_err(|_| KeystoreError::Damaged)?.parent;
+        *under.entry(parent.version).or_default() += 1;
+    }
+    Ok(under)
+}

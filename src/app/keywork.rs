@@ -1,0 +1,276 @@
+//! Long work on keys, between the admin face and the conductor: rotations and the like as operations with progress.
+
+use super::acts::HouseActs;
+use super::keys::ask;
+use super::tenants::{act_error, actor, find};
+use crate::admin::acts::{KeyWork, Mode, Order, Outcome, TenantRef, WorkOn};
+use crate::admin::error::ActError;
+use crate::admin::operations::Progress;
+use crate::admin::wire;
+use crate::audit::Actor;
+use crate::directory::JobError;
+use crate::model::atlas::Geo;
+use crate::model::ids::{BucketId, TenantId};
+use crate::model::names::BucketName;
+use crate::rekey::{self, RekeyError, Rooms, RootEvidence, Run, Watch};
+use crate::seal::KeyClient;
+use crate::tenant::State;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+pub(super) async fn start(
+    acts: &HouseActs,
+    order: &Order,
+    work: KeyWork,
+) -> Result<Outcome<wire::Operation>, ActError> {
+    let KeyWork { on, records_per_s } = work;
+    match on {
+        WorkOn::Master(geo) => rotate_master(acts, order, geo, records_per_s).await,
+        WorkOn::Tenant(tenant) => {
+            let of = of_tenant(acts, &tenant).await?;
+            let steps = [
+                "make a new data key version; new objects use it at once",
+                "wrap every object's data key again under it; no object is rewritten",
+                "scan all rows: zero records under older versions, or it does not end",
+            ];
+            Ok(on_tenant(acts, order, of, Task::Tenant, &steps, records_per_s))
+        }
+        WorkOn::IndexKey(tenant, bucket) => {
+            let of = of_tenant(acts, &tenant).await?;
+            let bucket = bucket_id(&of, &bucket).await?;
+            let steps = [
+                "make a new index key for the bucket; writes use it at once",
+                "seal every row of the bucket again under it, names' tokens and all; no object is rewritten",
+                "scan all rows: zero under the old key, or it does not end; then drop the old key's record",
+            ];
+            Ok(on_tenant(acts, order, of, Task::IndexKey(bucket), &steps, records_per_s))
+        }
+        WorkOn::SubjectRoot(tenant) => {
+            let of = of_tenant(acts, &tenant).await?;
+            let steps = [
+                "make a new subject root; new subject keys use it at once",
+                "wrap every living subject key again under it; no row and no object is rewritten",
+                "scan all subject keys: zero under older versions, or it does not end; then destroy those versions",
+            ];
+            Ok(on_tenant(acts, order, of, Task::SubjectRoot, &steps, records_per_s))
+        }
+        WorkOn::IndexRoot(tenant) => {
+            let of = of_tenant(acts, &tenant).await?;
+            let steps = [
+                "make a new index root",
+                "wrap index keys and credentials again under it, seal the tenant's directory rows again",
+                "scan those rows: zero under older versions, or it does not end; then destroy those versions",
+            ];
+            Ok(on_tenant(acts, order, of, Task::IndexRoot, &steps, records_per_s))
+        }
+        WorkOn::Reencrypt(tenant, bucket) => {
+            let of = of_tenant(acts, &tenant).await?;
+            let bucket = match bucket {
+                Some(bucket) => Some(bucket_id(&of, &bucket).await?),
+                None => None,
+            };
+            let steps = [
+                "make a new data key version; new objects use it at once",
+                "seal every object again under a fresh data key, read it back, compare hashes, replace its row",
+                "delete the old sealed bytes",
+                "scan all rows: zero with a data key from before but uploads in progress, or it does not end",
+            ];
+            Ok(on_tenant(acts, order, of, Task::Reencrypt(bucket), &steps, records_per_s))
+        }
+    }
+}
+
+/// A tenant whose keys may be worked on.
+struct OfTenant {
+    rooms: Rooms,
+    id: TenantId,
+    /// Its name, or its id.
+    label: String,
+}
+
+/// What is done to a tenant's keys.
+#[derive(Clone, Copy)]
+enum Task {
+    Tenant,
+    IndexKey(BucketId),
+    SubjectRoot,
+    IndexRoot,
+    Reencrypt(Option<BucketId>),
+}
+
+impl Task {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Tenant => "rotate-tenant",
+            Self::IndexKey(_) => "rotate-index-key",
+            Self::SubjectRoot => "rotate-subject-root",
+            Self::IndexRoot => "rotate-index-root",
+            Self::Reencrypt(_) => "reencrypt",
+        }
+    }
+
+    async fn run(self, of: &OfTenant, run: &Run<'_>) -> Result<wire::OperationResult, RekeyError> {
+        let label = &of.label;
+        Ok(match self {
+            Self::Tenant => {
+                let done = rekey::rotate_tenant(&of.rooms, run, of.id).await?;
+                wire::OperationResult::Rotation(wire::Rotation {
+                    from: format!("tdk/{label}/{}", done.from),
+                    to: format!("tdk/{label}/{}", done.to),
+                    rewrapped: done.rewrapped,
+                    scanned: done.scanned,
+                    remaining: done.remaining,
+                })
+            }
+            Self::IndexKey(bucket) => {
+                let done = rekey::rotate_index_key(&of.rooms, run, of.id, bucket).await?;
+                wire::OperationResult::Rotation(wire::Rotation {
+                    from: format!("ik/{bucket}/{}", done.from),
+                    to: format!("ik/{bucket}/{}", done.to),
+                    rewrapped: done.resealed,
+                    scanned: done.scanned,
+                    remaining: done.remaining,
+                })
+            }
+            Self::SubjectRoot => root_rotated("srk", label, rekey::rotate_subject_root(&of.rooms, run, of.id).await?),
+            Self::IndexRoot => root_rotated("tik", label, rekey::rotate_index_root(&of.rooms, run, of.id).await?),
+            Self::Reencrypt(bucket) => {
+                let done = rekey::reencrypt(&of.rooms, run, of.id, bucket).await?;
+                wire::OperationResult::Reencryption(wire::Rotation {
+                    from: format!("tdk/{label}/{}", done.from),
+                    to: format!("tdk/{label}/{}", done.to),
+                    rewrapped: done.reencrypted,
+                    scanned: done.scanned,
+                    remaining: done.remaining,
+                })
+            }
+        })
+    }
+}
+
+fn root_rotated(kind: &str, label: &str, done: RootEvidence) -> wire::OperationResult {
+    wire::OperationResult::Rotation(wire::Rotation {
+        from: format!("{kind}/{label}/{}", done.from),
+        to: format!("{kind}/{label}/{}", done.to),
+        rewrapped: done.rewrapped,
+        scanned: done.scanned,
+        remaining: done.remaining,
+    })
+}
+
+async fn of_tenant(acts: &HouseActs, tenant: &TenantRef) -> Result<OfTenant, ActError> {
+    let found = find(acts, tenant).await?;
+    let (tenancy, entry) = (found.tenancy, found.entry);
+    let id = entry.standing.id;
+    match entry.standing.state {
+        State::Active | State::Disabled | State::Terminated => {}
+        State::Purging | State::PurgeHeld => return Err(ActError::TenantPurging),
+        State::Purged => return Err(ActError::TenantPurged),
+        State::Provisioning => return Err(ActError::WrongState(wire::TenantState::Provisioning)),
+    }
+    let label = entry.detail.as_ref().map_or_else(|| id.to_string(), |detail| detail.name.clone());
+    let geo = tenancy.directory.geo();
+    let room = *acts.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
+    Ok(OfTenant { rooms: acts.house.rekey_rooms(room), id, label })
+}
+
+async fn bucket_id(of: &OfTenant, name: &BucketName) -> Result<BucketId, ActError> {
+    let bucket = of.rooms.directory.bucket(of.id, name).await.map_err(|error| act_error(error.into()))?;
+    Ok(bucket.ok_or(ActError::NoSuchBucket)?.bucket)
+}
+
+fn on_tenant(
+    acts: &HouseActs,
+    order: &Order,
+    of: OfTenant,
+    task: Task,
+    steps: &[&str],
+    records_per_s: Option<NonZeroU32>,
+) -> Outcome<wire::Operation> {
+    if order.mode == Mode::Plan {
+        let steps = steps.iter().map(|step| (*step).to_owned()).collect();
+        return Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() });
+    }
+    let (by, now) = (actor(order), acts.house.clock.now().wall);
+    Outcome::Done(acts.operations.start(task.kind(), &of.id.to_string(), now, move |progress| async move {
+        run(&of, task, &by, records_per_s, progress).await
+    }))
+}
+
+async fn run(
+    of: &OfTenant,
+    task: Task,
+    by: &Actor,
+    records_per_s: Option<NonZeroU32>,
+    progress: Progress,
+) -> Result<wire::OperationResult, ActError> {
+    let watch = Told(progress);
+    task.run(of, &Run { actor: by, records_per_s, watch: &watch }).await.map_err(rekey_error)
+}
+
+async fn rotate_master(
+    acts: &HouseActs,
+    order: &Order,
+    geo: &'static Geo,
+    records_per_s: Option<NonZeroU32>,
+) -> Result<Outcome<wire::Operation>, ActError> {
+    let room = *acts.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
+    if order.mode == Mode::Plan {
+        let scan = ask(room, KeyClient::scan_masters).await?;
+        let resumes = ask(room, KeyClient::rotation).await?.is_some();
+        let first = if resumes { "take up the rotation that was cut off" } else { "make a new master key version" };
+        let steps = vec![
+            first.to_owned(),
+            "wrap every root key again under it; no data is rewritten".to_owned(),
+            "scan the key store: zero records under the old version, or it does not end".to_owned(),
+        ];
+        let counts = BTreeMap::from([("records".to_owned(), scan.records)]);
+        return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
+    }
+    let (rooms, by, now) = (acts.house.rekey_rooms(room), actor(order), acts.house.clock.now().wall);
+    let operation = acts.operations.start("rotate-master", geo.id, now, move |progress| async move {
+        let watch = Told(progress);
+        let run = Run { actor: &by, records_per_s, watch: &watch };
+        let done = rekey::rotate_master(&rooms, &run).await.map_err(rekey_error)?;
+        Ok(wire::OperationResult::Rotation(wire::Rotation {
+            from: format!("mk/{}/{}", geo.id, done.from),
+            to: format!("mk/{}/{}", geo.id, done.to),
+            rewrapped: done.rewrapped,
+            scanned: done.records,
+            remaining: done.remaining,
+        }))
+    });
+    Ok(Outcome::Done(operation))
+}
+
+/// A rotation's progress in the words of an operation.
+struct Told(Progress);
+
+impl Watch for Told {
+    fn phase(&self, phase: &'static str, total: u64) {
+        self.0.phase(phase, total);
+    }
+
+    fn done(&self, done: u64) {
+        self.0.done(done);
+    }
+}
+
+fn rekey_error(error: RekeyError) -> ActError {
+    tracing::error!(%error, "long work on keys stopped; running it again takes it up");
+    match error {
+        RekeyError::RegionNotServed(_) => ActError::RegionNotServed,
+        RekeyError::NoSuchBucket => ActError::NoSuchBucket,
+        RekeyError::Audit(error) => super::acts::log_error(error),
+        RekeyError::Keys(_) => ActError::Unavailable("the key service"),
+        RekeyError::Leftover(_) | RekeyError::Job(JobError::Running | JobError::Unfinished(_) | JobError::Fenced) => {
+            ActError::Busy
+        }
+        RekeyError::Directory(_)
+        | RekeyError::Index(_)
+        | RekeyError::Job(JobError::Directory(_))
+        | RekeyError::Blobs(_)
+        | RekeyError::Integrity
+        | RekeyError::Worker => ActError::Broken,
+    }
+}

@@ -1,0 +1,194 @@
+//! New data keys and new segments for everything a tenant has stored, or for one bucket of it: the answer to a key that
+//! may be known to somebody else. Wrapping its data keys again would not help: whoever unwrapped them keeps them.
+//!
+//! A new version of the tenant's key comes first, and rows that were not re-encrypted keep naming an older one: so a scan
+//! tells what is left. For each object, and what a crash leaves behind:
+//!
+//! 1. a fresh data key, fresh segments, sealed chunk by chunk from the old ones   orphans, which the sweeper collects
+//! 2. the new segments are read back, opened, and their hashes compared           orphans
+//! 3. the row is replaced, unless it was written meanwhile                        the old blobs are orphans
+//! 4. the old blobs are deleted
+//!
+//! Name, ETag, version, time, metadata and tags stay. Readers that are under way are led to the new segments
+//! (`store::get`). Uploads in progress keep their data key; the evidence counts them.
+
+use super::rooms::{Place, Rooms, Run};
+use super::segments::Copier;
+use super::tenant::{count, switch};
+use super::{PASSES_MAX, RekeyError};
+use crate::audit::Event as Record;
+use crate::directory::{DirectoryError, Held, JobKind};
+use crate::index::rows::v1::{ObjectKind, ObjectRow};
+use crate::model::ids::{BucketId, TenantId};
+use crate::model::names::ObjectName;
+use crate::seal::{self, KeyError, TenantKeys};
+use futures::future::try_join_all;
+use std::sync::Arc;
+
+/// Objects read at once. Each may be 5 GiB or more, so few are in hand at the same time.
+const STEP_OBJECTS: usize = 16;
+
+/// What the closing scan found.
+#[derive(Clone, Debug)]
+pub struct ReencryptEvidence {
+    /// The version that rows were under before.
+    pub from: u32,
+    /// The version that re-encrypted rows are under.
+    pub to: u32,
+    /// Objects with new data keys and new segments.
+    pub reencrypted: u64,
+    /// Records that the closing scan read.
+    pub scanned: u64,
+    /// How many of them still have a data key from before: uploads in progress.
+    pub remaining: u64,
+}
+
+/// Re-encrypts what a tenant has stored, or one bucket, or takes up a run that was cut off.
+pub async fn reencrypt(
+    rooms: &Rooms,
+    run: &Run<'_>,
+    tenant: TenantId,
+    only: Option<BucketId>,
+) -> Result<ReencryptEvidence, RekeyError> {
+    let mut held = rooms.begin(JobKind::Reencrypt, tenant, only).await?;
+    if held.job().to == 0 {
+        let total = count(&rooms.places(tenant, only).await?, 0).await?.all;
+        let from = rooms.directory.keys(tenant).await?.active_trk().version;
+        rooms.audit.append(run.actor, Record::ReencryptionBegun { tenant, bucket: only, from }).await?;
+        let to = switch(&rooms.directory, tenant).await?;
+        held.step(rooms.now(), |job| (job.from, job.to, job.total) = (from, to, total)).await?;
+    }
+    let to = held.job().to;
+    for pass in 0..PASSES_MAX {
+        run.watch.phase("re-encrypting", held.job().total);
+        walk(rooms, run, only, &mut held, pass).await?;
+        run.watch.phase("scanning", held.job().total);
+        let after = count(&rooms.places(tenant, only).await?, to).await?;
+        if after.older == after.older_uploads {
+            let (from, reencrypted, remaining) = (held.job().from, held.job().changed, after.older);
+            let ended = Record::ReencryptionEnded { tenant, bucket: only, from, to, reencrypted, remaining };
+            rooms.audit.append(run.actor, ended).await?;
+            held.end(rooms.now(), after.all, after.older).await?;
+            return Ok(ReencryptEvidence { from, to, reencrypted, scanned: after.all, remaining });
+        }
+        held.step(rooms.now(), |job| (job.cursor, job.done, job.remaining) = (None, 0, after.older)).await?;
+    }
+    Err(RekeyError::Leftover(held.job().remaining))
+}
+
+async fn walk(
+    rooms: &Rooms,
+    run: &Run<'_>,
+    only: Option<BucketId>,
+    held: &mut Held,
+    pass: usize,
+) -> Result<(), RekeyError> {
+    let tenant = held.job().lane;
+    let places = rooms.places(tenant, only).await?;
+    let service = rooms.directory.key_service().clone();
+    let keys = tokio::task::spawn_blocking(move || service.tenant_for_reencryption(tenant.0)).await;
+    let keys = keys.map_err(|_| RekeyError::Worker)??;
+    let (to, mut pace) = (held.job().to, run.pace());
+    loop {
+        let cursor = held.job().cursor.as_ref().map(|cursor| cursor.to_vec());
+        let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_OBJECTS)).await? else { return Ok(()) };
+        let work = Work { rooms, keys: &keys, to, held, subjects: pass == 0 };
+        let objects = page.rows.iter().map(|scanned| work.object(page.place, &scanned.row));
+        let changed = try_join_all(objects).await?.into_iter().sum::<u64>();
+        let seen = page.rows.len() as u64;
+        held.step(rooms.now(), |job| {
+            job.cursor = Some(page.cursor.into());
+            (job.done, job.changed) = (job.done + seen, job.changed + changed);
+        })
+        .await?;
+        run.watch.done(held.job().done);
+        pace.spent(seen).await;
+    }
+}
+
+/// What came of one object.
+enum Swap {
+    Done,
+    /// Another writer came first.
+    Lost,
+    /// Its data subject was erased.
+    Erased,
+}
+
+struct Work<'a> {
+    rooms: &'a Rooms,
+    keys: &'a Arc<TenantKeys>,
+    to: u32,
+    held: &'a Held,
+    /// Whether objects of data subjects are re-encrypted too: their data keys hang under the subjects' keys, so no scan
+    /// tells which are done, and one walk has to do.
+    subjects: bool,
+}
+
+impl Work<'_> {
+    /// Re-encrypts one object; 1 when its row was replaced. Tries anew when a concurrent writer won.
+    async fn object(&self, place: &Place, row: &ObjectRow) -> Result<u64, RekeyError> {
+        let (index, bucket) = (&place.roots.index, &place.bucket);
+        let mut row = row.clone();
+        loop {
+            if row.kind != ObjectKind::Object || !self.is_due(&row) {
+                return Ok(0);
+            }
+            let Ok(name) = ObjectName::parse(row.name.clone()) else { return Ok(0) };
+            // The row and its inline segment as of one moment.
+            match index.get(&bucket.index, &name).await? {
+                None => return Ok(0),
+                Some(found) if found.row != row => {
+                    row = found.row;
+                    continue;
+                }
+                Some(found) => {
+                    match self.swap(place, found.row, found.inline).await? {
+                        Swap::Done => return Ok(1),
+                        Swap::Erased => return Ok(0),
+                        Swap::Lost => {}
+                    }
+                }
+            }
+            match index.get(&bucket.index, &name).await? {
+                Some(found) => row = found.row,
+                None => return Ok(0),
+            }
+        }
+    }
+
+    fn is_due(&self, row: &ObjectRow) -> bool {
+        match row.subject {
+            Some(_) => self.subjects,
+            None => seal::parent_version(&row.dek_record) < self.to,
+        }
+    }
+
+    async fn swap(&self, place: &Place, row: ObjectRow, inline: Option<bytes::Bytes>) -> Result<Swap, RekeyError> {
+        let context = seal::object_context(&place.bucket.at, row.object_id, row.version_id);
+        let (old, (new, record)) = match row.subject {
+            None => (self.keys.open_dek(&row.dek_record, &context)?, self.keys.new_dek(&context)?),
+            Some(subject) => {
+                match self.rooms.directory.subject_key(self.held.job().lane, subject).await {
+                    Ok(key) => (key.open_dek(&row.dek_record, &context)?, key.new_dek(&context)?),
+                    // Erased: nothing can be read, and nothing has to be.
+                    Err(DirectoryError::Keys(KeyError::Destroyed)) => return Ok(Swap::Erased),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        let copier = Copier { blobs: place.roots.blobs.as_ref(), context, old: &old, new: &new };
+        let copied = copier.copy(&row, inline).await?;
+        let mut changed = row.clone();
+        (changed.dek_id, changed.dek_record) = (seal::dek_id(&record), record);
+        changed.segments = copied.segments;
+        let (bucket, index) = (&place.bucket.index, &place.roots.index);
+        let swapped = index.swap_segments(bucket, &row, changed, copied.inline, self.held.fence()).await;
+        // Whoever lost the race, or was fenced off, takes away what it made.
+        let doomed = if matches!(swapped, Ok(true)) { &copied.old_blobs } else { &copied.new_blobs };
+        if !doomed.is_empty() && place.roots.blobs.delete(doomed).await.is_err() {
+            tracing::warn!(blobs = doomed.len(), "blobs were not deleted now; the sweeper will find them");
+        }
+        Ok(if swapped? { Swap::Done } else { Swap::Lost })
+    }
+}

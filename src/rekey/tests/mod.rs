@@ -1,0 +1,3 @@
+//! Tests of rotations that need no process: jobs, their tokens, and who may hold them.
+
+mod jobs;
