@@ -60,7 +60,7 @@ impl Bench {
         let (tenant, bucket) = (TenantId::random(), BucketId::random());
         service.create_tenant(tenant.0).unwrap();
         let (key, _) = service.tenant(tenant.0).unwrap().new_bucket_key(bucket.0).unwrap();
-        let bucket = Arc::new(OpenBucket { tenant, geo, region: &geo.regions[0], bucket, key });
+        let bucket = Arc::new(OpenBucket { tenant, geo, region: &geo.regions[0], bucket, key, old: None });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         let options = FjallOptions::default();
         let engine = Arc::new(FjallEngine::open(&directory.path().join("index"), options).unwrap());

@@ -64,6 +64,7 @@ pub(crate) fn tenant_keys() -> TenantKeys {
         trk: vec![(KeyName { id: fill(0x20), version: 7 }, secret(0x01))],
         srk: vec![(KeyName { id: fill(0x21), version: 1 }, secret(0x31))],
         tik: vec![(KeyName { id: fill(0x22), version: 1 }, secret(0x61))],
+        withheld: Vec::new(),
     };
     let purposes = Purposes::of(roots, &fill(0x10), &geo());
     TenantKeys::new(fill(0x10), geo(), purposes, Lease::permanent()).expect("one root of each kind")
