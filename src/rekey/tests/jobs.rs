@@ -6,7 +6,7 @@ use crate::index::{Engine, MemoryEngine};
 use crate::model::atlas::Geo;
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::time::Millis;
-use crate::seal::{Clock, GeoKeyService, LocalKeyring, Unlock};
+use crate::seal::{Clock, GeoKeyService, KeyClient, LeaseOptions, LocalKeyring, Unlock};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,15 +21,16 @@ impl Clock for Still {
     }
 }
 
-fn keys(at: &Path) -> Arc<GeoKeyService> {
+fn keys(at: &Path) -> Arc<KeyClient> {
     let geo = Geo::find("europe").unwrap();
     let unlock = Unlock::KeyFile(at.join("key"));
     LocalKeyring::create_key_file(&at.join("key")).unwrap();
     let keyring = LocalKeyring::create(&at.join("keyring"), geo.bytes(), &unlock).unwrap();
-    Arc::new(GeoKeyService::open(&at.join("keystore"), geo.bytes(), Box::new(keyring), Arc::new(Still)).unwrap())
+    let service = GeoKeyService::open(&at.join("keystore"), geo.bytes(), Box::new(keyring), Arc::new(Still)).unwrap();
+    Arc::new(KeyClient::embedded(Arc::new(service), LeaseOptions::default()).unwrap())
 }
 
-fn directory(engine: &Arc<dyn Engine>, keys: &Arc<GeoKeyService>) -> Arc<Directory> {
+fn directory(engine: &Arc<dyn Engine>, keys: &Arc<KeyClient>) -> Arc<Directory> {
     Arc::new(Directory::new(Geo::find("europe").unwrap(), engine.clone(), keys.clone()))
 }
 
