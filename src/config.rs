@@ -15,7 +15,7 @@ use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::limits::{INLINE_BYTES_MAX, SWEEP_INTERVAL_S_MAX};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -154,6 +154,10 @@ pub struct AdminConfig {
     pub token: SecretFile,
     /// The auditors' bearer token: it looks, and changes nothing.
     pub auditor_token: Option<SecretFile>,
+    /// Tokens of further administrators, by name.
+    pub more_tokens: BTreeMap<String, SecretFile>,
+    /// Whether two administrators have to agree on the destruction of a key.
+    pub two_person: bool,
     /// PEM file of authorities; with it, a client certificate is demanded, too.
     pub client_authorities: Option<PathBuf>,
     /// PEM file of their revocation lists.
@@ -311,6 +315,11 @@ struct FileAdmin {
     private_key: PathBuf,
     token_file: PathBuf,
     auditor_token_file: Option<PathBuf>,
+    /// Token files of further administrators, by name.
+    #[serde(default)]
+    more_token_files: BTreeMap<String, PathBuf>,
+    /// Whether two administrators have to agree on the destruction of a key.
+    two_person: Option<bool>,
     client_authorities: Option<PathBuf>,
     client_revocations: Option<PathBuf>,
 }
@@ -364,6 +373,8 @@ impl Config {
             wrong.push(format!("s3.domains: {domain:?} is not a host name such as \"s3.example.org\""));
         }
         refuse(wrong)?;
+        let more_tokens = file.admin.more_token_files.into_iter();
+        let more_tokens = more_tokens.map(|(name, file)| (name, SecretFile::text(base.join(file), TOKEN_BYTES_MIN)));
         Ok(Self {
             data_dir: base.join(file.data_dir),
             regions,
@@ -380,6 +391,8 @@ impl Config {
                 private_key: base.join(file.admin.private_key),
                 token: SecretFile::text(base.join(file.admin.token_file), TOKEN_BYTES_MIN),
                 auditor_token: file.admin.auditor_token_file.map(|p| SecretFile::text(base.join(p), TOKEN_BYTES_MIN)),
+                more_tokens: more_tokens.collect(),
+                two_person: file.admin.two_person.unwrap_or(true),
                 client_authorities: file.admin.client_authorities.map(|p| base.join(p)),
                 client_revocations: file.admin.client_revocations.map(|p| base.join(p)),
             },
@@ -399,7 +412,9 @@ impl Config {
     fn wrong_files(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let keyrings = self.keyring.all().map(Keyring::secrets);
-        for secret in keyrings.chain([&self.admin.token]).chain(&self.admin.auditor_token) {
+        for secret in
+            keyrings.chain([&self.admin.token]).chain(&self.admin.auditor_token).chain(self.admin.more_tokens.values())
+        {
             match secret.read() {
                 Ok(_) => {}
                 Err(ConfigError::Refused(why)) => wrong.extend(why),

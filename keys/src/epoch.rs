@@ -185,8 +185,8 @@ impl GeoKeyService {
             return Ok((job, 0, 0));
         }
         if self.provider.active()?.version < job.to || self.rotation()?.is_some() {
-            self.rotate_master()?;
-            let progress = self.rotate_master_step(records_max)?;
+            let token = self.rotate_master()?.token;
+            let progress = self.rotate_master_step(token, records_max)?;
             if progress.finished.is_none() {
                 return Ok((job, progress.job.done, progress.job.total));
             }

@@ -60,6 +60,15 @@ impl Logins {
         Self(Vec::new()).and(Role::Admin, admin_token)
     }
 
+    /// The token of one more administrator, who is another person: where two have to agree, these two can.
+    pub fn with_admin(mut self, name: &str, token: &[u8]) -> Result<Self, WeakToken> {
+        self = self.and(Role::Admin, token)?;
+        if let Some(login) = self.0.last_mut() {
+            login.actor = Actor(format!("{}-{name}", login.actor.0));
+        }
+        Ok(self)
+    }
+
     /// One more token, for auditors.
     pub fn with_auditor(self, token: &[u8]) -> Result<Self, WeakToken> {
         self.and(Role::Auditor, token)
@@ -96,8 +105,8 @@ impl Logins {
         }
         let digest = sha256(token.trim().as_bytes());
         let same = |login: &&Login| bool::from(login.digest.ct_eq(&digest));
-        // All are compared, and of two logins with one token the higher counts.
-        self.0.iter().filter(same).max_by_key(|login| login.role)
+        // All are compared; of two logins with one token the higher counts, and of two such the first: one person.
+        self.0.iter().rev().filter(same).max_by_key(|login| login.role)
     }
 }
 

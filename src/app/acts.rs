@@ -41,6 +41,7 @@ impl HouseActs {
         metrics: Metrics,
         sweep_interval: Duration,
         epoch: EpochConfig,
+        two_person: bool,
     ) -> Self {
         let geos = house.geos.iter().map(|room| GeoRooms {
             tenancy: house.tenancy_of(room),
@@ -53,7 +54,8 @@ impl HouseActs {
         });
         let interval_s = i64::try_from(sweep_interval.as_secs()).unwrap_or(i64::MAX);
         let sweeper = Arc::new(Sweeper::new(geos.collect(), house.clock.clone(), interval_s));
-        Self { house, sweeper, operations: Operations::default(), registry, metrics, sweep_interval, epoch }
+        let operations = Operations::default();
+        Self { house, sweeper, operations, registry, metrics, sweep_interval, two_person, epoch }
     }
 
     /// The served geos that a question is about.

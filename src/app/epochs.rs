@@ -2,7 +2,7 @@
 
 use super::acts::{HouseActs, log_error};
 use super::house::GeoRoom;
-use super::keys::{Told, rekey_error};
+use super::keywork::{Told, rekey_error};
 use super::tenants::{act_error, actor};
 use crate::admin::acts::{Mode, Order, Outcome};
 use crate::admin::epochs::{Epoch, EpochMaster, EpochState};

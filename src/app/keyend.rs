@@ -107,7 +107,7 @@ pub(super) async fn destroy(
     audit.append(&by, approved).await.map_err(super::acts::log_error)?;
     let subject = found.opaque.clone();
     let operation = acts.operations.start("destroy-key", &subject, now, move |progress| async move {
-        let watch = Told::new(progress);
+        let watch = Told(progress);
         let run = Run { actor: &by, records_per_s: None, watch: &watch };
         let retired = match found.of {
             None => rekey::retire_master(&found.rooms, &run, found.version).await,

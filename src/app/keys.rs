@@ -77,6 +77,7 @@ fn shown(tenant: &TenantStatus, name: Option<String>) -> wire::TenantKeys {
             KeyState::PreActive => "pre-active",
             KeyState::Active => "current",
             KeyState::DecryptOnly => "decrypt-only",
+            KeyState::Compromised => "compromised",
         }
         .into(),
         records: None,

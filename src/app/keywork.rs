@@ -8,7 +8,7 @@ use crate::admin::error::ActError;
 use crate::admin::operations::Progress;
 use crate::admin::wire;
 use crate::audit::Actor;
-use crate::directory::JobError;
+use crate::directory::{Job, JobError, JobKind};
 use crate::model::atlas::Geo;
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::BucketName;
@@ -81,11 +81,11 @@ pub(super) async fn start(
 }
 
 /// A tenant whose keys may be worked on.
-struct OfTenant {
-    rooms: Rooms,
-    id: TenantId,
+pub(super) struct OfTenant {
+    pub(super) rooms: Rooms,
+    pub(super) id: TenantId,
     /// Its name, or its id.
-    label: String,
+    pub(super) label: String,
 }
 
 /// What is done to a tenant's keys.
@@ -106,6 +106,17 @@ impl Task {
             Self::SubjectRoot => "rotate-subject-root",
             Self::IndexRoot => "rotate-index-root",
             Self::Reencrypt(_) => "reencrypt",
+        }
+    }
+
+    fn of_job(job: &Job) -> Option<Self> {
+        match (job.kind, job.bucket) {
+            (JobKind::RotateTenant, _) => Some(Self::Tenant),
+            (JobKind::RotateIndexKey, Some(bucket)) => Some(Self::IndexKey(bucket)),
+            (JobKind::RotateSubjectRoot, _) => Some(Self::SubjectRoot),
+            (JobKind::RotateIndexRoot, _) => Some(Self::IndexRoot),
+            (JobKind::Reencrypt, bucket) => Some(Self::Reencrypt(bucket)),
+            (JobKind::RotateIndexKey, None) | (JobKind::Retire | JobKind::Epoch, _) => None,
         }
     }
 
@@ -158,7 +169,7 @@ fn root_rotated(kind: &str, label: &str, done: RootEvidence) -> wire::OperationR
     })
 }
 
-async fn of_tenant(acts: &HouseActs, tenant: &TenantRef) -> Result<OfTenant, ActError> {
+pub(super) async fn of_tenant(acts: &HouseActs, tenant: &TenantRef) -> Result<OfTenant, ActError> {
     let found = find(acts, tenant).await?;
     let (tenancy, entry) = (found.tenancy, found.entry);
     let id = entry.standing.id;
@@ -205,8 +216,43 @@ async fn run(
     progress: Progress,
 ) -> Result<wire::OperationResult, ActError> {
     let watch = Told(progress);
-    task.run(of, &Run { actor: by, records_per_s, watch: &watch }).await.map_err(rekey_error)
+    let run = Run { actor: by, records_per_s, watch: &watch };
+    loop {
+        match task.run(of, &run).await {
+            // What was cut off comes first: its rows are in two states, which the next job does not know.
+            Err(RekeyError::Job(JobError::Unfinished(_))) => take_up(of, &run).await.map_err(rekey_error)?,
+            done => return done.map_err(rekey_error),
+        }
+    }
 }
+
+/// Runs the job of a tenant that was cut off to its end.
+async fn take_up(of: &OfTenant, run: &Run<'_>) -> Result<(), RekeyError> {
+    let job = of.rooms.directory.job(of.id).await?.filter(|job| job.ended.is_none());
+    match job.as_ref().and_then(Task::of_job) {
+        Some(task) => task.run(of, run).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Takes up every job of a geo that was cut off when its server went. Called once, when the server begins to serve.
+pub(super) async fn take_up_all(acts: &HouseActs) {
+    for room in &acts.house.geos {
+        let Ok(jobs) = room.directory.jobs().await else { continue };
+        for job in jobs.iter().filter(|job| job.ended.is_none()) {
+            let Some(task) = Task::of_job(job) else { continue };
+            let of = OfTenant { rooms: acts.house.rekey_rooms(room), id: job.lane, label: job.lane.to_string() };
+            let (now, subject) = (acts.house.clock.now().wall, job.lane.to_string());
+            tracing::info!(job = %job.id, kind = job.kind.as_str(), "a job that was cut off is taken up");
+            acts.operations.start(task.kind(), &subject, now, move |progress| async move {
+                run(&of, task, &Actor::part("server"), RESUMED_RECORDS_PER_S, progress).await
+            });
+        }
+    }
+}
+
+/// How fast jobs go that nobody follows.
+const RESUMED_RECORDS_PER_S: Option<NonZeroU32> = NonZeroU32::new(2000);
 
 async fn rotate_master(
     acts: &HouseActs,
@@ -244,7 +290,7 @@ async fn rotate_master(
 }
 
 /// A rotation's progress in the words of an operation.
-struct Told(Progress);
+pub(super) struct Told(pub(super) Progress);
 
 impl Watch for Told {
     fn phase(&self, phase: &'static str, total: u64) {
@@ -256,13 +302,14 @@ impl Watch for Told {
     }
 }
 
-fn rekey_error(error: RekeyError) -> ActError {
+pub(super) fn rekey_error(error: RekeyError) -> ActError {
     tracing::error!(%error, "long work on keys stopped; running it again takes it up");
     match error {
         RekeyError::RegionNotServed(_) => ActError::RegionNotServed,
         RekeyError::NoSuchBucket => ActError::NoSuchBucket,
         RekeyError::Audit(error) => super::acts::log_error(error),
         RekeyError::Keys(_) => ActError::Unavailable("the key service"),
+        RekeyError::InUse(found) => ActError::KeyInUse { remaining: found.remaining, scanned: found.scanned },
         RekeyError::Leftover(_) | RekeyError::Job(JobError::Running | JobError::Unfinished(_) | JobError::Fenced) => {
             ActError::Busy
         }

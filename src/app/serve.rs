@@ -58,6 +58,8 @@ pub fn serve(config: &Path, accepted: Option<&RolledBack>) -> Result<(), AppErro
 pub fn serve_dev(prepared: &Prepared, ready: OnReady) -> Result<(), AppError> {
     let mut config = Config::load(&prepared.config)?;
     (config.s3.listen, config.admin.listen) = (prepared.listen, prepared.admin);
+    // One person tries things out here.
+    config.admin.two_person = false;
     if !config.s3.domains.iter().any(|domain| domain == "localhost") {
         config.s3.domains.push("localhost".into());
     }
@@ -132,6 +134,9 @@ impl Server {
         let mut logins = Logins::new(&token).map_err(|_| AppError::WeakToken)?;
         if let Some(file) = &config.admin.auditor_token {
             logins = logins.with_auditor(&file.read()?).map_err(|_| AppError::WeakToken)?;
+        }
+        for (name, file) in &config.admin.more_tokens {
+            logins = logins.with_admin(name, &file.read()?).map_err(|_| AppError::WeakToken)?;
         }
         // Certificates are made by and for the world outside: their dates are judged by its time, never a simulated one.
         let real = SystemSource::new();

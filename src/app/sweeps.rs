@@ -17,6 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Sweeps whenever the interval has passed by the compliance clock since the last sweep began; the first one at once.
 pub(super) async fn on_schedule(acts: Arc<HouseActs>) {
+    super::keywork::take_up_all(&acts).await;
     let mut look = tokio::time::interval(LOOK);
     let mut next = None;
     loop {

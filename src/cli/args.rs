@@ -386,6 +386,28 @@ pub enum Key {
     /// Make suspended keys usable again
     #[command(subcommand)]
     Resume(Resume),
+    /// A version of a tenant's data key may be known to somebody: from now on only a re-encryption opens what is under it
+    ReportCompromise {
+        /// As `key status` names it: tdk/contoso/1
+        key: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// Destroy one version of a key, once a scan finds nothing under it; a second administrator may have to agree
+    Destroy {
+        /// As `key status` names it: mk/europe/1, tdk/contoso/1, srk/contoso/1, tik/contoso/1
+        key: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
     /// New data keys and new sealed bytes, as after a compromise; ETags, versions and times stay
     #[command(subcommand)]
     Reencrypt(Reencrypt),

@@ -3,11 +3,11 @@
 use super::args::{Key, Long, Pace, Reencrypt, Resume, Rotate, Suspend, Sweep};
 use super::client::{Client, How, Reply};
 use super::failure::Failure;
-use super::print::{Output, note, progress, record, table};
+use super::print::{Output, ask, note, progress, record, table};
 use super::tenants::{rehearsed, show};
 use crate::admin::wire::{
-    KeyStatus, KeyVersion, KeyWork, Nothing, Operation, OperationResult, OperationState, Rotation, SuspendKeys,
-    SweepReport, SweepStatus, TenantKeys,
+    Destruction, KeyNamed, KeyStatus, KeyVersion, KeyWork, Nothing, Operation, OperationResult, OperationState,
+    Rotation, SuspendKeys, SweepReport, SweepStatus, TenantKeys,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -43,6 +43,17 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
         Key::Rotate(Rotate::IndexRoot { tenant, pace, long }) => {
             work_on(client, output, &["keys", "tenant", &tenant, "index-root", "rotate"], &at(pace), long).await
         }
+        Key::ReportCompromise { key, yes, rehearse } => {
+            let question = "Objects under this version answer 403 until they are re-encrypted. Type the key's id:";
+            confirm(&key, yes || rehearse.dry_run, question)?;
+            let how = How { dry_run: rehearse.dry_run, revision: None };
+            let reply: Reply<KeyVersion> = client.post(&["keys", "report-compromise"], &KeyNamed { key }, how).await?;
+            show(output, reply, |v: &KeyVersion| format!("{} is {}; now: key reencrypt", v.id, v.state))
+        }
+        Key::Destroy { key, yes, long } => {
+            confirm(&key, yes || long.dry_run, "Destroyed for good. Type the key's id:")?;
+            destroy(client, output, key, long).await
+        }
         Key::Reencrypt(Reencrypt::Tenant { tenant, bucket, pace, long }) => {
             let of_bucket = bucket.as_deref().map(|bucket| ["keys", "tenant", &tenant, "buckets", bucket, "reencrypt"]);
             let of_tenant = ["keys", "tenant", &tenant, "reencrypt"];
@@ -58,6 +69,29 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
             let reply = client.post(&["keys", "tenant", &tenant, "resume"], &Nothing {}, rehearsed(rehearse)).await?;
             show(output, reply, |keys: &TenantKeys| tenant_versions(keys))
         }
+    }
+}
+
+/// Asks before what cannot be taken back.
+fn confirm(key: &str, known: bool, question: &str) -> Result<(), Failure> {
+    match (known, if known { None } else { ask(question) }) {
+        (true, _) => Ok(()),
+        (false, Some(answer)) if answer == key => Ok(()),
+        (false, Some(_)) => Err(Failure::Usage("that is not the key's id; nothing was done".into())),
+        (false, None) => Err(Failure::Usage("there is no terminal to ask on: say --yes".into())),
+    }
+}
+
+async fn destroy(client: &Client, output: Output, key: String, long: Long) -> Result<(), Failure> {
+    let how = How { dry_run: long.dry_run, revision: None };
+    match client.post(&["keys", "destroy"], &KeyNamed { key }, how).await? {
+        Reply::Done(Destruction::Begun(operation)) => see_through(client, output, operation, long).await,
+        reply => show(output, reply, |destruction: &Destruction| match destruction {
+            Destruction::Proposed { key } => {
+                format!("{key}: proposed. Another administrator has to ask for the same within a day")
+            }
+            Destruction::Begun(operation) => operation.id.clone(),
+        }),
     }
 }
 
@@ -99,6 +133,11 @@ pub(super) async fn work_on(
         Reply::Done(operation) => operation,
         planned @ Reply::Planned(_) => return show(output, planned, |_: &Operation| String::new()),
     };
+    see_through(client, output, started, long).await
+}
+
+/// Follows work that has begun to its end, unless told otherwise.
+async fn see_through(client: &Client, output: Output, started: Operation, long: Long) -> Result<(), Failure> {
     if long.no_wait {
         return output.result(&started, |o| format!("{} {} started", o.kind, o.id));
     }
@@ -139,6 +178,9 @@ fn outcome(result: &OperationResult) -> String {
     match result {
         OperationResult::Rotation(r) => rotated(r),
         OperationResult::Reencryption(r) => reencrypted(r),
+        OperationResult::Destruction(d) => {
+            format!("{} destroyed; scan of {} just before: {} under it", d.key, d.scanned, d.remaining)
+        }
         OperationResult::Sweep(s) => swept(s),
         OperationResult::SubjectErasure(e) => super::dsr::erased(e),
         OperationResult::Epoch(e) => super::epochs::shown(e),

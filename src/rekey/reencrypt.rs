@@ -142,13 +142,11 @@ impl Work<'_> {
                     row = found.row;
                     continue;
                 }
-                Some(found) => {
-                    match self.swap(place, found.row, found.inline).await? {
-                        Swap::Done => return Ok(1),
-                        Swap::Erased => return Ok(0),
-                        Swap::Lost => {}
-                    }
-                }
+                Some(found) => match self.swap(place, found.row, found.inline).await? {
+                    Swap::Done => return Ok(1),
+                    Swap::Erased => return Ok(0),
+                    Swap::Lost => {}
+                },
             }
             match index.get(&bucket.index, &name).await? {
                 Some(found) => row = found.row,

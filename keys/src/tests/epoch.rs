@@ -147,9 +147,9 @@ fn a_version_that_is_missed_in_its_soak_raises_an_alarm_and_stays() {
 fn it_does_not_begin_while_a_rotation_runs_and_cannot_be_taken_back_once_it_destroys() {
     let world = World::new();
     let (service, ..) = furnished(&world);
-    service.rotate_master().unwrap();
+    let token = service.rotate_master().unwrap().token;
     assert_eq!(service.epoch_begin(0).err(), Some(Refusal::Rotating.into()));
-    while service.rotate_master_step(100).unwrap().finished.is_none() {}
+    while service.rotate_master_step(token, 100).unwrap().finished.is_none() {}
     assert_eq!(service.epoch_abort().err(), Some(Refusal::State.into()));
     let closed = close(&service);
     assert_eq!(closed.masters.len(), 2);
