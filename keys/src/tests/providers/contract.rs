@@ -154,8 +154,9 @@ fn serves<F: Fn(&Path) -> ProviderSettings>(place: &Place<F>) {
     let service = place.serve(place.open().unwrap()).unwrap();
     service.create_tenant(TENANT).unwrap();
     assert!(service.tenant(TENANT).is_ok());
-    assert_eq!(service.rotate_master().unwrap().to, 3);
-    while service.rotate_master_step(2).unwrap().finished.is_none() {}
+    let job = service.rotate_master().unwrap();
+    assert_eq!(job.to, 3);
+    while service.rotate_master_step(job.token, 2).unwrap().finished.is_none() {}
     assert_eq!(service.scan_masters().unwrap().per_version.keys().copied().collect::<Vec<_>>(), [3]);
     assert!(!service.destroy_master_version(2).unwrap().is_empty());
     place.end_leases();
