@@ -43,11 +43,16 @@ impl Client {
             let name = format!("work/{id}/{}", i % 97);
             let path = object_path(BUCKET, &name);
             let body = bytes(i, if i % 23 == 0 { 70_000 } else { 400 });
-            let act = if i % 5 == 4 { Request::new("DELETE", &path) } else { Request::new("PUT", &path).body(body.clone()) };
+            let act =
+                if i % 5 == 4 { Request::new("DELETE", &path) } else { Request::new("PUT", &path).body(body.clone()) };
             let answer = wire.exchange(&act.signed(&self.who, &host, Body::Hashed)).expect("no connection drops");
             assert!(matches!(answer.status, 200 | 204), "{}: {}", answer.status, answer.text());
             let expected = if i % 5 == 4 { 404 } else { 200 };
-            if i % 5 == 4 { drop(stored.remove(&name)) } else { drop(stored.insert(name, body)) }
+            if i % 5 == 4 {
+                drop(stored.remove(&name))
+            } else {
+                drop(stored.insert(name, body))
+            }
             let get = Request::new("GET", &path).signed(&self.who, &host, Body::Hashed);
             let answer = wire.exchange(&get).expect("no connection drops");
             assert_eq!(answer.status, expected, "{}", answer.text());
@@ -156,7 +161,14 @@ fn k12_a_reencryption_interrupted_fifty_times_changes_nothing_that_shows() {
     let blobs = blobs_of(&server);
     for round in 0..INTERRUPTIONS {
         let begun = server.geoseal(&[
-            "key", "reencrypt", "tenant", "demo", "--records-per-second", "150", "--no-wait", "--json",
+            "key",
+            "reencrypt",
+            "tenant",
+            "demo",
+            "--records-per-second",
+            "150",
+            "--no-wait",
+            "--json",
         ]);
         let id = begun.json()["id"].as_str().map(str::to_owned);
         // Into the middle of it, a little further each time.

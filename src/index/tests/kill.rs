@@ -298,7 +298,7 @@ async fn opened(directory: &Path, point: Point) -> (RegionIndex, Arc<OpenBucket>
     let service = key_service(directory);
     let (geo_keys, tenant) = (service.geo_keys(), service.tenant(TENANT.0).unwrap());
     let key = tenant.open_bucket_key(&fs::read(record).unwrap(), BUCKET.0).unwrap();
-    let bucket = Arc::new(OpenBucket { tenant: TENANT, geo: geo(), region: region(), bucket: BUCKET, key });
+    let bucket = Arc::new(OpenBucket { tenant: TENANT, geo: geo(), region: region(), bucket: BUCKET, key, old: None });
     if let Point::Opening(us) = point {
         die_after(us);
     }
