@@ -279,7 +279,14 @@ impl Opening<'_> {
         }
         let (registry, interval) = (Arc::new(registry), self.config.sweep_interval);
         let epoch = self.config.epoch;
-        let acts = Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), interval, epoch));
+        let acts = Arc::new(HouseActs::new(
+            house.clone(),
+            registry,
+            self.metrics.clone(),
+            interval,
+            epoch,
+            self.config.admin.two_person,
+        ));
         for room in house.geos.iter().filter(|room| !room.subjects_again.is_empty()) {
             let again = super::subjects::redelete(&house.tenancy_of(room), &room.subjects_again).await;
             let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
