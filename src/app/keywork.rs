@@ -307,6 +307,7 @@ pub(super) fn rekey_error(error: RekeyError) -> ActError {
     match error {
         RekeyError::RegionNotServed(_) => ActError::RegionNotServed,
         RekeyError::NoSuchBucket => ActError::NoSuchBucket,
+        RekeyError::HasSubjects => ActError::NotBuilt,
         RekeyError::Audit(error) => super::acts::log_error(error),
         RekeyError::Keys(_) => ActError::Unavailable("the key service"),
         RekeyError::InUse(found) => ActError::KeyInUse { remaining: found.remaining, scanned: found.scanned },

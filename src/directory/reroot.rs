@@ -24,6 +24,22 @@ pub struct Rerooted {
 }
 
 impl Directory {
+    /// Holds off new data subjects of any tenant while the guard lives; `None` when this tenant has one: their names'
+    /// tokens hang under the index root, here and in the regions' rows, and are not moved yet.
+    pub async fn without_subjects(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, DirectoryError> {
+        let guard = self.subjects.lock().await;
+        for kind in [kind::SUBJECT, kind::ERASURE] {
+            let range = KeyRange::prefix(&rows::row_key(kind, &[&tenant.0]));
+            if !self.engine.scan_keys(range, 1).await?.is_empty() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(guard))
+    }
+
     /// Seals and wraps everything of a tenant under its active index root that is under an older one.
     pub async fn reroot_tenant(&self, tenant: TenantId) -> Result<Rerooted, DirectoryError> {
         let _change = self.change.lock().await;

@@ -44,7 +44,8 @@ pub async fn rotate_subject_root(rooms: &Rooms, run: &Run<'_>, tenant: TenantId)
     rotate(rooms, run, tenant, Root::Subjects).await
 }
 
-/// Gives a tenant a new root above its index keys, credentials and directory rows.
+/// Gives a tenant a new root above its index keys, credentials and directory rows. Not built for a tenant with data
+/// subjects, whose names' tokens would have to move: `HasSubjects`.
 pub async fn rotate_index_root(rooms: &Rooms, run: &Run<'_>, tenant: TenantId) -> Result<RootEvidence, RekeyError> {
     rotate(rooms, run, tenant, Root::Index).await
 }
@@ -93,6 +94,17 @@ async fn rotate(rooms: &Rooms, run: &Run<'_>, tenant: TenantId, root: Root) -> R
         let (from, to) = if older(&found, current) > 0 {
             (current.saturating_sub(1), current)
         } else {
+            let _still = match root {
+                Root::Subjects => None,
+                Root::Index => {
+                    let guard = rooms.directory.without_subjects(tenant).await?;
+                    if guard.is_none() {
+                        held.end(rooms.now(), 0, 0).await?;
+                        return Err(RekeyError::HasSubjects);
+                    }
+                    guard
+                }
+            };
             let kind = root.kind().as_str().to_owned();
             rooms.audit.append(run.actor, Record::RootRotationBegun { tenant, kind, from: current }).await?;
             let made = blocking(rooms, move |keys| keys.rotate_root(tenant.0, root.kind())).await?;
