@@ -45,7 +45,7 @@ pub enum OpenClass {
     #[n(13)]
     Erased,
     /// The version of the key above was reported as compromised: only a re-encryption may open what is under it.
-    #[n(14)]
+    #[n(24)]
     Withheld,
     /// Too short, too long, or not the length that its fields and the row demand.
     #[n(1)]

@@ -2,14 +2,15 @@
 
 use super::acts::HouseActs;
 use super::house::GeoRoom;
-use super::tenants::{act_error, find};
-use crate::admin::acts::TenantRef;
+use super::tenants::{act_error, actor, find};
+use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::Event as Record;
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::seal::{KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, TenantState, TenantStatus};
+use crate::tenant::State;
 
 pub(super) async fn status(
     acts: &HouseActs,
