@@ -418,7 +418,7 @@ fn everything_crosses_a_link_and_means_the_same() {
     let job = far.rotate_master().unwrap();
     assert_eq!((job.from, job.to), (1, 2));
     let finished = loop {
-        if let Some(evidence) = far.rotate_master_step(usize::MAX).unwrap().finished {
+        if let Some(evidence) = far.rotate_master_step(job.token, usize::MAX).unwrap().finished {
             break evidence;
         }
     };
