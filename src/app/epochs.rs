@@ -21,7 +21,8 @@ pub(super) async fn close(
     no_soak: bool,
 ) -> Result<Outcome<wire::Operation>, ActError> {
     let room = room(acts, geo)?;
-    if no_soak && !acts.epoch.allow_no_soak {
+    // One alone may not do what the soak is there to catch.
+    if no_soak && (!acts.epoch.allow_no_soak || acts.two_person) {
         return Err(ActError::SoakRequired);
     }
     let soak_s = if no_soak { 0 } else { i64::try_from(acts.epoch.soak_s).unwrap_or(i64::MAX) };
