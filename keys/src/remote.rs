@@ -91,6 +91,10 @@ impl RemoteAuthority {
 }
 
 impl KeyAuthority for RemoteAuthority {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "how long to leave a dead link alone is real time, as its time-outs are"
+    )]
     fn call(&self, request: Request) -> Result<Reply, KeyError> {
         // A poll's deadline is its own; the pause is for those who would wait in vain.
         let (patience, is_poll) = match &request {

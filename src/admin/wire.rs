@@ -454,7 +454,7 @@ pub enum Destruction {
         key: String,
     },
     /// It begins.
-    Begun(Operation),
+    Begun(Box<Operation>),
 }
 
 /// A version of a key that was destroyed.

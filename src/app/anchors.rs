@@ -49,6 +49,7 @@ impl HeadStore for LogHeads {
         Ok(head.map(|head| Head { entries: head.counter, hash: Hash(head.digest) }))
     }
 
+    #[allow(clippy::disallowed_methods, reason = "a thread of its own, which has nothing else to wait for")]
     fn save(&self, head: &Head) -> Result<(), HeadError> {
         // An outage is nothing that the log is wrong about: it waits, on its own thread, and goes on where it was.
         loop {

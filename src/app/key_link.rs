@@ -64,6 +64,7 @@ pub(super) fn connect(
 /// Hears of revocations as long as somebody has the client.
 fn follow(client: &Arc<KeyClient>, geo: &'static Geo) -> std::io::Result<()> {
     let client: Weak<KeyClient> = Arc::downgrade(client);
+    #[allow(clippy::disallowed_methods, reason = "a thread of its own, which has nothing else to wait for")]
     let listen = move || {
         let mut heard = true;
         while let Some(client) = client.upgrade() {

@@ -115,7 +115,7 @@ pub(super) async fn destroy(
         };
         Ok(wire::OperationResult::Destruction(shown(found.shown, retired.map_err(rekey_error)?)))
     });
-    Ok(Outcome::Done(wire::Destruction::Begun(operation)))
+    Ok(Outcome::Done(wire::Destruction::Begun(Box::new(operation))))
 }
 
 fn shown(key: String, retired: Retired) -> wire::DestroyedKey {

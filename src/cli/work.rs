@@ -85,7 +85,7 @@ fn confirm(key: &str, known: bool, question: &str) -> Result<(), Failure> {
 async fn destroy(client: &Client, output: Output, key: String, long: Long) -> Result<(), Failure> {
     let how = How { dry_run: long.dry_run, revision: None };
     match client.post(&["keys", "destroy"], &KeyNamed { key }, how).await? {
-        Reply::Done(Destruction::Begun(operation)) => see_through(client, output, operation, long).await,
+        Reply::Done(Destruction::Begun(operation)) => see_through(client, output, *operation, long).await,
         reply => show(output, reply, |destruction: &Destruction| match destruction {
             Destruction::Proposed { key } => {
                 format!("{key}: proposed. Another administrator has to ask for the same within a day")

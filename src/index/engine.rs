@@ -43,8 +43,11 @@ pub trait Engine: Send + Sync + 'static {
 /// All rows of one moment.
 pub trait Snapshot: Send {
     /// Hands every row, key and value, to `take`, in ascending order, until one is refused. Blocks on the disk.
-    fn each(&self, take: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), EngineError>) -> Result<(), EngineError>;
+    fn each(&self, take: &mut EachRow<'_>) -> Result<(), EngineError>;
 }
+
+/// Takes a row, key and value.
+pub type EachRow<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), EngineError> + 'a;
 
 /// Which way a scan walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

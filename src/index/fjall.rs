@@ -348,7 +348,7 @@ struct Moment {
 }
 
 impl engine::Snapshot for Moment {
-    fn each(&self, take: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), EngineError>) -> Result<(), EngineError> {
+    fn each(&self, take: &mut super::engine::EachRow<'_>) -> Result<(), EngineError> {
         for (shelf, piece) in pieces(&KeyRange::all()) {
             let bounds = (Bound::Included(piece.start), piece.end.map_or(Bound::Unbounded, Bound::Excluded));
             for row in self.rows.range(&self.inner.keyspaces[shelf], bounds) {

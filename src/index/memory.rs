@@ -72,7 +72,7 @@ fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
 struct Moment(BTreeMap<Bytes, Bytes>);
 
 impl Snapshot for Moment {
-    fn each(&self, take: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), EngineError>) -> Result<(), EngineError> {
+    fn each(&self, take: &mut super::engine::EachRow<'_>) -> Result<(), EngineError> {
         self.0.iter().try_for_each(|(row_key, value)| take(row_key, value))
     }
 }

@@ -148,8 +148,9 @@ impl RegionIndex {
         loop {
             let keyed = self.shared.keyed.newest(bucket);
             let rows = self.shared.engine.scan(range.clone(), limit, Direction::Ascending).await?;
-            let opened = rows.iter().map(|(row_key, value)| keyed.open(kind, row_key, value)).collect();
-            if matches!(opened, Ok::<Vec<T>, IndexError>(_)) || self.shared.keyed.is_newest(&keyed) {
+            let opened: Result<Vec<T>, IndexError> =
+                rows.iter().map(|(row_key, value)| keyed.open(kind, row_key, value)).collect();
+            if opened.is_ok() || self.shared.keyed.is_newest(&keyed) {
                 return opened;
             }
         }

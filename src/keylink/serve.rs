@@ -161,6 +161,7 @@ pub fn serve_tls(
     std::thread::Builder::new().name("key listener".into()).spawn(accept).map(drop)
 }
 
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, which has nothing else to wait for")]
 fn pause(error: &io::Error) {
     tracing::error!(%error, "cannot accept links");
     std::thread::sleep(PAUSE);

@@ -9,9 +9,11 @@ use ring::digest;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
+type Pairs = HashSet<([u8; 16], [u8; 12])>;
+
 thread_local! {
     /// Pairs sealed with by this thread, while somebody looks.
-    static PAIRS: RefCell<Option<HashSet<([u8; 16], [u8; 12])>>> = const { RefCell::new(None) };
+    static PAIRS: RefCell<Option<Pairs>> = const { RefCell::new(None) };
 }
 
 /// What stands for a key among the pairs.

@@ -84,7 +84,7 @@ fn k14_no_file_of_the_node_holds_a_destroyed_subject_key() {
     // record where a careless implementation would leave it, to see that the scan would find it.
     let planted = world.keystore().join("planted");
     fs::write(&planted, record).unwrap();
-    assert_eq!(places(world.dir.path(), salt), [planted.clone()]);
+    assert_eq!(places(world.dir.path(), salt), std::slice::from_ref(&planted));
     fs::remove_file(planted).unwrap();
     service.store.lock().compact(&*service.provider).unwrap();
     let holds_it = fs::read(world.keystore().join("shard-0001.seal")).unwrap();
