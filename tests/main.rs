@@ -11,6 +11,7 @@ mod crash;
 mod edge;
 mod epoch;
 mod format;
+mod keys;
 mod life;
 mod memory;
 mod operations;

@@ -9,8 +9,8 @@
 //! 3. the row is replaced, unless it was written meanwhile                        the old blobs are orphans
 //! 4. the old blobs are deleted
 //!
-//! Name, ETag, version, time, metadata and tags stay. Readers that are under way are led to the new segments
-//! (`store::get`). Uploads in progress keep their data key; the evidence counts them.
+//! Name, ETag, version, time, metadata and tags stay. A reader under way may find its old blob gone and is cut
+//! off; the next one gets the new segments. Uploads in progress keep their data key; the evidence counts them.
 
 use super::rooms::{Place, Rooms, Run};
 use super::segments::Copier;
