@@ -247,7 +247,11 @@ mod tests {
         let out = dir.path().join("export");
         drop(Part::beside(&out).unwrap());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        Part::beside(&out).unwrap().take_name().unwrap();
-        Part::beside(&out).unwrap().take_name().unwrap_err();
+        let (first, second) = (Part::beside(&out).unwrap(), Part::beside(&out).unwrap());
+        first.take_name().unwrap();
+        second.take_name().unwrap_err();
+        assert!(Part::beside(&out).is_err());
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [out]);
     }
 }
