@@ -139,7 +139,7 @@ fn a_certificate_that_contradicts_its_kind_is_none() {
     refuses(|of| of.holds = vec!["M-9".into()]);
     refuses(|of| of.kind = Kind::Partial);
     refuses(|of| of.kind = Kind::Residual);
-    refuses(|of| of.schema = "geoseal/certificate/v2".into());
+    refuses(|of| of.schema = "geoseal/certificate/v3".into());
     let held = Certificate { kind: Kind::Partial, holds: vec!["M-9".into()], ..certificate() };
     assert_eq!(verify(held.sign(&signer(1)).unwrap().text(), &key), Ok(held));
 }

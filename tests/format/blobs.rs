@@ -55,7 +55,7 @@ fn any_bit_of_the_header_matters() {
     caller.assert_served(&stored, "whole again");
 
     let classes: BTreeSet<String> = recorded(&server).into_iter().collect();
-    let expected = ["chunk-size", "commitment", "context", "flags", "kind", "magic", "suite", "version"];
+    let expected = ["chunk-size", "commitment", "context", "flags", "geo", "kind", "magic", "suite", "version"];
     assert_eq!(classes, expected.map(str::to_owned).into());
     assert!(counted(&server) >= HEADER as u64 * 8, "every refusal is counted");
     assert!(server.geoseal(&["audit", "verify"]).ok().contains("europe"));
