@@ -168,7 +168,7 @@ pub struct Keeper {
     /// pkcs11: the file with the user's PIN
     #[arg(long, value_name = "FILE")]
     pub pin_file: Option<PathBuf>,
-    /// transit: https://HOST[:PORT] of Vault or OpenBao
+    /// transit: https://HOST:PORT of Vault or OpenBao
     #[arg(long, value_name = "URL")]
     pub transit_address: Option<String>,
     /// transit: the file with the token
@@ -180,7 +180,7 @@ pub struct Keeper {
     /// aws-kms: the KMS' region
     #[arg(long, value_name = "REGION")]
     pub kms_region: Option<String>,
-    /// aws-kms: https://HOST[:PORT], when not AWS' own
+    /// aws-kms: https://HOST:PORT, when not AWS' own
     #[arg(long, value_name = "URL")]
     pub kms_endpoint: Option<String>,
     /// aws-kms: the TOML file with access_key_id and secret_access_key

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// The PIN of test tokens' users.
 pub const PIN: &str = "97531";
 
-/// A token of SoftHSM2 in a directory of its own. Whoever uses it needs [`SoftHsm::variable`] in its environment.
+/// A token of SoftHSM2 in a directory of its own. Whoever uses it needs its configuration's variable in its environment.
 pub struct SoftHsm {
     home: tempfile::TempDir,
 }
