@@ -266,10 +266,23 @@ impl Story {
             ("GEOSEAL_ADMIN_URL", admin),
             ("GEOSEAL_ADMIN_TOKEN_FILE", &token_file),
             ("GEOSEAL_CA", &ca),
+            // rclone takes the login from the variables above, the rest under names of its own.
+            ("RCLONE_CA_CERT", &ca),
+            ("RCLONE_S3_PROVIDER", "Other"),
+            ("RCLONE_S3_ENV_AUTH", "true"),
+            ("RCLONE_S3_ENDPOINT", endpoint),
+            ("RCLONE_S3_REGION", REGION),
         ];
-        Zeroizing::new(lines.iter().map(|(name, value)| assign(name, value)).collect())
+        let mut env: Zeroizing<String> =
+            Zeroizing::new(lines.iter().map(|(name, value)| assign(name, value)).collect());
+        env.push_str(RCLONE);
+        env
     }
 }
+
+/// Debian's rclone 1.60 (AWS SDK 1) refuses to start while `AWS_CA_BUNDLE` names a file. It verifies TLS by
+/// `RCLONE_CA_CERT` all the same.
+const RCLONE: &str = "rclone() { AWS_CA_BUNDLE= command rclone \"$@\"; }\n";
 
 fn next(env: &Path) -> String {
     let env = assign("ENV", &env.display().to_string());

@@ -1,9 +1,24 @@
 //! rclone, which checks everything it copies.
 
 use super::aws::{assert_same, noise};
-use geoseal_support::clients::rclone;
+use geoseal_support::clients::{rclone, shell};
 use geoseal_support::server::Server;
 use std::fs;
+
+/// As README says: `dev.env` and nothing else.
+#[test]
+fn a_shell_that_sourced_the_file_needs_no_option() {
+    let server = Server::shared();
+    let file = server.home().join("by-hand.txt");
+    fs::write(&file, noise(3000)).unwrap();
+    let script = r#". "$1" && rclone copy "$2" :s3:interactions/by-hand && rclone check --download "$2" :s3:interactions/by-hand
+        rclone lsf :s3:interactions/by-hand; rclone deletefile :s3:interactions/by-hand/by-hand.txt"#;
+    let (env, file) = (server.dev_env(), file.to_str().unwrap().to_owned());
+    assert_eq!(shell(server, script, &[env.to_str().unwrap(), &file]).ok().trim(), "by-hand.txt");
+    // The certificate is what makes the difference: without it nothing is trusted.
+    let script = r#". "$1" && unset RCLONE_CA_CERT && rclone --retries 1 --low-level-retries 1 lsf :s3:interactions"#;
+    assert!(shell(server, script, &[env.to_str().unwrap()]).refused().contains("x509"));
+}
 
 #[test]
 fn copy_check_multipart_sync_and_purge() {

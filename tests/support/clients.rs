@@ -68,6 +68,13 @@ pub fn python_command<A: AsRef<OsStr>>(server: &Server, script: &str, arguments:
     command
 }
 
+/// A POSIX shell with nothing of `dev.env` in its environment: the script sources it itself, as a person would. It is
+/// given as text; its arguments are in `$1` and so on.
+pub fn shell<A: AsRef<OsStr>>(server: &Server, script: &str, arguments: &[A]) -> Ran {
+    let mut command = bare(server, Path::new("/bin/sh"));
+    Ran::of(command.args(["-c", script, "sh"]).args(arguments))
+}
+
 /// `rclone ARGUMENTS`, with a remote `geoseal:` that takes everything from the environment.
 ///
 /// rclone wants its CA file under a name of its own, and Debian's 1.60 (AWS SDK 1) refuses to start at all when
@@ -88,6 +95,13 @@ pub fn rclone<A: AsRef<OsStr>>(server: &Server, arguments: &[A]) -> Ran {
 
 /// A program that sees `dev.env`, a PATH, an empty home, and nothing else of this process's environment.
 fn with_env(server: &Server, program: &Path) -> Command {
+    let mut command = bare(server, program);
+    command.envs(server.env());
+    command
+}
+
+/// A program that sees a PATH, an empty home, and nothing else of this process's environment.
+fn bare(server: &Server, program: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
@@ -95,7 +109,6 @@ fn with_env(server: &Server, program: &Path) -> Command {
         .env("HOME", server.home())
         .env("LANG", "C.UTF-8")
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        .envs(server.env())
         .current_dir(server.home())
         .stdin(Stdio::null());
     command

@@ -118,6 +118,11 @@ impl Server {
         &self.env
     }
 
+    /// The file `dev.env`.
+    pub fn dev_env(&self) -> PathBuf {
+        self.data.join("dev.env")
+    }
+
     /// One variable of `dev.env`.
     pub fn variable(&self, name: &str) -> &str {
         &self.env[name]
@@ -221,7 +226,7 @@ impl Server {
         assert!(self.child.is_none(), "one process per directory");
         let said = self.log().len();
         // `dev` would set the last start's file aside itself: this way its being there means that the new start serves.
-        let ready = self.data.join("dev.env");
+        let ready = self.dev_env();
         if ready.exists() {
             fs::rename(&ready, self.data.join("dev.env.last")).expect("the scratch directory is writable");
         }
@@ -284,7 +289,7 @@ impl Server {
             if let Some(status) = running.ended() {
                 panic!("the server ended instead of serving: {status}\n{}", self.log());
             }
-            if let Some(env) = fs::read_to_string(self.data.join("dev.env")).ok().and_then(|text| complete(&text)) {
+            if let Some(env) = fs::read_to_string(self.dev_env()).ok().and_then(|text| complete(&text)) {
                 let addresses = [address(&env["AWS_ENDPOINT_URL"]), address(&env["GEOSEAL_ADMIN_URL"])];
                 if addresses.iter().all(|a| TcpStream::connect(a).is_ok()) {
                     self.env = env;
@@ -363,6 +368,8 @@ fn complete(text: &str) -> Option<BTreeMap<String, String>> {
         .map(|line| line.trim().trim_start_matches("export "))
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_once('='))
+        // A shell function is no variable.
+        .filter(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
         .map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
         .collect();
     VARIABLES.iter().all(|v| env.contains_key(*v)).then_some(env)
