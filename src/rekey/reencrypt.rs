@@ -142,11 +142,21 @@ impl Work<'_> {
                     row = found.row;
                     continue;
                 }
-                Some(found) => match self.swap(place, found.row, found.inline).await? {
-                    Swap::Done => return Ok(1),
-                    Swap::Erased => return Ok(0),
-                    Swap::Lost => {}
-                },
+                Some(found) => {
+                    row = found.row;
+                    let swapped = self.swap(place, row.clone(), found.inline).await;
+                    match swapped {
+                        Ok(Swap::Done) => return Ok(1),
+                        Ok(Swap::Erased) => return Ok(0),
+                        Ok(Swap::Lost) => {}
+                        // Whoever replaced or deleted it meanwhile took its blobs away under the copy. While the row is
+                        // what it was, its blobs have to be there.
+                        Err(error) => match index.get(&bucket.index, &name).await? {
+                            Some(found) if found.row == row => return Err(error),
+                            _ => {}
+                        },
+                    }
+                }
             }
             match index.get(&bucket.index, &name).await? {
                 Some(found) => row = found.row,
