@@ -39,7 +39,12 @@ impl Wiring for House {
         app::serve_dev(prepared, ready).map_err(|error| error.to_string())
     }
 
-    fn restore_backup(&self, from: &Path, to: &Path, log_key: Option<&[u8; 32]>) -> Result<Vec<RestoredGeo>, String> {
+    fn restore_backup(
+        &self,
+        from: &Path,
+        to: Option<&Path>,
+        log_key: Option<&[u8; 32]>,
+    ) -> Result<Vec<RestoredGeo>, String> {
         let restored = app::restore_backup(from, to, log_key).map_err(|error| error.to_string())?;
         Ok(restored
             .into_iter()

@@ -100,10 +100,10 @@ pub(super) async fn list(acts: &HouseActs) -> Result<Vec<KnownBackup>, ActError>
     Ok(all)
 }
 
-/// Puts a backup back into an empty data directory, without a server.
+/// Puts a backup back into an empty data directory, without a server; without a directory only checks it.
 pub fn restore_backup(
     from: &Path,
-    to: &Path,
+    to: Option<&Path>,
     log_key: Option<&[u8; LOG_KEY_BYTES]>,
 ) -> Result<Vec<Restored>, AppError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -21,10 +21,11 @@ pub struct Restored {
     pub log_key: [u8; LOG_KEY_BYTES],
 }
 
-/// Puts the backup in `from` into `to`, which has to be empty. Answers what there was, geo by geo.
+/// Puts the backup in `from` into `to`, which has to be empty; without a `to` only checks that it could. Answers what
+/// there was, geo by geo.
 pub async fn restore(
     from: &Path,
-    to: &Path,
+    to: Option<&Path>,
     log_key: Option<&[u8; LOG_KEY_BYTES]>,
 ) -> Result<Vec<Restored>, BackupError> {
     let mut found = Vec::new();
@@ -43,11 +44,13 @@ pub async fn restore(
     for (dir, restored) in &found {
         check(dir, &restored.manifest)?;
     }
-    files::make_empty(to)?;
-    for (dir, restored) in &found {
-        put_back(dir, to, &restored.manifest).await?;
+    if let Some(to) = to {
+        files::make_empty(to)?;
+        for (dir, restored) in &found {
+            put_back(dir, to, &restored.manifest).await?;
+        }
+        files::sync_dirs(to)?;
     }
-    files::sync_dirs(to)?;
     Ok(found.into_iter().map(|(_, restored)| restored).collect())
 }
 

@@ -480,11 +480,14 @@ pub enum Backup {
         #[arg(long, value_name = "DIR")]
         from: PathBuf,
         /// An empty directory, to be the server's data_dir
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
+        #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+        to: Option<PathBuf>,
         /// Take only a backup that this log key signed, as printed by `audit log-key`
         #[arg(long, value_name = "HEX|FILE")]
         log_key: Option<String>,
+        /// Write nothing; check the signature and the SHA-256 of all that is in it
+        #[arg(long, conflicts_with = "to")]
+        dry_run: bool,
     },
 }
 
@@ -825,6 +828,7 @@ mod tests {
             "backup create --out /backups/monday --link",
             "backup list",
             "backup restore --from /backups/monday --to data --log-key k",
+            "backup restore --from /backups/monday --dry-run",
             "serve --config geoseal.toml --accept-restore europe --reason restored",
             "sweep run --dry-run",
             "sweep status",

@@ -30,12 +30,12 @@ pub(super) async fn backup(client: &Client, output: Output, command: Command) ->
     }
 }
 
-/// Puts a backup back, without a server.
+/// Puts a backup back, without a server; without a `to`, checks it.
 pub(super) fn restore(
     wiring: &dyn Wiring,
     output: Output,
     from: &Path,
-    to: &Path,
+    to: Option<&Path>,
     log_key: Option<String>,
 ) -> Result<(), Failure> {
     let log_key = log_key.map(|given| public(&given)).transpose()?;
@@ -44,8 +44,13 @@ pub(super) fn restore(
         let of_geo = |geo: &super::RestoredGeo| {
             let super::RestoredGeo { backup, geo, at, rows, blobs, log_key, not_in_it } = geo;
             let besides = not_in_it.join("\n  - ");
+            let whole =
+                format!("{geo}: backup {backup} of {at}: {rows} rows, {blobs} blobs; signed by log key {log_key}");
+            if to.is_none() {
+                return format!("{whole}; whole and unaltered");
+            }
             format!(
-                "{geo}: backup {backup} of {at}: {rows} rows, {blobs} blobs; signed by log key {log_key}\n\
+                "{whole}\n\
                  not in it, to be put beside it before the start:\n  - {besides}\n\
                  then: geoseal serve --config FILE --accept-restore {geo} --reason TEXT"
             )

@@ -271,7 +271,7 @@ mod tests {
         fn restore_backup(
             &self,
             _: &Path,
-            _: &Path,
+            _: Option<&Path>,
             _: Option<&[u8; 32]>,
         ) -> Result<Vec<crate::cli::RestoredGeo>, String> {
             unreachable!("init restores nothing")

@@ -52,8 +52,14 @@ pub trait Wiring {
     /// its bucket and a login stand.
     fn serve_dev(&self, prepared: &dev::Prepared, ready: dev::OnReady) -> Result<(), String>;
 
-    /// Puts a backup back into an empty directory; with a log key only one that it signed. The error says what is wrong.
-    fn restore_backup(&self, from: &Path, to: &Path, log_key: Option<&[u8; 32]>) -> Result<Vec<RestoredGeo>, String>;
+    /// Puts a backup back into an empty directory, or, without one, checks it whole; with a log key only one that it
+    /// signed. The error says what is wrong.
+    fn restore_backup(
+        &self,
+        from: &Path,
+        to: Option<&Path>,
+        log_key: Option<&[u8; 32]>,
+    ) -> Result<Vec<RestoredGeo>, String>;
 
     /// Verifies a certificate by the log's public key; the error says what is wrong with it.
     fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String>;
@@ -154,8 +160,8 @@ fn command(wiring: &dyn Wiring, output: Output, cli: Cli) -> Result<(), Failure>
             let connect = || Client::new(&Address::of(&cli.common)?);
             wait(certificate(wiring, output, command, connect))
         }
-        Command::Backup(args::Backup::Restore { from, to, log_key }) => {
-            backups::restore(wiring, output, &from, &to, log_key)
+        Command::Backup(args::Backup::Restore { from, to, log_key, .. }) => {
+            backups::restore(wiring, output, &from, to.as_deref(), log_key)
         }
         Command::Region(args::Region::List) if cli.common.admin_url.is_none() => {
             print::note("No server was asked (GEOSEAL_ADMIN_URL is not set): this is the whole atlas.");

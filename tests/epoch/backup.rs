@@ -215,6 +215,8 @@ fn a_backup_that_was_changed_and_a_target_that_is_not_empty_are_refused() {
         }
         fs::write(file, &changed).expect("our own file");
         refuse(text(file), text(&out), &[]);
+        let checked = server.geoseal(&["backup", "restore", "--from", text(&out), "--dry-run"]).refused();
+        assert!(checked.contains(text(&out)), "{checked}");
         fs::remove_file(file).expect("our own file");
         let missing = server.geoseal(&["backup", "restore", "--from", text(&out), "--to", text(&to)]);
         missing.refused();
@@ -223,6 +225,8 @@ fn a_backup_that_was_changed_and_a_target_that_is_not_empty_are_refused() {
     }
     let key = server.geoseal(&["audit", "log-key", "--geo", "europe"]).ok();
     let arguments = ["backup", "restore", "--from", text(&out), "--to", text(&to), "--log-key", key.trim()];
+    let checked = server.geoseal(&["backup", "restore", "--from", text(&out), "--dry-run"]).ok();
+    assert!(checked.contains("whole and unaltered") && !to.exists(), "{checked}");
     let said = server.geoseal(&arguments).ok();
     assert!(said.contains("the keyring") && said.contains("--accept-restore"), "{said}");
     assert!(server.geoseal(&arguments).refused().contains("it is not empty"));
