@@ -361,6 +361,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
+        // No signal is sent to one that was waited for.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
