@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod crash;
 mod edge;
+mod email;
 mod epoch;
 mod format;
 mod keys;

@@ -68,6 +68,13 @@ pub fn python_command<A: AsRef<OsStr>>(server: &Server, script: &str, arguments:
     command
 }
 
+/// A script of `examples/email-interactions`, with the environment that its README makes.
+pub fn example<A: AsRef<OsStr>>(server: &Server, script: &str, arguments: &[A]) -> Ran {
+    let mut command = with_env(server, tools().example_python());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/email-interactions").join(script);
+    Ran::of(command.env("PYTHONDONTWRITEBYTECODE", "1").arg(script).args(arguments))
+}
+
 /// A POSIX shell with nothing of `dev.env` in its environment: the script sources it itself, as a person would. It is
 /// given as text; its arguments are in `$1` and so on.
 pub fn shell<A: AsRef<OsStr>>(server: &Server, script: &str, arguments: &[A]) -> Ran {

@@ -20,9 +20,14 @@ pub struct Fixture {
 
 /// Amazon SES events, `example-ses-*.json`, sorted by name.
 pub fn ses() -> Vec<Fixture> {
-    let found = read(&lambda_events().join("src/fixtures"), "example-ses-", ".json");
+    let found = read(&ses_directory(), "example-ses-", ".json");
     assert!(found.len() >= 5, "aws_lambda_events has at least five SES fixtures");
     found
+}
+
+/// Where they are.
+pub fn ses_directory() -> PathBuf {
+    lambda_events().join("src/fixtures")
 }
 
 /// RFC 5322 messages, `msg_*.txt`, sorted by name.

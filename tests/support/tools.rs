@@ -61,6 +61,11 @@ impl Tools {
         &self.0["OPENBAO"]
     }
 
+    /// Python 3 with what the example in `examples/email-interactions` needs.
+    pub fn example_python(&self) -> &Path {
+        &self.0["EXAMPLE_PYTHON"]
+    }
+
     /// The directory with CPython's `msg_*.txt`.
     pub fn emails(&self) -> &Path {
         &self.0["EMAILS"]

@@ -56,6 +56,19 @@ fi
 python=$found
 if [ -x "$(dirname "$python")/aws" ]; then aws=$(dirname "$python")/aws; else aws=$(command -v aws); fi
 
+# --- an environment for the example, whose packages the tests of the store itself do not need
+example=$root/examples/email-interactions/requirements.txt
+example_python=$tools/example/bin/python3
+if ! [ -f "$tools/example/made" ] || [ "$example" -nt "$tools/example/made" ]; then
+  say "making the example's Python environment in $tools/example"
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+  rm -rf "$tools/example"
+  "$python" -m venv "$tools/example" >&2
+  "$example_python" -m pip --quiet --disable-pip-version-check install -r "$example" >&2 ||
+    give_up "pip could not install what $example names"
+  touch "$tools/example/made"
+fi
+
 # --- the messages of CPython's test_email (PSF-2.0)
 messages() { "$1" -c 'import os, test.test_email as t; print(os.path.join(os.path.dirname(t.__file__), "data"))' 2>/dev/null; }
 if ! emails=$(messages "$python") && ! emails=$(messages /usr/bin/python3); then
@@ -127,6 +140,7 @@ SOFTHSM_UTIL=$softhsm_util
 OPENBAO=$openbao
 SWTPM=$swtpm
 SYSTEMD_CREDS=$systemd_creds
+EXAMPLE_PYTHON=$example_python
 END
 mv "$tools/env.new" "$tools/env"
 cat "$tools/env"

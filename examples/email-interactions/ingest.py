@@ -1,0 +1,121 @@
+"""Uploads mail providers' events to geoseal, one object each, through its S3 face with boto3.
+
+    ingest.py --bucket interactions --provider ses events.ndjson [more files; - is standard input]
+
+A file holds one payload a line, or one JSON document. Address, login and certificate authority come from the usual
+variables (`. geoseal-dev/dev.env`). Every event is stored as
+`interactions/dt=2026-11-20/hr=09/<id>.json` with `x-amz-meta-geoseal-subject: contact:<address>`, so that erasing the
+contact makes it unreadable. An event that was delivered before is there already: `If-None-Match: *` says so, and it is
+dropped. Prints counts as JSON; malformed payloads go to --quarantine, line by line, and never stop the others.
+"""
+
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+import adapters
+
+CONNECTIONS = 16
+
+
+def object_name(event):
+    day, hour = event["time"][:10], event["time"][11:13]
+    return f"interactions/dt={day}/hr={hour}/{event['id']}.json"
+
+
+def encoded(event):
+    """The same event is the same bytes."""
+    return json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def payloads(text):
+    """(line, payload or None) of a file: one JSON document, or one a line."""
+    try:
+        return [(text, json.loads(text))]
+    except ValueError:
+        pass
+    found = []
+    for line in filter(str.strip, text.splitlines()):
+        try:
+            found.append((line, json.loads(line)))
+        except ValueError:
+            found.append((line, None))
+    return found
+
+
+class Refused(Exception):
+    """The store refused one event."""
+
+
+class Ingest:
+    def __init__(self, bucket):
+        self.bucket = bucket
+        self.s3 = boto3.client("s3", config=Config(max_pool_connections=CONNECTIONS, retries={"mode": "standard"}))
+
+    def store(self, event):
+        """Stores one event: "stored", "duplicate", or the store's refusal, such as "OptedOut"."""
+        try:
+            self.s3.put_object(
+                Bucket=self.bucket, Key=object_name(event), Body=encoded(event), IfNoneMatch="*",
+                ContentType="application/cloudevents+json",
+                Metadata={"geoseal-subject": f"{event['data']['contact_kind']}:{event['data']['contact_id']}"},
+            )
+        except ClientError as error:
+            code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 412:
+                return "duplicate"
+            if 400 <= status < 500:
+                return code
+            raise
+        return "stored"
+
+    def run(self, provider, texts, quarantine):
+        counts, found, seen = {"malformed": 0, "silent": 0}, [], set()
+        for text in texts:
+            for line, payload in payloads(text):
+                # A provider sends events one by one or in a list; one that is malformed does not spoil the others.
+                for original in payload if isinstance(payload, list) else [payload]:
+                    try:
+                        events = adapters.events(provider, original)
+                    except adapters.Malformed:
+                        counts["malformed"] += 1
+                        if quarantine:
+                            quarantine.write((json.dumps(original) if payload else line.strip()) + "\n")
+                        continue
+                    counts["silent"] += not events
+                    found += events
+        fresh = []
+        for event in found:
+            if event["id"] in seen:
+                counts["duplicate"] = counts.get("duplicate", 0) + 1
+            else:
+                seen.add(event["id"])
+                fresh.append(event)
+        with ThreadPoolExecutor(CONNECTIONS) as workers:
+            for result in workers.map(self.store, fresh):
+                counts[result] = counts.get(result, 0) + 1
+        return counts
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bucket", required=True)
+    parser.add_argument("--provider", required=True, choices=adapters.PROVIDERS)
+    parser.add_argument("--quarantine", help="a file (mode 600) for payloads that are no events of this provider")
+    parser.add_argument("files", nargs="+")
+    args = parser.parse_args()
+    texts = [sys.stdin.read() if name == "-" else open(name, encoding="utf-8").read() for name in args.files]
+    quarantine = None
+    if args.quarantine:
+        quarantine = os.fdopen(os.open(args.quarantine, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w")
+    print(json.dumps(Ingest(args.bucket).run(args.provider, texts, quarantine), sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Figures about e-mail engagement, from what ingest.py stored: read through geoseal's S3 face by Arrow, computed by DuckDB.
+
+    kpi.py --bucket interactions --from 2026-11-01T00 --until 2026-11-20T00 [--exclude contacts.txt]
+
+The window is of whole UTC hours and is closed: nothing is computed before 48 hours after its end (--lateness-hours), for
+providers deliver late. Writes kpi/v1/dt=<day of the end>/{message,template,recipient}.ndjson and manifest.json into the same
+bucket, and then kpi/v1/watermark.json: what lies before it has been counted. The same inputs give the same bytes.
+
+--exclude: a file with `contact:<id>` or `lead:<id>` a line; whoever opted out or restricted the use of their data is in no
+figure.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.json as pj
+from pyarrow import fs
+
+HERE = Path(__file__).parent
+WEIGHTS = {"opened": 1, "clicked": 3, "attachment-viewed": 3, "replied": 5}
+HALF_LIFE_DAYS = 30
+MOST_ENGAGED = 20
+
+DATA = pa.struct([("message_id", pa.string()), ("template_id", pa.string()), ("contact_kind", pa.string()),
+                  ("contact_id", pa.string()), ("machine", pa.bool_()), ("hard", pa.bool_())])
+EVENT = pa.schema([("id", pa.string()), ("type", pa.string()), ("subject", pa.string()), ("time", pa.string()), ("data", DATA)])
+READ = pj.ReadOptions(use_threads=False)
+PARSE = pj.ParseOptions(explicit_schema=EVENT, unexpected_field_behavior="ignore")
+READERS = 16
+
+
+def store():
+    """The S3 face, by the variables of dev.env; TLS is verified by its certificate authority."""
+    scheme, host = os.environ["AWS_ENDPOINT_URL"].split("://")
+    return fs.S3FileSystem(endpoint_override=host, scheme=scheme, region=os.environ["AWS_REGION"],
+                           tls_ca_file_path=os.environ["AWS_CA_BUNDLE"])
+
+
+def hours(start, until):
+    while start < until:
+        yield start
+        start += timedelta(hours=1)
+
+
+def read(s3, bucket, start, until):
+    """(rows, inputs, quarantined): the events of a window, and the objects that they came from."""
+    rows, inputs, quarantined = [], [], []
+    for hour in hours(start, until):
+        place = f"{bucket}/interactions/dt={hour:%Y-%m-%d}/hr={hour:%H}"
+        found = s3.get_file_info(fs.FileSelector(place, allow_not_found=True))
+        files = sorted(info.path for info in found if info.type == fs.FileType.File)
+        with ThreadPoolExecutor(READERS) as readers:
+            for path, events in zip(files, readers.map(lambda path: object_rows(s3, path), files), strict=True):
+                (inputs if events is not None else quarantined).append(path.split("/", 1)[1])
+                rows += events or []
+    return rows, inputs, quarantined
+
+
+def object_rows(s3, path):
+    """The events of one object; None: they are not what they should be. An object that cannot be read stops the job."""
+    with s3.open_input_file(path) as file:
+        content = file.read()
+    try:
+        return list(flat(pj.read_json(pa.BufferReader(content), READ, PARSE).to_pylist()))
+    except (pa.ArrowInvalid, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def flat(events):
+    for event in events:
+        data = event["data"]
+        kind = event["type"].removeprefix("email.interaction.")
+        if kind == event["type"]:
+            raise ValueError("another type of event")
+        if not (event["id"] and event["subject"] and data["message_id"] and data["contact_id"]):
+            raise ValueError("a field is missing")
+        yield {
+            "id": event["id"], "type": kind, "time": datetime.fromisoformat(event["time"].replace("Z", "+00:00")),
+            "recipient": event["subject"], "message_id": data["message_id"], "template_id": data["template_id"],
+            "contact_kind": data["contact_kind"], "contact_id": data["contact_id"],
+            "machine": bool(data["machine"]), "hard": bool(data["hard"]),
+        }
+
+
+COLUMNS = pa.schema([("id", pa.string()), ("type", pa.string()), ("time", pa.timestamp("us", "UTC")), ("recipient", pa.string()),
+                     ("message_id", pa.string()), ("template_id", pa.string()), ("contact_kind", pa.string()),
+                     ("contact_id", pa.string()), ("machine", pa.bool_()), ("hard", pa.bool_())])
+
+
+def compute(rows, until):
+    """{file: rows} of the three outputs."""
+    db = duckdb.connect()
+    db.execute("set timezone = 'UTC'")
+    db.register("events", pa.Table.from_pylist(rows, schema=COLUMNS))
+    db.execute((HERE / "kpi.sql").read_text())
+    shown = """sent, delivered, opens_raw, opens, openers, clicks, clickers, attachment_views, replies, bounced, complained,
+        open_rate, click_rate, attachment_rate, reply_rate, click_to_open, bounce_rate, complaint_rate,
+        round(first_open_p50, 3) as first_open_p50_s, round(first_open_p90, 3) as first_open_p90_s, opens_before_delivery,
+        strftime(last_open, '%Y-%m-%dT%H:%M:%SZ') as last_open"""
+    sums = ", ".join(f"sum({column}) as {column}" for column in (
+        "sent delivered opens_raw opens openers clicks clickers attachment_views attachment_viewers replies repliers bounced "
+        "complained opens_before_delivery").split())
+    quantiles = ", ".join(f"quantile_cont(list_value, {q}) as first_open_p{q[2:]:0<2}" for q in ("0.5", "0.9"))
+    for group in ("message", "template"):
+        key = f"{group}_id"
+        db.execute(f"""create temp table by_{group} as
+            select * from (select {key}, count(*) as messages, {sums}, max(last_open) as last_open from counted group by {key})
+            left join (select {key}, {quantiles}
+                       from (select {key}, unnest(first_opens) as list_value from counted) group by {key}) using ({key})""")
+    recipients = f"""
+        select contact_kind, contact_id,
+          count_if(type = 'sent') as sent, count_if(type = 'delivered') as delivered,
+          count_if(type = 'opened' and not machine) as opens, count_if(type = 'clicked') as clicks,
+          count_if(type = 'attachment-viewed') as attachment_views, count_if(type = 'replied') as replies,
+          strftime(max(time) filter (type = 'opened' and not machine), '%Y-%m-%dT%H:%M:%SZ') as last_open,
+          round(sum(case {' '.join(f"when type = '{kind}' and not machine then {weight}" for kind, weight in WEIGHTS.items())}
+                    else 0 end * pow(0.5, (epoch(timestamptz '{until:%Y-%m-%d %H:%M:%S}+00') - epoch(time)) / 86400.0 / {HALF_LIFE_DAYS})), 6)
+            as engagement
+        from event group by contact_kind, contact_id"""
+    return {
+        "message": table(db, f"select message_id, {shown} from rates(by_message) order by message_id"),
+        "template": table(db, f"select template_id, messages, {shown} from rates(by_template) where template_id is not null "
+                              "order by template_id"),
+        "recipient": table(db, f"""
+            select *, case when engagement > 0 and rank <= {MOST_ENGAGED} then rank end as most_engaged from (
+              select *, rank() over (order by engagement desc, contact_kind, contact_id) as rank from ({recipients}))
+            order by contact_kind, contact_id""", drop=("rank",)),
+    }
+
+
+def table(db, query, drop=()):
+    rows = db.sql(query).to_arrow_table().to_pylist()
+    return [{name: plain(value) for name, value in row.items() if name not in drop} for row in rows]
+
+
+def plain(value):
+    """Sums come as decimals of large integers."""
+    return int(value) if not isinstance(value, (float, str, bool, type(None))) else value
+
+
+def encoded(value):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def write(s3, path, content):
+    with s3.open_output_stream(path) as file:
+        file.write(content)
+
+
+def hour(text):
+    return datetime.strptime(text, "%Y-%m-%dT%H").replace(tzinfo=timezone.utc)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bucket", required=True)
+    parser.add_argument("--from", dest="start", type=hour, required=True, metavar="HOUR")
+    parser.add_argument("--until", type=hour, required=True, metavar="HOUR")
+    parser.add_argument("--lateness-hours", type=int, default=48)
+    parser.add_argument("--now", type=datetime.fromisoformat, default=datetime.now(timezone.utc))
+    parser.add_argument("--exclude", type=Path)
+    args = parser.parse_args()
+    closed = args.until + timedelta(hours=args.lateness_hours)
+    if args.start >= args.until:
+        sys.exit("kpi: the window is empty: --from lies before --until")
+    if args.now < closed:
+        sys.exit(f"kpi: the window is still open: events may arrive until {closed:%Y-%m-%dT%HZ}")
+    excluded = set()
+    if args.exclude:
+        excluded = {tuple(line.strip().split(":", 1)) for line in args.exclude.read_text().splitlines() if line.strip()}
+    s3 = store()
+    rows, inputs, quarantined = read(s3, args.bucket, args.start, args.until)
+    kept = [row for row in rows if (row["contact_kind"], row["contact_id"]) not in excluded]
+    place = f"kpi/v1/dt={args.until:%Y-%m-%d}"
+    outputs = {}
+    for name, lines in compute(kept, args.until).items():
+        content = b"".join(encoded(line) + b"\n" for line in lines)
+        outputs[f"{place}/{name}.ndjson"] = hashlib.sha256(content).hexdigest()
+        write(s3, f"{args.bucket}/{place}/{name}.ndjson", content)
+    code = hashlib.sha256(b"".join((HERE / file).read_bytes() for file in ("kpi.py", "kpi.sql"))).hexdigest()
+    window = {"from": f"{args.start:%Y-%m-%dT%HZ}", "until": f"{args.until:%Y-%m-%dT%HZ}"}
+    manifest = {
+        "window": window, "events": len(rows), "events_excluded": len(rows) - len(kept), "quarantined": quarantined,
+        "inputs": len(inputs), "inputs_sha256": hashlib.sha256("\n".join(inputs).encode()).hexdigest(),
+        "outputs": outputs, "code_sha256": code,
+    }
+    write(s3, f"{args.bucket}/{place}/manifest.json", encoded(manifest))
+    # Last: until it is there, nobody may take the inputs away.
+    write(s3, f"{args.bucket}/kpi/v1/watermark.json", encoded({"through": window["until"]}))
+    print(json.dumps({name: manifest[name] for name in ("events", "events_excluded", "inputs")} | {"quarantined": len(quarantined)}))
+
+
+if __name__ == "__main__":
+    main()
