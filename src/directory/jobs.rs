@@ -287,6 +287,15 @@ impl Held {
         &self.fence
     }
 
+    /// Says that the runner is at work, in the middle of a long step: it is not taken over.
+    pub fn is_at_work(&self, now: Millis) {
+        if let Some(lane) = self.directory.lanes.0.lock().get_mut(&self.job.lane)
+            && self.fence.holds()
+        {
+            lane.stepped = Some(now);
+        }
+    }
+
     /// Writes how far the job is; durable on return. Errors: `Fenced` when another runner took it over.
     pub async fn step(&mut self, now: Millis, change: impl FnOnce(&mut Job) + Send) -> Result<(), JobError> {
         if !self.fence.holds() {
@@ -297,11 +306,7 @@ impl Held {
         job.stepped = now;
         self.row = self.directory.commit_job(&job, Some(self.row.clone())).await?;
         self.job = job;
-        if let Some(lane) = self.directory.lanes.0.lock().get_mut(&self.job.lane)
-            && self.fence.holds()
-        {
-            lane.stepped = Some(now);
-        }
+        self.is_at_work(now);
         Ok(())
     }
 

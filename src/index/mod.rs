@@ -44,7 +44,7 @@ pub use fence::{Fence, FenceLine};
 pub use fjall::{FjallEngine, FjallOptions};
 pub use list::{ListEntry, ListPage, ListQuery};
 pub use memory::MemoryEngine;
-pub use raw::RawRows;
+pub use raw::{RawRows, RowCount};
 pub use region::{Found, FromUpload, IndexOptions, OpenFault, Put, PutObject, RegionIndex, Scanned, danger};
 pub use rekey::{Resealed, UnderOldKey};
 pub use row_keys::{DueKey, PlaceKey, RowKind};

@@ -26,6 +26,15 @@ pub struct RawRows {
     pub bytes: u64,
 }
 
+/// Rows, counted by their row keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowCount {
+    /// How many.
+    pub rows: u64,
+    /// How many of them are objects.
+    pub objects: u64,
+}
+
 impl RegionIndex {
     /// All rows of a bucket, of every kind.
     pub async fn raw_rows(&self, bucket: BucketId) -> Result<RawRows, IndexError> {
@@ -45,6 +54,25 @@ impl RegionIndex {
                     Some((last, _)) if page.len() == STEP => range = range.behind(last),
                     _ => break,
                 }
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many rows a bucket has, and how many of them are objects, by the row keys alone.
+    pub async fn count_rows(&self, bucket: BucketId) -> Result<RowCount, IndexError> {
+        let mut found = RowCount::default();
+        for kind in BUCKET_KINDS {
+            let mut range = KeyRange::prefix(&row_keys::of_bucket(kind, bucket));
+            loop {
+                let page = self.shared.engine.scan_keys(range.clone(), STEP).await?;
+                found.rows += page.len() as u64;
+                found.objects += if kind == RowKind::Object { page.len() as u64 } else { 0 };
+                match page.last() {
+                    Some(last) if page.len() == STEP => range = range.behind(last),
+                    _ => break,
+                }
+                tokio::task::yield_now().await;
             }
         }
         Ok(found)

@@ -84,14 +84,25 @@ impl RegionIndex {
     pub async fn under_old_key(&self, bucket: &Arc<OpenBucket>) -> Result<UnderOldKey, IndexError> {
         let (mut found, mut cursor) = (UnderOldKey::default(), None);
         loop {
-            let (page, next) = self.sealed_rows(bucket, cursor.as_ref(), 256).await?;
-            found.scanned += page.len() as u64;
-            found.remaining += page.iter().filter(|(_, value)| bucket.is_old(value)).count() as u64;
-            cursor = next;
+            cursor = self.count_old(bucket, cursor.as_ref(), 256, &mut found).await?;
             if cursor.is_none() {
                 return Ok(found);
             }
         }
+    }
+
+    /// One step of the same: reads up to `limit` rows behind `cursor`, adds them to `found`, and answers where to go on.
+    pub async fn count_old(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        cursor: Option<&Bytes>,
+        limit: usize,
+        found: &mut UnderOldKey,
+    ) -> Result<Option<Bytes>, IndexError> {
+        let (page, next) = self.sealed_rows(bucket, cursor, limit).await?;
+        found.scanned += page.len() as u64;
+        found.remaining += page.iter().filter(|(_, value)| bucket.is_old(value)).count() as u64;
+        Ok(next)
     }
 
     /// The next rows that are sealed under the bucket's key, and where to go on.

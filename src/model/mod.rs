@@ -5,6 +5,7 @@
 
 pub mod atlas;
 pub mod clock;
+pub mod cryptoperiod;
 pub mod ids;
 pub mod limits;
 pub mod login;
@@ -12,3 +13,4 @@ pub mod names;
 pub mod object;
 pub mod request;
 pub mod time;
+pub mod traffic;

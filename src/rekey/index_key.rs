@@ -56,7 +56,7 @@ pub async fn rotate_index_key(
         run.watch.phase("sealing", held.job().total);
         reseal(rooms, run, index, &opened, &mut held).await?;
         run.watch.phase("scanning", held.job().total);
-        let found = index.under_old_key(&opened.index).await?;
+        let found = scan(rooms, index, &opened).await?;
         if found.remaining == 0 {
             return end(rooms, run, at, index, held, found).await;
         }
@@ -73,7 +73,7 @@ async fn begin(rooms: &Rooms, run: &Run<'_>, held: &mut Held, at: &BucketRef) ->
     let opened = rooms.directory.begin_rekey(at).await?.ok_or(RekeyError::NoSuchBucket)?;
     if held.job().to == 0 {
         let roots = rooms.regions.get(at.region.id).ok_or(RekeyError::RegionNotServed(at.region.id))?;
-        let (to, total) = (opened.index.key.name().version, roots.index.raw_rows(bucket).await?.rows);
+        let (to, total) = (opened.index.key.name().version, roots.index.count_rows(bucket).await?.rows);
         held.step(rooms.now(), |job| (job.from, job.to, job.total) = (to - 1, to, total)).await?;
     }
     Ok(opened)
@@ -86,7 +86,7 @@ async fn reseal(
     opened: &OpenedBucket,
     held: &mut Held,
 ) -> Result<(), RekeyError> {
-    let mut pace = run.pace();
+    let mut pace = rooms.pace(run);
     let mut cursor = held.job().cursor.as_ref().map(|cursor| Bytes::copy_from_slice(cursor));
     loop {
         let step = index.reseal(&opened.index, cursor.as_ref(), pace.step(STEP_ROWS), held.fence()).await?;
@@ -102,6 +102,19 @@ async fn reseal(
             return Ok(());
         }
         pace.spent(step.seen).await;
+    }
+}
+
+/// Counts the rows that are still under the old key.
+async fn scan(rooms: &Rooms, index: &RegionIndex, opened: &OpenedBucket) -> Result<UnderOldKey, RekeyError> {
+    let (mut found, mut cursor, mut pace) = (UnderOldKey::default(), None, rooms.scan_pace());
+    loop {
+        let before = found.scanned;
+        cursor = index.count_old(&opened.index, cursor.as_ref(), pace.step(STEP_ROWS), &mut found).await?;
+        if cursor.is_none() {
+            return Ok(found);
+        }
+        pace.spent(found.scanned - before).await;
     }
 }
 

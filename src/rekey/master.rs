@@ -27,7 +27,7 @@ pub struct MasterEvidence {
 
 /// Rotates the master key of a geo, or takes up a rotation that was cut off.
 pub async fn rotate_master(rooms: &Rooms, run: &Run<'_>) -> Result<MasterEvidence, RekeyError> {
-    let (keys, watch, mut pace) = (rooms.directory.key_service(), run.watch, run.pace());
+    let (keys, watch, mut pace) = (rooms.directory.key_service(), run.watch, rooms.pace(run));
     let job = blocking(keys, KeyClient::rotate_master).await?;
     rooms.audit.append(run.actor, Record::MasterRotationBegun { from: job.from, to: job.to }).await?;
     watch.phase("wrapping", job.total);

@@ -1,34 +1,135 @@
-//! How fast long work may go: so many records a second, and never so fast that it keeps others from their turn.
+//! How fast long work may go: so many records a second at most, and, while clients are about, only a share of the time.
+//!
+//! The share is kept by resting: a step that took `t` is followed by a rest of `REST * t`. `t` is what passed, waiting
+//! included, so on a busy machine the steps take longer and so do the rests: the work gives way by itself, and yet every
+//! rest ends, so it always gets on. A step is made so small that nobody waits long behind it. With no client about, there
+//! are no rests and the steps are as large as they may be.
 
+use crate::model::traffic::Traffic;
+use parking_lot::Mutex;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// While clients are about, the work rests so many times as long as it worked: it has a fifth of the time.
+const REST: u32 = 4;
+/// The longest rest: a single slow step (a stalled disk) must not put the work to sleep.
+const REST_MAX: Duration = Duration::from_secs(10);
+/// For how long after the last sign of a client they count as being about.
+const QUIET: Duration = Duration::from_millis(250);
+/// What a step may take while clients are about, and so how long a client may wait behind one.
+const STEP_TOOK: Duration = Duration::from_millis(10);
+/// The records of the first step, before it is known what one takes.
+const STEP_FIRST: usize = 8;
+
+/// Rests while clients are about. Cheap to clone; clones share what they know.
+#[derive(Clone, Debug)]
+pub(super) struct Courtesy {
+    traffic: Traffic,
+    known: Arc<Mutex<Known>>,
+    /// Held while one rests: of many that work side by side, one rests after the other, so that all of them together
+    /// keep to the share.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    ended: u64,
+    /// When a client was last seen.
+    seen: Option<Instant>,
+    /// All rests so far.
+    rested: Duration,
+}
+
+impl Courtesy {
+    pub(super) fn new(traffic: Traffic) -> Self {
+        let known = Known { ended: traffic.seen().ended, seen: None, rested: Duration::ZERO };
+        Self { traffic, known: Arc::new(Mutex::new(known)), turn: Arc::default() }
+    }
+
+    /// Whether clients are about.
+    fn is_due(&self) -> bool {
+        let (now, seen) = (Instant::now(), self.traffic.seen());
+        let mut known = self.known.lock();
+        if seen.in_flight > 0 || seen.ended != known.ended {
+            (known.ended, known.seen) = (seen.ended, Some(now));
+        }
+        known.seen.is_some_and(|seen| now - seen < QUIET)
+    }
+
+    /// Rests after work that took so long, if clients are about.
+    pub(super) async fn after(&self, took: Duration) {
+        self.rest(took * REST).await;
+    }
+
+    async fn rest(&self, owed: Duration) {
+        if !self.is_due() || owed.is_zero() {
+            return tokio::task::yield_now().await;
+        }
+        let rest = owed.min(REST_MAX);
+        let _turn = self.turn.lock().await;
+        tokio::time::sleep(rest).await;
+        self.known.lock().rested += rest;
+    }
+
+    fn rested(&self) -> Duration {
+        self.known.lock().rested
+    }
+}
 
 /// A bound on the speed of one piece of work.
 #[derive(Debug)]
 pub struct Pace {
     records_per_s: Option<NonZeroU32>,
+    courtesy: Courtesy,
     /// Before this moment nothing further is begun.
     next: Instant,
+    /// When the step under way began, and what had been rested by then.
+    begun: (Instant, Duration),
+    /// Records that a step takes while clients are about.
+    fitting: usize,
 }
 
 impl Pace {
-    /// At most so many records a second; `None`: as fast as it goes.
-    pub fn new(records_per_s: Option<NonZeroU32>) -> Self {
-        Self { records_per_s, next: Instant::now() }
+    /// At most so many records a second (`None`: as fast as it goes), and with room for the clients of `traffic`.
+    pub fn new(records_per_s: Option<NonZeroU32>, traffic: &Traffic) -> Self {
+        let (now, courtesy) = (Instant::now(), Courtesy::new(traffic.clone()));
+        Self { records_per_s, courtesy, next: now, begun: (now, Duration::ZERO), fitting: STEP_FIRST }
     }
 
-    /// How many records may share a step, so that a slow pace is slow evenly: at most a second's worth of `limit`.
+    /// How many records may share a step: at most `limit`, at most a second's worth, so that a slow pace is slow evenly,
+    /// and few while clients are about.
     pub(super) fn step(&self, limit: usize) -> usize {
-        self.records_per_s.map_or(limit, |rate| limit.min(rate.get() as usize))
+        let limit = self.records_per_s.map_or(limit, |rate| limit.min(rate.get() as usize));
+        if self.courtesy.is_due() { limit.min(self.fitting) } else { limit }
     }
 
-    /// Waits until work on `records` more may go on.
+    /// For work inside a step that is long by itself; what it rests is not rested again.
+    pub(super) fn courtesy(&self) -> Courtesy {
+        self.courtesy.clone()
+    }
+
+    /// Waits until work may go on, after a step of so many records.
     pub(super) async fn spent(&mut self, records: u64) {
-        let Some(rate) = self.records_per_s else { return tokio::task::yield_now().await };
-        let took = Duration::from_secs_f64(records as f64 / f64::from(rate.get()));
-        self.next = self.next.max(Instant::now()) + took;
-        tokio::time::sleep_until(self.next).await;
+        let (begun, rested) = self.begun;
+        let inside = self.courtesy.rested() - rested;
+        let took = begun.elapsed().saturating_sub(inside);
+        self.fit(records, took);
+        self.courtesy.rest((took * REST).saturating_sub(inside)).await;
+        if let Some(rate) = self.records_per_s {
+            let share = Duration::from_secs_f64(records as f64 / f64::from(rate.get()));
+            self.next = self.next.max(begun) + share;
+            tokio::time::sleep_until(self.next).await;
+        }
+        self.begun = (Instant::now(), self.courtesy.rested());
+    }
+
+    /// Learns from a step how many records fit into one; at most twice as many as before, since one step says little.
+    fn fit(&mut self, records: u64, took: Duration) {
+        let a_record = took.as_secs_f64() / records.max(1) as f64;
+        let fitting = (STEP_TOOK.as_secs_f64() / a_record.max(1e-9)) as usize;
+        self.fitting = fitting.clamp(1, self.fitting.saturating_mul(2));
     }
 }
 
@@ -38,16 +139,62 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_takes_the_time_its_pace_says() {
-        let begun = Instant::now();
-        let mut pace = Pace::new(NonZeroU32::new(100));
-        assert_eq!((pace.step(256), Pace::new(None).step(256)), (100, 256));
+        let (begun, traffic) = (Instant::now(), Traffic::default());
+        let mut pace = Pace::new(NonZeroU32::new(100), &traffic);
+        assert_eq!((pace.step(256), Pace::new(None, &traffic).step(256)), (100, 256));
         for _ in 0..5 {
             pace.spent(100).await;
         }
         assert_eq!(begun.elapsed().as_millis().div_ceil(100), 50);
-        let mut free = Pace::new(None);
+        let mut free = Pace::new(None, &traffic);
         let begun = Instant::now();
         free.spent(1_000_000).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_clients_are_about_it_has_a_fifth_of_the_time() {
+        let traffic = Traffic::default();
+        let mut pace = Pace::new(None, &traffic);
+        traffic.begin();
+        let begun = Instant::now();
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            pace.spent(8).await;
+        }
+        assert_eq!(begun.elapsed(), Duration::from_millis(10 * 3 * 5));
+        // 8 records took 3 ms: some 26 fit into 10 ms.
+        assert!((20..=27).contains(&pace.step(256)), "{}", pace.step(256));
+        // A step that took far too long ends in a bounded rest, and the next ones are small.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let begun = Instant::now();
+        pace.spent(26).await;
+        assert_eq!((begun.elapsed(), pace.step(256)), (REST_MAX, 1));
+        // The client has gone: after a moment it goes as fast as it can.
+        traffic.end();
+        pace.spent(1).await;
+        tokio::time::sleep(QUIET).await;
+        let begun = Instant::now();
+        pace.spent(1).await;
+        assert_eq!((begun.elapsed(), pace.step(256)), (Duration::ZERO, 256));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_rested_inside_a_step_is_not_rested_again() {
+        let traffic = Traffic::default();
+        traffic.begin();
+        let mut pace = Pace::new(None, &traffic);
+        let courtesy = pace.courtesy();
+        let begun = Instant::now();
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            courtesy.after(Duration::from_millis(10)).await;
+        }
+        pace.spent(1).await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(3 * 50));
+        // Side by side they keep to the share together.
+        let begun = Instant::now();
+        futures::future::join_all((0..4).map(|_| courtesy.after(Duration::from_millis(10)))).await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(4 * 40));
     }
 }

@@ -7,13 +7,14 @@
 //! 1. a fresh data key, fresh segments, sealed chunk by chunk from the old ones   orphans, which the sweeper collects
 //! 2. the new segments are read back, opened, and their hashes compared           orphans
 //! 3. the row is replaced, unless it was written meanwhile                        the old blobs are orphans
-//! 4. the old blobs are deleted
+//! 4. the old blobs are deleted, once nobody reads them any more                  the same
 //!
-//! Name, ETag, version, time, metadata and tags stay. A reader under way may find its old blob gone and is cut
-//! off; the next one gets the new segments. Uploads in progress keep their data key; the evidence counts them.
+//! Name, ETag, version, time, metadata and tags stay. A reader under way gets the old segments to their end (see
+//! `blob::Readers`); the next one gets the new. Uploads in progress keep their data key; the evidence counts them.
 
+use super::pace::Courtesy;
 use super::rooms::{Place, Rooms, Run};
-use super::segments::Copier;
+use super::segments::{Breath, Copier};
 use super::tenant::{count, switch};
 use super::{PASSES_MAX, RekeyError};
 use crate::audit::Event as Record;
@@ -52,7 +53,7 @@ pub async fn reencrypt(
 ) -> Result<ReencryptEvidence, RekeyError> {
     let mut held = rooms.begin(JobKind::Reencrypt, tenant, only).await?;
     if held.job().to == 0 {
-        let total = count(&rooms.places(tenant, only).await?, 0).await?.all;
+        let total = count(rooms, &rooms.places(tenant, only).await?, 0).await?.all;
         let from = rooms.directory.keys(tenant).await?.active_trk().version;
         rooms.audit.append(run.actor, Record::ReencryptionBegun { tenant, bucket: only, from }).await?;
         let to = switch(&rooms.directory, tenant).await?;
@@ -63,7 +64,7 @@ pub async fn reencrypt(
         run.watch.phase("re-encrypting", held.job().total);
         walk(rooms, run, only, &mut held, pass).await?;
         run.watch.phase("scanning", held.job().total);
-        let after = count(&rooms.places(tenant, only).await?, to).await?;
+        let after = count(rooms, &rooms.places(tenant, only).await?, to).await?;
         if after.older == after.older_uploads {
             let (from, reencrypted, remaining) = (held.job().from, held.job().changed, after.older);
             let ended = Record::ReencryptionEnded { tenant, bucket: only, from, to, reencrypted, remaining };
@@ -88,11 +89,12 @@ async fn walk(
     let service = rooms.directory.key_service().clone();
     let keys = tokio::task::spawn_blocking(move || service.tenant_for_reencryption(tenant.0)).await;
     let keys = keys.map_err(|_| RekeyError::Worker)??;
-    let (to, mut pace) = (held.job().to, run.pace());
+    let (to, mut pace) = (held.job().to, rooms.pace(run));
     loop {
         let cursor = held.job().cursor.as_ref().map(|cursor| cursor.to_vec());
         let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_OBJECTS)).await? else { return Ok(()) };
-        let work = Work { rooms, keys: &keys, to, held, subjects: pass == 0 };
+        let courtesy = pace.courtesy();
+        let work = Work { rooms, keys: &keys, to, held, courtesy, subjects: pass == 0 };
         let objects = page.rows.iter().map(|scanned| work.object(page.place, &scanned.row));
         let changed = try_join_all(objects).await?.into_iter().sum::<u64>();
         let seen = page.rows.len() as u64;
@@ -120,6 +122,7 @@ struct Work<'a> {
     keys: &'a Arc<TenantKeys>,
     to: u32,
     held: &'a Held,
+    courtesy: Courtesy,
     /// Whether objects of data subjects are re-encrypted too: their data keys hang under the subjects' keys, so no scan
     /// tells which are done, and one walk has to do.
     subjects: bool,
@@ -185,7 +188,8 @@ impl Work<'_> {
                 }
             }
         };
-        let copier = Copier { blobs: place.roots.blobs.as_ref(), context, old: &old, new: &new };
+        let breath = Breath { courtesy: self.courtesy.clone(), rooms: self.rooms, held: self.held };
+        let copier = Copier { breath, blobs: place.roots.blobs.as_ref(), context, old: &old, new: &new };
         let copied = copier.copy(&row, inline).await?;
         let mut changed = row.clone();
         (changed.dek_id, changed.dek_record) = (seal::dek_id(&record), record);
@@ -193,9 +197,15 @@ impl Work<'_> {
         let (bucket, index) = (&place.bucket.index, &place.roots.index);
         let swapped = index.swap_segments(bucket, &row, changed, copied.inline, self.held.fence()).await;
         // Whoever lost the race, or was fenced off, takes away what it made.
-        let doomed = if matches!(swapped, Ok(true)) { &copied.old_blobs } else { &copied.new_blobs };
-        if !doomed.is_empty() && place.roots.blobs.delete(doomed).await.is_err() {
-            tracing::warn!(blobs = doomed.len(), "blobs were not deleted now; the sweeper will find them");
+        let deleted = match (&swapped, row.segments.first()) {
+            (Ok(true), Some(front)) if !copied.old_blobs.is_empty() => {
+                place.roots.readers.retire(front.id, copied.old_blobs).await
+            }
+            (Ok(true), _) => Ok(()),
+            _ => place.roots.blobs.delete(&copied.new_blobs).await,
+        };
+        if deleted.is_err() {
+            tracing::warn!("blobs were not deleted now; the sweeper will find them");
         }
         Ok(if swapped? { Swap::Done } else { Swap::Lost })
     }

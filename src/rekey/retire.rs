@@ -38,22 +38,23 @@ pub async fn version_use(
     version: u32,
 ) -> Result<VersionUse, RekeyError> {
     let under = match kind {
-        KeyKind::Trk => return tenant_use(&rooms.places(tenant, None).await?, version).await,
+        KeyKind::Trk => return tenant_use(rooms, &rooms.places(tenant, None).await?, version).await,
         KeyKind::Srk => blocking(rooms.directory.key_service(), move |keys| keys.subjects_under(tenant.0)).await?,
         _ => rooms.directory.under_index_roots(tenant).await?,
     };
     Ok(VersionUse { scanned: under.values().sum(), remaining: under.get(&version).copied().unwrap_or(0) })
 }
 
-async fn tenant_use(places: &Places, version: u32) -> Result<VersionUse, RekeyError> {
-    let (mut found, mut cursor) = (VersionUse::default(), None);
+async fn tenant_use(rooms: &Rooms, places: &Places, version: u32) -> Result<VersionUse, RekeyError> {
+    let (mut found, mut cursor, mut pace) = (VersionUse::default(), None, rooms.scan_pace());
     let mut add = |record: &DekRecord, of_subject: bool| {
         found.scanned += 1;
         found.remaining += u64::from(!of_subject && seal::parent_version(record) == version);
     };
-    while let Some(page) = places.page(cursor.as_deref(), STEP_ROWS).await? {
+    while let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_ROWS)).await? {
         page.rows.iter().for_each(|scanned| add(&scanned.row.dek_record, scanned.row.subject.is_some()));
         cursor = Some(page.cursor);
+        pace.spent(page.rows.len() as u64).await;
     }
     for place in &places.0 {
         for upload in place.roots.index.list_uploads(&place.bucket.index).await? {

@@ -8,6 +8,7 @@ use crate::index::Scanned;
 use crate::model::clock::Clock;
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::time::Millis;
+use crate::model::traffic::Traffic;
 use crate::regions::{RegionRoots, Regions};
 use bytes::Bytes;
 use std::num::NonZeroU32;
@@ -32,6 +33,8 @@ pub struct Rooms {
     pub audit: Arc<AuditLog>,
     /// When.
     pub clock: Arc<dyn Clock>,
+    /// Whether clients are about, for whom the work makes room.
+    pub traffic: Traffic,
 }
 
 /// For whom, how fast, and who is told.
@@ -44,15 +47,18 @@ pub struct Run<'a> {
     pub watch: &'a dyn Watch,
 }
 
-impl Run<'_> {
-    pub(super) fn pace(&self) -> Pace {
-        Pace::new(self.records_per_s)
-    }
-}
-
 impl Rooms {
     pub(super) fn now(&self) -> Millis {
         self.clock.now().wall
+    }
+
+    pub(super) fn pace(&self, run: &Run<'_>) -> Pace {
+        Pace::new(run.records_per_s, &self.traffic)
+    }
+
+    /// For a scan, which changes nothing: as fast as clients leave room.
+    pub(super) fn scan_pace(&self) -> Pace {
+        Pace::new(None, &self.traffic)
     }
 
     pub(super) async fn begin(

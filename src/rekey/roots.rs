@@ -159,7 +159,7 @@ async fn end(
 }
 
 async fn rewrap_subjects(rooms: &Rooms, run: &Run<'_>, tenant: TenantId, held: &mut Held) -> Result<(), RekeyError> {
-    let mut pace = run.pace();
+    let mut pace = rooms.pace(run);
     loop {
         let after = held.job().cursor.as_ref().and_then(|cursor| <[u8; 16]>::try_from(&cursor[..]).ok());
         let limit = pace.step(STEP_SUBJECTS);

@@ -2,7 +2,10 @@
 //! the memory of a few chunks; then read back from where they were written, opened, and compared by hash.
 
 use super::RekeyError;
+use super::pace::Courtesy;
+use super::rooms::Rooms;
 use crate::blob::BlobStore;
+use crate::directory::Held;
 use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
 use crate::model::ids::SegmentId;
 use crate::seal::{
@@ -12,12 +15,28 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream;
 use ring::digest::{Context, Digest, SHA256};
+use tokio::time::Instant;
 
 /// Sealed chunks fetched at once: 1 MiB of plaintext.
 const FETCH_CHUNKS: u64 = 16;
 
+/// Between two fetches of a large object: clients have their turn, and the job is known to be at work.
+pub(super) struct Breath<'a> {
+    pub(super) courtesy: Courtesy,
+    pub(super) rooms: &'a Rooms,
+    pub(super) held: &'a Held,
+}
+
+impl Breath<'_> {
+    async fn take(&self, since: Instant) {
+        self.held.is_at_work(self.rooms.now());
+        self.courtesy.after(since.elapsed()).await;
+    }
+}
+
 /// Seals one object's segments again.
 pub(super) struct Copier<'a> {
+    pub(super) breath: Breath<'a>,
     pub(super) blobs: &'a dyn BlobStore,
     pub(super) context: ObjectContext,
     pub(super) old: &'a Dek,
@@ -121,7 +140,7 @@ impl Copier<'_> {
     async fn blob(&self, from: SegmentRef, to: SegmentRef) -> Result<(), RekeyError> {
         let kind = if from.part == 0 { SegmentKind::Whole } else { SegmentKind::Part };
         let info = |id, dek: &Dek| seal::segment_info(kind, from.part, self.context, id, dek_id(dek));
-        let mut source = Source::open(self.blobs, self.old, &info(from.id, self.old), from).await?;
+        let mut source = Source::open(self, self.old, &info(from.id, self.old), from).await?;
         let mut sealer = self.new.sealer(&info(to.id, self.new));
         let header = Bytes::copy_from_slice(sealer.header());
         let mut failed = None;
@@ -152,7 +171,7 @@ impl Copier<'_> {
         }
         written?;
         let hash = source.hash();
-        let mut back = Source::open(self.blobs, self.new, &info(to.id, self.new), to).await?;
+        let mut back = Source::open(self, self.new, &info(to.id, self.new), to).await?;
         while back.next().await?.is_some() {}
         if back.hash().as_ref() == hash.as_ref() { Ok(()) } else { Err(RekeyError::Integrity) }
     }
@@ -165,6 +184,9 @@ fn dek_id(dek: &Dek) -> crate::model::ids::DekId {
 /// A segment's plaintext, chunk by chunk, hashed as it goes.
 struct Source<'a> {
     blobs: &'a dyn BlobStore,
+    breath: &'a Breath<'a>,
+    /// When it fetched last.
+    since: Instant,
     id: SegmentId,
     sealed_len: u64,
     opener: SegmentOpener,
@@ -176,16 +198,17 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     async fn open(
-        blobs: &'a dyn BlobStore,
+        copier: &'a Copier<'_>,
         dek: &Dek,
         info: &SegmentInfo,
         segment: SegmentRef,
     ) -> Result<Self, RekeyError> {
+        let (blobs, breath, since) = (copier.blobs, &copier.breath, Instant::now());
         let header = blobs.get(segment.id, 0..HEADER_BYTES as u64).await?;
         let opener = dek.opener(info, &header, segment.len, blobs.len(segment.id).await?)?;
         let (sealed_len, chunks) = (seal::sealed_len(segment.len), opener.chunks());
         let (fetched, hash) = (BytesMut::new(), Context::new(&SHA256));
-        Ok(Self { blobs, id: segment.id, sealed_len, opener, fetched, next: 0, chunks, hash })
+        Ok(Self { blobs, breath, since, id: segment.id, sealed_len, opener, fetched, next: 0, chunks, hash })
     }
 
     /// The next chunk, and whether it is the last.
@@ -194,6 +217,10 @@ impl<'a> Source<'a> {
             return Ok(None);
         }
         if self.fetched.is_empty() {
+            if self.next > 0 {
+                self.breath.take(self.since).await;
+                self.since = Instant::now();
+            }
             let from = HEADER_BYTES as u64 + u64::from(self.next) * SEALED_CHUNK_BYTES as u64;
             let to = (from + FETCH_CHUNKS * SEALED_CHUNK_BYTES as u64).min(self.sealed_len);
             self.fetched = BytesMut::from(&self.blobs.get(self.id, from..to).await?[..]);

@@ -41,7 +41,7 @@ pub async fn rotate_tenant(rooms: &Rooms, run: &Run<'_>, tenant: TenantId) -> Re
     if held.job().to == 0 {
         let current = rooms.directory.keys(tenant).await?.active_trk().version;
         run.watch.phase("counting", 0);
-        let before = count(&places, current).await?;
+        let before = count(rooms, &places, current).await?;
         let (from, to) = if before.older > 0 {
             (current.saturating_sub(1), current)
         } else {
@@ -57,7 +57,7 @@ pub async fn rotate_tenant(rooms: &Rooms, run: &Run<'_>, tenant: TenantId) -> Re
         rewrap(rooms, run, &places, &keys, &mut held).await?;
         run.watch.phase("scanning", held.job().total);
         // Buckets that came meanwhile hold nothing old; those that went hold nothing.
-        let after = count(&rooms.places(tenant, None).await?, held.job().to).await?;
+        let after = count(rooms, &rooms.places(tenant, None).await?, held.job().to).await?;
         if after.older == 0 {
             return end(rooms, run, tenant, held, &after).await;
         }
@@ -107,13 +107,14 @@ impl Count {
 }
 
 /// Reads every record of every row: of objects, and of uploads in progress.
-pub(super) async fn count(places: &Places, version: u32) -> Result<Count, RekeyError> {
-    let (mut count, mut cursor) = (Count::default(), None);
-    while let Some(page) = places.page(cursor.as_deref(), STEP_ROWS).await? {
+pub(super) async fn count(rooms: &Rooms, places: &Places, version: u32) -> Result<Count, RekeyError> {
+    let (mut count, mut cursor, mut pace) = (Count::default(), None, rooms.scan_pace());
+    while let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_ROWS)).await? {
         for scanned in &page.rows {
             count.add(&scanned.row.dek_record, scanned.row.subject, version);
         }
         cursor = Some(page.cursor);
+        pace.spent(page.rows.len() as u64).await;
     }
     for place in &places.0 {
         for upload in place.roots.index.list_uploads(&place.bucket.index).await? {
@@ -131,7 +132,7 @@ async fn rewrap(
     keys: &Arc<TenantKeys>,
     held: &mut Held,
 ) -> Result<(), RekeyError> {
-    let mut pace = run.pace();
+    let mut pace = rooms.pace(run);
     loop {
         let cursor = held.job().cursor.as_ref().map(|cursor| cursor.to_vec());
         let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_ROWS)).await? else { break };

@@ -1,6 +1,7 @@
 //! What is counted for the whole process. Each room registers its own meters beside these in the one registry.
 
 use crate::model::request::Operation;
+use crate::model::traffic::Traffic;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -44,7 +45,8 @@ pub fn encode(registry: &Registry) -> String {
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<OperationLabels, Histogram, fn() -> Histogram>,
-    pub(super) in_flight: Gauge,
+    in_flight: Gauge,
+    traffic: Traffic,
     received: Counter,
     sent: Counter,
     sweep_late: Gauge,
@@ -81,6 +83,7 @@ impl Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             in_flight: Gauge::default(),
+            traffic: Traffic::default(),
             received: Counter::default(),
             sent: Counter::default(),
             sweep_late: Gauge::default(),
@@ -132,6 +135,17 @@ impl Metrics {
         self.blob_failures.inc();
     }
 
+    /// Requests of clients, for whoever makes room for them.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// A request begins.
+    pub(super) fn request_began(&self) {
+        self.in_flight.inc();
+        self.traffic.begin();
+    }
+
     /// A request is over. `status` is `None` where the client left before there was one.
     pub(super) fn request_ended(
         &self,
@@ -141,6 +155,8 @@ impl Metrics {
         sent: u64,
         took: Duration,
     ) {
+        self.in_flight.dec();
+        self.traffic.end();
         self.requests.get_or_create(&RequestLabels { operation, status: StatusClass::of(status) }).inc();
         self.seconds.get_or_create(&OperationLabels { operation }).observe(took.as_secs_f64());
         self.received.inc_by(received);

@@ -128,7 +128,7 @@ struct Line {
 
 impl Line {
     fn begin(id: RequestId, received: u64, metrics: Metrics) -> Self {
-        metrics.in_flight.inc();
+        metrics.request_began();
         Self { id, begun: Instant::now(), note: RequestNote::default(), status: None, received, sent: 0, metrics }
     }
 }
@@ -136,7 +136,6 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let took = self.begun.elapsed();
-        self.metrics.in_flight.dec();
         self.metrics.request_ended(self.note.operation, self.status, self.received, self.sent, took);
         tracing::info!(
             target: "geoseal_access",
