@@ -1,6 +1,6 @@
 //! What one served region consists of. Shared by the conductors; decides nothing.
 
-use crate::blob::BlobStore;
+use crate::blob::{BlobStore, Readers};
 use crate::index::RegionIndex;
 use crate::model::atlas::Region;
 use std::collections::HashMap;
@@ -15,6 +15,8 @@ pub struct RegionRoots {
     pub index: RegionIndex,
     /// Its sealed bytes.
     pub blobs: Arc<dyn BlobStore>,
+    /// Who reads them, and what is kept for that long.
+    pub readers: Readers,
     /// Largest object whose segment rides in the index, in plaintext bytes.
     pub inline_bytes_max: usize,
 }

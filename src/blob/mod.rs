@@ -10,6 +10,7 @@
 
 mod disk;
 mod objects;
+mod readers;
 mod remote;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use futures::stream::BoxStream;
 use std::ops::Range;
 
 pub use objects::ObjectStoreBlobs;
+pub use readers::{Reader, Readers};
 pub use remote::RemoteStore;
 
 /// Longest range that one [`BlobStore::get`] returns, in bytes: 16 sealed chunks and a header fit.

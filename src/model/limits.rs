@@ -34,6 +34,10 @@ pub const TERMINATION_KEEP_S: i64 = 7_776_000;
 pub const UPLOAD_KEEP_S: i64 = 86_400;
 /// Longest interval between two sweeps, in seconds.
 pub const SWEEP_INTERVAL_S_MAX: u64 = 86_400;
+/// Seconds for which the blobs of a replaced or deleted object are kept for those who are reading it.
+pub const READER_GRACE_S: u64 = 3600;
+/// Most blobs that are kept for readers at once; beyond it the oldest go.
+pub const KEPT_BLOBS_MAX: usize = 100_000;
 
 const _: () = assert!(TRAILING_BYTES_MAX <= INLINE_BYTES_MAX && INLINE_BYTES_MAX <= CHUNK_BYTES);
 const _: () = assert!(SEGMENT_BYTES_MAX / CHUNK_BYTES as u64 <= 1 << 32);

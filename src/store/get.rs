@@ -4,12 +4,13 @@
 
 use super::alarm::Subject;
 use super::conditions;
-use super::read::{Pieces, Reader};
+use super::read::{self, Pieces};
 use super::types::{About, Download, Fault, Get, Got, ObjectInfo, StoreError};
 use super::{Room, Store};
+use crate::blob::Reader;
 use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
-use crate::model::ids::VersionId;
+use crate::model::ids::{SegmentId, VersionId};
 use crate::model::names::ObjectName;
 use crate::seal;
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub(super) struct Look {
     pub(super) inline: Option<Bytes>,
     /// First and last byte, inclusive, when a range or part was asked for.
     pub(super) range: Option<(u64, u64)>,
+    /// Since before the row was read.
+    pub(super) reader: Reader,
 }
 
 /// What is being read, for whoever has to tell a fault from an object that went.
@@ -28,12 +31,19 @@ struct Reading {
     room: Room,
     name: String,
     subject: Subject,
-    version: VersionId,
+    /// The first segment that its row names: no other row does.
+    front: Option<SegmentId>,
+    /// Its blobs are kept as long as this lives.
+    _reader: Reader,
 }
 
 impl Reading {
-    fn of(room: &Room, row: &ObjectRow) -> Self {
-        Self { room: room.clone(), name: row.name.clone(), subject: Subject::of(row), version: row.version_id }
+    fn of(room: &Room, row: &ObjectRow, mut reader: Reader) -> Self {
+        let front = row.segments.first().map(|segment| segment.id);
+        if let Some(front) = front {
+            reader.reads(front);
+        }
+        Self { room: room.clone(), name: row.name.clone(), subject: Subject::of(row), front, _reader: reader }
     }
 }
 
@@ -72,13 +82,15 @@ impl Store {
 
     /// The row that a copy reads from, with version and conditions settled.
     pub(super) async fn look_as_source(&self, room: &Room, get: &Get) -> Result<Look, StoreError> {
+        let reader = room.roots.readers.begin();
         let (row, inline) = self.row(room, &get.name, get.version).await?;
         conditions::evaluate_source(&get.conditions, &row.etag, row.mtime)?;
-        Ok(Look { row, inline, range: None })
+        Ok(Look { row, inline, range: None, reader })
     }
 
     /// The row, with version, conditions and range settled.
     async fn look(&self, room: &Room, get: &Get) -> Result<Look, StoreError> {
+        let reader = room.roots.readers.begin();
         let (row, inline) = self.row(room, &get.name, get.version).await?;
         conditions::evaluate(&get.conditions, &row.etag, row.mtime)?;
         let range = match (get.part, get.range) {
@@ -86,7 +98,7 @@ impl Store {
             (None, Some(asked)) => Some(conditions::resolve(asked, row.size)?),
             (None, None) => None,
         };
-        Ok(Look { row, inline, range })
+        Ok(Look { row, inline, range, reader })
     }
 
     /// The live row of a name, or of one version of it.
@@ -113,13 +125,13 @@ impl Store {
     /// Plaintext of `length` bytes from `from`, its first chunk verified. Errors: `ConditionalConflict` when the object
     /// was replaced or deleted since it was looked at, and its blobs with it.
     pub(super) async fn open(&self, room: &Room, look: Look, from: u64, length: u64) -> Result<Download, StoreError> {
-        let Look { row, inline, .. } = look;
+        let Look { row, inline, reader: held, .. } = look;
         if let Some(sealed) = inline {
             self.0.meters.chunks_opened(1);
             let opened = self.open_inline(room, &row, &sealed, from, length).await;
             return self.heard(&room.bucket.at, Subject::of(&row), opened).await;
         }
-        let reading = Reading::of(room, &row);
+        let reading = Reading::of(room, &row, held);
         let mut reader = match self.reader(room, row, from, length).await {
             Ok(reader) => reader,
             Err(error) => return self.heard_reading(&reading, Err(error)).await,
@@ -152,22 +164,22 @@ impl Store {
         Ok(stream::iter([Ok(plain.slice(from..to))]).boxed())
     }
 
-    async fn reader(&self, room: &Room, row: ObjectRow, from: u64, length: u64) -> Result<Reader, StoreError> {
+    async fn reader(&self, room: &Room, row: ObjectRow, from: u64, length: u64) -> Result<read::Reader, StoreError> {
         let context = seal::object_context(&room.bucket.at, row.object_id, row.version_id);
         let dek = self.open_dek(room, row.subject, &row.dek_record, &context).await?;
         let segments = self.segments(room, &row, &dek).await?;
         let pieces = Pieces::cut(&segments, from, length);
         let blobs = room.roots.blobs.clone();
-        Ok(Reader::new(blobs, room.keys.clone(), dek, context, row.dek_id, pieces, self.0.meters.clone()))
+        Ok(read::Reader::new(blobs, room.keys.clone(), dek, context, row.dek_id, pieces, self.0.meters.clone()))
     }
 
     /// Like [`heard`](Self::heard), but a blob that is gone because its object went is no fault of what is stored.
     async fn heard_reading<T>(&self, reading: &Reading, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        let Reading { room, name, subject, version } = reading;
+        let Reading { room, name, subject, front, .. } = reading;
         if let Err(StoreError::Integrity(Fault::MISSING)) = result
             && let Ok(name) = ObjectName::parse(name.clone())
             && let Ok(found) = room.roots.index.get(&room.bucket.index, &name).await
-            && found.is_none_or(|found| found.row.version_id != *version)
+            && found.is_none_or(|found| found.row.segments.first().map(|segment| segment.id) != *front)
         {
             return Err(StoreError::ConditionalConflict);
         }

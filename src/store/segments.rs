@@ -31,7 +31,7 @@ impl Store {
         self.leave_place(room, row.subject, &row.metadata, row.version_id);
         match row.place {
             Place::Trailing | Place::Row => {}
-            Place::Blob => self.discard_blobs(room, row.segments.iter().map(|segment| segment.id).collect()),
+            Place::Blob => self.retire(room, row, row.segments.iter().map(|segment| segment.id).collect()),
             Place::PartList => {
                 let (store, row, room) = (self.clone(), row.clone(), room.clone());
                 tokio::spawn(async move {
@@ -41,12 +41,24 @@ impl Store {
                         let parts = store.segments(&room, &row, &dek).await.unwrap_or_default();
                         doomed.extend(parts.into_iter().map(|segment| segment.id));
                     }
-                    store.discard_blobs(&room, doomed);
+                    store.retire(&room, &row, doomed);
                 });
             }
         }
     }
 
+    /// Blobs of an object that is gone: those who are reading it have them to the end.
+    fn retire(&self, room: &Room, row: &ObjectRow, doomed: Vec<SegmentId>) {
+        let Some(front) = row.segments.first().map(|segment| segment.id) else { return };
+        let readers = room.roots.readers.clone();
+        tokio::spawn(async move {
+            if readers.retire(front, doomed).await.is_err() {
+                tracing::warn!("blobs were not deleted now; the sweeper will find them");
+            }
+        });
+    }
+
+    /// Blobs that no row ever named.
     pub(super) fn discard_blobs(&self, room: &Room, doomed: Vec<SegmentId>) {
         if doomed.is_empty() {
             return;

@@ -50,6 +50,8 @@ pub(super) async fn collect(rooms: &GeoRooms, region: &'static Region, clock: &d
         drop(rooms.tenancy.directory.pause_commits().await);
         mark(rooms, roots, &mut suspects).await?;
     }
+    // Somebody is reading them: they go when he is done.
+    suspects.0.retain(|blob| !roots.readers.keeps(*blob));
     let mut removed = suspects.0.len() as u64;
     for orphans in suspects.0.chunks(DELETE_STEP) {
         roots.blobs.delete(orphans).await?;

@@ -1,7 +1,7 @@
 //! Two tenants of one geo, two served regions, and a caller for each.
 
 use super::panics::{Faults, PanickyEngine};
-use crate::blob::ObjectStoreBlobs;
+use crate::blob::{ObjectStoreBlobs, Readers};
 use crate::directory::{Detail, Directory};
 use crate::gate::{Asleep, Gate, Need, Refusal, Register};
 use crate::index::rows::v1::{PartRow, SegmentRef};
@@ -142,7 +142,8 @@ impl World {
             let (anchors, keys) = (Arc::new(Anchors::default()), service.geo_keys());
             let index = RegionIndex::open(engine(), region, anchors, keys, START, IndexOptions::default()).await;
             let blobs = Arc::new(ObjectStoreBlobs::in_memory());
-            let roots = RegionRoots { region, index: index.unwrap(), blobs, inline_bytes_max: 64 * 1024 };
+            let readers = Readers::new(blobs.clone());
+            let roots = RegionRoots { region, index: index.unwrap(), blobs, readers, inline_bytes_max: 64 * 1024 };
             regions.insert(region.id, Arc::new(roots));
         }
         let regions: Regions = Arc::new(regions);

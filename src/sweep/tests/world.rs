@@ -2,7 +2,7 @@
 
 use super::fuse::{Fuse, FusedBlobs, FusedEngine, FusedHeads};
 use crate::audit::{Actor, AuditLog, Hash, Head, HeadError, HeadStore};
-use crate::blob::{BlobStore, ObjectStoreBlobs};
+use crate::blob::{BlobStore, ObjectStoreBlobs, Readers};
 use crate::directory::{Detail, Directory, OpenedBucket, TenantEntry};
 use crate::index::anchor::{Anchor, AnchorStore, AnchorStoreError};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, PartRow, Place, SegmentRef, UploadRow};
@@ -132,7 +132,16 @@ impl World {
             let index = RegionIndex::open(Arc::new(engine), region, anchors, geo_keys, START, options).await.unwrap();
             let blobs = ObjectStoreBlobs::local(&dir.join("blobs")).unwrap();
             let blobs: Arc<dyn BlobStore> = Arc::new(FusedBlobs(blobs, fuse.clone()));
-            regions.insert(region.id, Arc::new(RegionRoots { region, index, blobs, inline_bytes_max: 65_536 }));
+            regions.insert(
+                region.id,
+                Arc::new(RegionRoots {
+                    region,
+                    index,
+                    readers: Readers::new(blobs.clone()),
+                    blobs,
+                    inline_bytes_max: 65_536,
+                }),
+            );
         }
         let regions: Regions = Arc::new(regions);
         let clock: Arc<dyn Clock> = self.clock.clone();
