@@ -7,9 +7,11 @@
 
 mod keyring;
 mod keys;
+mod rotation;
 
 pub use keyring::{AwsKms, Keeper, Keyring, Keyrings, Pkcs11, Transit};
 pub use keys::{KeyListener, KeyServiceConfig, KeySocket, KeysConfig, KeysPlace, KeysTls};
+pub use rotation::RotationConfig;
 
 use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::limits::{INLINE_BYTES_MAX, SWEEP_INTERVAL_S_MAX};
@@ -79,6 +81,8 @@ pub struct Config {
     pub sweep_interval: Duration,
     /// Closing epochs.
     pub epoch: EpochConfig,
+    /// When keys get their next versions by themselves.
+    pub rotation: RotationConfig,
     /// Bounds of both listeners.
     pub limits: LimitsConfig,
     /// Logging.
@@ -292,6 +296,8 @@ struct File {
     #[serde(default)]
     epoch: EpochConfig,
     #[serde(default)]
+    rotation: rotation::FileRotation,
+    #[serde(default)]
     limits: LimitsConfig,
     #[serde(default)]
     log: LogConfig,
@@ -357,6 +363,7 @@ impl Config {
             ));
         }
         check_limits(&file.limits, &mut wrong);
+        let rotation = RotationConfig::check(file.rotation, &mut wrong);
         if !(3600..=EPOCH_SOAK_S_MAX).contains(&file.epoch.soak_s) {
             wrong.push(format!(
                 "epoch.soak_s = {}: 3600 to {EPOCH_SOAK_S_MAX}; epoch, soak and provider have to end within 28 days",
@@ -398,6 +405,7 @@ impl Config {
             },
             sweep_interval: Duration::from_secs(sweep_interval_s),
             epoch: file.epoch,
+            rotation,
             limits: file.limits,
             log: file.log,
         })

@@ -24,6 +24,8 @@ pub(super) mod kind {
     pub(crate) const JOB: u8 = b'j';
     /// An act that waits for a second administrator.
     pub(crate) const PROPOSAL: u8 = b'w';
+    /// Since when a tenant's keys have their current versions.
+    pub(crate) const PERIODS: u8 = b'q';
 }
 
 pub(super) mod v1 {

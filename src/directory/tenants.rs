@@ -174,11 +174,13 @@ impl Directory {
         Ok(self.rows_of(id).await?.len() as u64)
     }
 
-    /// The row keys of a tenant's name, logins, buckets and data subjects, by full listing.
+    /// The row keys of a tenant's name, logins, buckets, data subjects, job and cryptoperiods, by full listing.
     async fn rows_of(&self, id: TenantId) -> Result<Vec<Vec<u8>>, DirectoryError> {
         let mut found: Vec<_> = self.login_rows(id).await?.into_iter().map(|(row_key, _)| row_key).collect();
-        let job = rows::row_key(kind::JOB, &[&id.0]);
-        found.extend(self.engine.get(&job).await?.is_some().then_some(job));
+        for kind in [kind::JOB, kind::PERIODS] {
+            let row_key = rows::row_key(kind, &[&id.0]);
+            found.extend(self.engine.get(&row_key).await?.is_some().then_some(row_key));
+        }
         let geo_keys = self.keys.geo_keys();
         let mut range = KeyRange::prefix(&[kind::TENANT_NAME]);
         loop {

@@ -14,6 +14,7 @@ mod reencrypt;
 mod retire;
 mod rooms;
 mod roots;
+pub mod schedule;
 mod segments;
 mod tenant;
 #[cfg(test)]
