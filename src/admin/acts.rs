@@ -7,6 +7,7 @@
 use super::backups::{CreateBackup, KnownBackup};
 use super::epochs::Epoch;
 use super::error::ActError;
+use super::proposals::Withdrawn;
 use super::wire;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
@@ -222,8 +223,11 @@ pub trait Acts: Send + Sync + 'static {
     ) -> Result<wire::KeyStatus, ActError>;
 
     /// Destroys one version of a key after a scan found nothing under it; where two administrators have to agree, the
-    /// first call proposes and another's approves. NoSuchKey, KeyInUse, Busy.
+    /// first call proposes and another's approves. NoSuchKey, KeyInUse, AnotherNeeded, Busy.
     async fn destroy_key(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError>;
+
+    /// Takes the proposal of a key's destruction back. NoSuchKey.
+    async fn withdraw_destruction(&self, order: &Order, key: &KeyRef) -> Result<Outcome<Withdrawn>, ActError>;
 
     /// Makes a tenant's keys unusable at once, streams under way included, until they are resumed. WrongState.
     async fn suspend_keys(

@@ -93,6 +93,9 @@ pub enum ActError {
         /// Records read.
         scanned: u64,
     },
+    /// Two administrators have to agree, and this one proposed it.
+    #[error("another administrator than the one who proposed it has to agree")]
+    AnotherNeeded,
     /// No such login of this tenant.
     #[error("there is no such credential")]
     NoSuchCredential,
@@ -180,6 +183,11 @@ impl ActError {
             Self::NoSuchTenant => Face(S::NOT_FOUND, "NoSuchTenant", Some("see `geoseal tenant list`")),
             Self::NoSuchBucket => Face(S::NOT_FOUND, "NoSuchBucket", Some("name a bucket of this tenant")),
             Self::NoSuchKey => Face(S::NOT_FOUND, "NoSuchKey", Some("see `geoseal key status`")),
+            Self::AnotherNeeded => Face(
+                S::CONFLICT,
+                "AnotherAdministratorNeeded",
+                Some("let another administrator ask for the same, with a token of his own; or withdraw the proposal"),
+            ),
             Self::KeyInUse { .. } => {
                 Face(S::CONFLICT, "KeyInUse", Some("rotate or re-encrypt first; the destruction scans again"))
             }

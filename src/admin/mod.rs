@@ -16,8 +16,10 @@ pub mod http;
 pub mod lobby;
 mod openapi;
 pub mod operations;
+pub mod proposals;
 mod replay;
 mod routes;
+pub mod schedules;
 pub mod wire;
 
 #[cfg(test)]

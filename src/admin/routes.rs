@@ -463,6 +463,7 @@ pub(super) fn routes() -> Vec<Route> {
     ];
     all.extend(super::epochs::routes());
     all.extend(super::backups::routes());
+    all.extend(super::proposals::routes());
     all
 }
 

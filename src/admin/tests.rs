@@ -7,6 +7,7 @@ use super::epochs::Epoch;
 use super::error::ActError;
 use super::http::router;
 use super::operations::Operations;
+use super::proposals::Withdrawn;
 use super::routes::routes;
 use super::wire;
 use crate::model::atlas::{GEOS, Geo, Region};
@@ -159,6 +160,10 @@ impl Acts for House {
     }
 
     async fn destroy_key(&self, _: &Order, _: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError> {
+        Err(ActError::NoSuchKey)
+    }
+
+    async fn withdraw_destruction(&self, _: &Order, _: &KeyRef) -> Result<Outcome<Withdrawn>, ActError> {
         Err(ActError::NoSuchKey)
     }
 

@@ -402,6 +402,12 @@ pub struct GeoKeys {
     /// A rotation that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Operation>,
+    /// When the next versions are due, of keys for which the settings have a cryptoperiod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<super::schedules::Scheduled>,
+    /// Acts that wait for a second administrator.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposals: Vec<super::proposals::Proposal>,
 }
 
 /// The data keys of one tenant.

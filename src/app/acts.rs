@@ -1,15 +1,17 @@
 //! Answers the admin face: each act handed to the conductor that does it, each answer in the face's words.
 
 use super::house::{GeoRoom, House};
+use super::schedule::Counted;
 use super::{backups, epochs, exports, keyend, keys, keywork, subjects, sweeps, tenants};
 use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::epochs::Epoch;
 use crate::admin::error::ActError;
 use crate::admin::operations::Operations;
+use crate::admin::proposals::Withdrawn;
 use crate::admin::wire;
 use crate::audit::{AuditError, Event as Record};
-use crate::config::EpochConfig;
+use crate::config::{EpochConfig, RotationConfig};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, SubjectName};
@@ -32,6 +34,10 @@ pub(super) struct HouseActs {
     /// Whether two administrators have to agree on the destruction of a key.
     pub(super) two_person: bool,
     pub(super) epoch: EpochConfig,
+    /// When keys are due for their next versions.
+    pub(super) rotation: RotationConfig,
+    /// What the schedule counted last.
+    pub(super) counted: Counted,
 }
 
 impl HouseActs {
@@ -42,6 +48,7 @@ impl HouseActs {
         sweep_interval: Duration,
         epoch: EpochConfig,
         two_person: bool,
+        rotation: RotationConfig,
     ) -> Self {
         let geos = house.geos.iter().map(|room| GeoRooms {
             tenancy: house.tenancy_of(room),
@@ -54,8 +61,8 @@ impl HouseActs {
         });
         let interval_s = i64::try_from(sweep_interval.as_secs()).unwrap_or(i64::MAX);
         let sweeper = Arc::new(Sweeper::new(geos.collect(), house.clock.clone(), interval_s));
-        let operations = Operations::default();
-        Self { house, sweeper, operations, registry, metrics, sweep_interval, two_person, epoch }
+        let (operations, counted) = (Operations::default(), Counted::default());
+        Self { house, sweeper, operations, registry, metrics, sweep_interval, two_person, epoch, rotation, counted }
     }
 
     /// The served geos that a question is about.
@@ -164,6 +171,10 @@ impl Acts for HouseActs {
 
     async fn destroy_key(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError> {
         keyend::destroy(self, order, key).await
+    }
+
+    async fn withdraw_destruction(&self, order: &Order, key: &KeyRef) -> Result<Outcome<Withdrawn>, ActError> {
+        keyend::withdraw(self, order, key).await
     }
 
     async fn report_compromise(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::KeyVersion>, ActError> {

@@ -7,7 +7,7 @@ use super::key_link::{self, LateClock};
 use super::providers;
 use super::register::Registrar;
 use crate::audit::{Actor, AuditLog, Event as Record, Hash};
-use crate::blob::{BlobStore, ObjectStoreBlobs, RemoteStore};
+use crate::blob::{BlobStore, ObjectStoreBlobs, Readers, RemoteStore};
 use crate::cli::RolledBack;
 use crate::config::{BlobsConfig, Config};
 use crate::directory::Directory;
@@ -17,6 +17,7 @@ use crate::model::atlas::Geo;
 use crate::model::clock::{Clock, ClockError, RealClock, SimulatedClock, StateFile, SystemSource};
 use crate::model::ids::{SubjectId, TenantId};
 use crate::model::time::Millis;
+use crate::model::traffic::Traffic;
 use crate::regions::{RegionRoots, Regions};
 use crate::rekey::Rooms;
 use crate::seal::{GeoKeyService, KeyClient, StateMac};
@@ -55,6 +56,8 @@ pub(super) struct House {
     pub(super) gate: Gate,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) data_dir: PathBuf,
+    /// Whether clients are about.
+    pub(super) traffic: Traffic,
     /// The same clock, where it can be moved.
     pub(super) simulated: Option<Arc<SimulatedClock>>,
 }
@@ -71,6 +74,7 @@ impl House {
         config: &Config,
         keys: Keys,
         accepted: Option<&RolledBack>,
+        traffic: Traffic,
         registry: &mut Registry,
     ) -> Result<Self, AppError> {
         let Keys { geos, clock, simulated } = keys;
@@ -94,7 +98,7 @@ impl House {
             regions: regions.keys().copied().collect(),
         }));
         let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-        Ok(Self { geos: rooms, regions, store, gate, clock, data_dir, simulated })
+        Ok(Self { geos: rooms, regions, store, gate, clock, data_dir, traffic, simulated })
     }
 
     /// The acts on the tenants of every geo.
@@ -114,6 +118,7 @@ impl House {
             regions: self.regions.clone(),
             audit: room.audit.clone(),
             clock: self.clock.clone(),
+            traffic: self.traffic.clone(),
         }
     }
 
@@ -347,7 +352,8 @@ async fn region_roots(
             "removed what a crash had left half written"
         );
     }
-    Ok(RegionRoots { region: region.region, index, blobs, inline_bytes_max: region.inline_bytes_max })
+    let readers = Readers::new(blobs.clone());
+    Ok(RegionRoots { region: region.region, index, blobs, readers, inline_bytes_max: region.inline_bytes_max })
 }
 
 pub(super) fn make_dir(path: &Path) -> Result<(), AppError> {

@@ -2,11 +2,13 @@
 //! administrators may have to agree on.
 
 use super::acts::HouseActs;
+use super::house::GeoRoom;
 use super::keys::ask;
 use super::keywork::{Told, of_tenant, rekey_error};
 use super::tenants::{act_error, actor};
 use crate::admin::acts::{KeyRef, Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
+use crate::admin::proposals::{Proposal, Withdrawn};
 use crate::admin::wire;
 use crate::audit::Event as Record;
 use crate::directory::Approval;
@@ -66,6 +68,11 @@ impl Found {
         }
     }
 
+    /// Its destruction, as proposals name it.
+    fn act(&self) -> String {
+        format!("destroy {}", self.opaque)
+    }
+
     async fn in_use(&self) -> Result<VersionUse, ActError> {
         let found = match self.of {
             None => rekey::master_use(&self.rooms, self.version).await,
@@ -95,12 +102,15 @@ pub(super) async fn destroy(
     let (by, now) = (actor(order), acts.house.clock.now().wall);
     let audit = found.rooms.audit.clone();
     if acts.two_person {
-        let act = format!("destroy {}", found.opaque);
-        let approval = found.rooms.directory.propose(&act, &order.by.0, now).await;
-        if approval.map_err(|error| act_error(error.into()))? == Approval::Waits {
-            let proposed = Record::DestructionProposed { key: found.opaque.clone() };
-            audit.append(&by, proposed).await.map_err(super::acts::log_error)?;
-            return Ok(Outcome::Done(wire::Destruction::Proposed { key: found.shown }));
+        let approval = found.rooms.directory.propose(&found.act(), &order.by.0, now).await;
+        match approval.map_err(|error| act_error(error.into()))? {
+            Approval::Given => {}
+            Approval::Waits => return Err(ActError::AnotherNeeded),
+            Approval::Proposed => {
+                let proposed = Record::DestructionProposed { key: found.opaque.clone() };
+                audit.append(&by, proposed).await.map_err(super::acts::log_error)?;
+                return Ok(Outcome::Done(wire::Destruction::Proposed { key: found.shown }));
+            }
         }
     }
     let approved = Record::DestructionApproved { key: found.opaque.clone() };
@@ -116,6 +126,34 @@ pub(super) async fn destroy(
         Ok(wire::OperationResult::Destruction(shown(found.shown, retired.map_err(rekey_error)?)))
     });
     Ok(Outcome::Done(wire::Destruction::Begun(Box::new(operation))))
+}
+
+/// Takes the proposal of a key's destruction back. Entry first: what is in the log and was not done is asked for again.
+pub(super) async fn withdraw(acts: &HouseActs, order: &Order, key: &KeyRef) -> Result<Outcome<Withdrawn>, ActError> {
+    let found = find(acts, key).await?;
+    if order.mode == Mode::Plan {
+        let steps = vec![format!("take the proposal to destroy {} back, if there is one", found.shown)];
+        return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+    }
+    let now = acts.house.clock.now().wall;
+    let withdrawn = Record::DestructionWithdrawn { key: found.opaque.clone() };
+    found.rooms.audit.append(&actor(order), withdrawn).await.map_err(super::acts::log_error)?;
+    let was_proposed = found.rooms.directory.withdraw(&found.act(), now).await;
+    let was_proposed = was_proposed.map_err(|error| act_error(error.into()))?;
+    Ok(Outcome::Done(Withdrawn { key: found.shown, was_proposed }))
+}
+
+/// What waits for a second administrator in a geo.
+pub(super) async fn proposals(acts: &HouseActs, room: &GeoRoom) -> Result<Vec<Proposal>, ActError> {
+    let now = acts.house.clock.now().wall;
+    let waiting = room.directory.proposals(now).await.map_err(|error| act_error(error.into()))?;
+    let shown = waiting.into_iter().map(|proposal| Proposal {
+        at: wire::Time(proposal.at),
+        until: wire::Time(proposal.until()),
+        act: proposal.act,
+        by: proposal.by,
+    });
+    Ok(shown.collect())
 }
 
 fn shown(key: String, retired: Retired) -> wire::DestroyedKey {

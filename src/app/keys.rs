@@ -2,13 +2,16 @@
 
 use super::acts::HouseActs;
 use super::house::GeoRoom;
+use super::schedule;
 use super::tenants::{act_error, actor, find};
 use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
+use crate::admin::schedules::Scheduled;
 use crate::admin::wire;
 use crate::audit::Event as Record;
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
+use crate::rekey::schedule::{Scheduled as On, Standing};
 use crate::seal::{KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, TenantState, TenantStatus};
 use crate::tenant::State;
 
@@ -56,13 +59,50 @@ async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> R
         let name = entry.and_then(|entry| entry.detail.clone()).map(|detail| detail.name);
         tenants.push(shown(tenant, name));
     }
+    let schedule = scheduled(acts, room, only, &tenants).await;
+    let proposals = if only.is_some() { Vec::new() } else { super::keyend::proposals(acts, room).await? };
     Ok(wire::GeoKeys {
         geo: geo.into(),
         provider: provider(room.keys.provider_kind()).into(),
         master: master.collect(),
         tenants,
         rotation: acts.operations.running("rotate-master", geo),
+        schedule,
+        proposals,
     })
+}
+
+/// When keys are due. What cannot be read now (a tenant's keys are out of reach) hides nothing else of the status.
+async fn scheduled(
+    acts: &HouseActs,
+    room: &GeoRoom,
+    only: Option<TenantId>,
+    tenants: &[wire::TenantKeys],
+) -> Vec<Scheduled> {
+    let standings = match schedule::standings(acts, room).await {
+        Ok(standings) => standings,
+        Err(error) => {
+            tracing::warn!(geo = room.geo.id, ?error, "which keys are due could not be read");
+            return Vec::new();
+        }
+    };
+    let now = acts.house.clock.now().cc_lo;
+    let of = |id: TenantId| {
+        let name = tenants.iter().find(|tenant| tenant.tenant == id).and_then(|tenant| tenant.name.clone());
+        name.unwrap_or_else(|| id.to_string())
+    };
+    let named = |standing: &Standing| {
+        let version = standing.version;
+        match standing.on {
+            On::Master => format!("mk/{}/{version}", room.geo.id),
+            On::Tenant(id) => format!("tdk/{}/{version}", of(id)),
+            On::SubjectRoot(id) => format!("srk/{}/{version}", of(id)),
+            On::IndexRoot(id) => format!("tik/{}/{version}", of(id)),
+            On::IndexKey(id, bucket) => format!("ik/{}/{bucket}/{version}", of(id)),
+        }
+    };
+    let shown = standings.iter().filter(|standing| only.is_none() || standing.on.tenant() == only);
+    shown.map(|standing| schedule::shown(standing, named(standing), now)).collect()
 }
 
 fn shown(tenant: &TenantStatus, name: Option<String>) -> wire::TenantKeys {

@@ -1,6 +1,7 @@
 //! Long work on keys, between the admin face and the conductor: rotations and the like as operations with progress.
 
 use super::acts::HouseActs;
+use super::house::GeoRoom;
 use super::keys::ask;
 use super::tenants::{act_error, actor, find};
 use crate::admin::acts::{KeyWork, Mode, Order, Outcome, TenantRef, WorkOn};
@@ -12,6 +13,7 @@ use crate::directory::{Job, JobError, JobKind};
 use crate::model::atlas::Geo;
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::BucketName;
+use crate::rekey::schedule::Scheduled;
 use crate::rekey::{self, RekeyError, Rooms, RootEvidence, Run, Watch};
 use crate::seal::KeyClient;
 use crate::tenant::State;
@@ -202,10 +204,23 @@ fn on_tenant(
         let steps = steps.iter().map(|step| (*step).to_owned()).collect();
         return Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() });
     }
-    let (by, now) = (actor(order), acts.house.clock.now().wall);
-    Outcome::Done(acts.operations.start(task.kind(), &of.id.to_string(), now, move |progress| async move {
+    Outcome::Done(begin(acts, of, task, actor(order), records_per_s, ()))
+}
+
+/// Begins work in the name of `by`; `held` is dropped when it has ended, or when it is under way already.
+fn begin<H: Send + 'static>(
+    acts: &HouseActs,
+    of: OfTenant,
+    task: Task,
+    by: Actor,
+    records_per_s: Option<NonZeroU32>,
+    held: H,
+) -> wire::Operation {
+    let (subject, now) = (of.id.to_string(), acts.house.clock.now().wall);
+    acts.operations.start(task.kind(), &subject, now, move |progress| async move {
+        let _held = held;
         run(&of, task, &by, records_per_s, progress).await
-    }))
+    })
 }
 
 async fn run(
@@ -242,17 +257,43 @@ pub(super) async fn take_up_all(acts: &HouseActs) {
         for job in jobs.iter().filter(|job| job.ended.is_none()) {
             let Some(task) = Task::of_job(job) else { continue };
             let of = OfTenant { rooms: acts.house.rekey_rooms(room), id: job.lane, label: job.lane.to_string() };
-            let (now, subject) = (acts.house.clock.now().wall, job.lane.to_string());
             tracing::info!(job = %job.id, kind = job.kind.as_str(), "a job that was cut off is taken up");
-            acts.operations.start(task.kind(), &subject, now, move |progress| async move {
-                run(&of, task, &Actor::part("server"), RESUMED_RECORDS_PER_S, progress).await
-            });
+            begin(acts, of, task, Actor::part("server"), UNFOLLOWED_RECORDS_PER_S, ());
+        }
+        // The master's job stands in the key store. That of an epoch's close is the close's own.
+        let cut_off = ask(room, |keys| Ok(keys.rotation()?.is_some() && keys.epoch_job()?.is_none())).await;
+        if cut_off.unwrap_or(false) {
+            tracing::info!(geo = room.geo.id, "a rotation of the master key that was cut off is taken up");
+            begin_master(acts, room, Actor::part("server"), UNFOLLOWED_RECORDS_PER_S, ());
         }
     }
 }
 
+/// Gives a key its next version because it is due, and stays until that has ended; work of its kind that is under way is
+/// left alone.
+pub(super) async fn by_schedule(acts: &HouseActs, room: &GeoRoom, on: Scheduled) -> Result<(), ActError> {
+    let (held, ended) = tokio::sync::oneshot::channel::<()>();
+    let (by, rate) = (Actor::part("schedule"), UNFOLLOWED_RECORDS_PER_S);
+    let (tenant, task) = match on {
+        Scheduled::Master => {
+            begin_master(acts, room, by, rate, held);
+            // Never sent: it is dropped at the end.
+            _ = ended.await;
+            return Ok(());
+        }
+        Scheduled::Tenant(tenant) => (tenant, Task::Tenant),
+        Scheduled::SubjectRoot(tenant) => (tenant, Task::SubjectRoot),
+        Scheduled::IndexRoot(tenant) => (tenant, Task::IndexRoot),
+        Scheduled::IndexKey(tenant, bucket) => (tenant, Task::IndexKey(bucket)),
+    };
+    let of = of_tenant(acts, &TenantRef::Id(tenant)).await?;
+    begin(acts, of, task, by, rate, held);
+    _ = ended.await;
+    Ok(())
+}
+
 /// How fast jobs go that nobody follows.
-const RESUMED_RECORDS_PER_S: Option<NonZeroU32> = NonZeroU32::new(2000);
+const UNFOLLOWED_RECORDS_PER_S: Option<NonZeroU32> = NonZeroU32::new(2000);
 
 async fn rotate_master(
     acts: &HouseActs,
@@ -273,20 +314,30 @@ async fn rotate_master(
         let counts = BTreeMap::from([("records".to_owned(), scan.records)]);
         return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
     }
-    let (rooms, by, now) = (acts.house.rekey_rooms(room), actor(order), acts.house.clock.now().wall);
-    let operation = acts.operations.start("rotate-master", geo.id, now, move |progress| async move {
-        let watch = Told(progress);
+    Ok(Outcome::Done(begin_master(acts, room, actor(order), records_per_s, ())))
+}
+
+/// As [`begin`], of the master key.
+fn begin_master<H: Send + 'static>(
+    acts: &HouseActs,
+    room: &GeoRoom,
+    by: Actor,
+    records_per_s: Option<NonZeroU32>,
+    held: H,
+) -> wire::Operation {
+    let (rooms, geo, now) = (acts.house.rekey_rooms(room), room.geo.id, acts.house.clock.now().wall);
+    acts.operations.start("rotate-master", geo, now, move |progress| async move {
+        let (_held, watch) = (held, Told(progress));
         let run = Run { actor: &by, records_per_s, watch: &watch };
         let done = rekey::rotate_master(&rooms, &run).await.map_err(rekey_error)?;
         Ok(wire::OperationResult::Rotation(wire::Rotation {
-            from: format!("mk/{}/{}", geo.id, done.from),
-            to: format!("mk/{}/{}", geo.id, done.to),
+            from: format!("mk/{geo}/{}", done.from),
+            to: format!("mk/{geo}/{}", done.to),
             rewrapped: done.rewrapped,
             scanned: done.records,
             remaining: done.remaining,
         }))
-    });
-    Ok(Outcome::Done(operation))
+    })
 }
 
 /// A rotation's progress in the words of an operation.

@@ -18,6 +18,7 @@ mod keywork;
 mod process;
 mod providers;
 mod register;
+mod schedule;
 mod serve;
 mod subjects;
 mod sweeps;

@@ -29,7 +29,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing::level_filters::LevelFilter;
 
-/// Between two ticks of the indexes: they save their anchors and let go of what is idle.
+/// Between two ticks of the regions: indexes save their anchors and let go of what is idle, cellars of what was kept for readers.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Makes the keyrings of the geos that a configuration serves; one that is there and opens is left as it is.
@@ -58,8 +58,6 @@ pub fn serve(config: &Path, accepted: Option<&RolledBack>) -> Result<(), AppErro
 pub fn serve_dev(prepared: &Prepared, ready: OnReady) -> Result<(), AppError> {
     let mut config = Config::load(&prepared.config)?;
     (config.s3.listen, config.admin.listen) = (prepared.listen, prepared.admin);
-    // One person tries things out here.
-    config.admin.two_person = false;
     if !config.s3.domains.iter().any(|domain| domain == "localhost") {
         config.s3.domains.push("localhost".into());
     }
@@ -255,7 +253,7 @@ struct Opening<'a> {
 /// The house, open.
 struct Open {
     house: Arc<House>,
-    beside: [JoinHandle<()>; 4],
+    beside: [JoinHandle<()>; 5],
     /// What `dev` shows.
     login: Option<Login>,
 }
@@ -270,7 +268,9 @@ impl Opening<'_> {
         known: Option<&Login>,
     ) -> Result<Open, AppError> {
         let mut registry = registry.ok_or(AppError::Worker)?;
-        let house = Arc::new(House::open(self.config, keys, self.accepted, &mut registry).await?);
+        let house = Arc::new(
+            House::open(self.config, keys, self.accepted, self.metrics.traffic().clone(), &mut registry).await?,
+        );
         super::process::say_key_memory();
         let login = if is_dev { Some(super::demo::demo(&house, known).await?) } else { None };
         for tenancy in house.tenancies() {
@@ -286,6 +286,7 @@ impl Opening<'_> {
             interval,
             epoch,
             self.config.admin.two_person,
+            self.config.rotation.clone(),
         ));
         for room in house.geos.iter().filter(|room| !room.subjects_again.is_empty()) {
             let again = super::subjects::redelete(&house.tenancy_of(room), &room.subjects_again).await;
@@ -306,6 +307,7 @@ impl Opening<'_> {
             tokio::spawn(keep_leases(house.clone())),
             tokio::spawn(save_clock(house.clone())),
             tokio::spawn(super::sweeps::on_schedule(acts.clone())),
+            tokio::spawn(super::schedule::on_schedule(acts.clone())),
         ];
         let settings = Settings {
             regions: self.config.regions.iter().map(|region| region.region).collect(),
@@ -404,6 +406,9 @@ async fn tick(house: Arc<House>) {
         let now = house.clock.now().wall;
         for roots in house.regions.values() {
             roots.index.tick(now).await;
+            if let Err(error) = roots.readers.tick().await {
+                tracing::warn!(%error, "blobs were not deleted now; the sweeper will find them");
+            }
         }
     }
 }

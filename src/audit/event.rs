@@ -96,6 +96,8 @@ pub enum Event {
     CompromiseReported { tenant: TenantId, version: u32 },
     /// An administrator asks for the destruction of a version; another has to approve.
     DestructionProposed { key: String },
+    /// Such a request is taken back.
+    DestructionWithdrawn { key: String },
     /// The destruction of a version begins; approved, where two have to agree.
     DestructionApproved { key: String },
     /// Every key of a tenant was destroyed.

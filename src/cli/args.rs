@@ -408,6 +408,14 @@ pub enum Key {
         #[allow(missing_docs)]
         long: Long,
     },
+    /// Take back that an administrator proposed the destruction of a version
+    Withdraw {
+        /// Which version, as in `key destroy`
+        key: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
     /// New data keys and new sealed bytes, as after a compromise; ETags, versions and times stay
     #[command(subcommand)]
     Reencrypt(Reencrypt),

@@ -104,7 +104,7 @@ pub fn prepare(args: &Dev) -> Result<Prepared, Failure> {
         layout.write_key_file()?;
     }
     if read_if_there(&layout.config())?.is_none() {
-        let toml = layout.toml() + EPOCHS;
+        let toml = layout.toml() + ALONE + EPOCHS;
         write_new(&layout.config(), toml.as_bytes(), Readers::Everybody)?;
     }
     let login = last_login(&dir)?;
@@ -112,6 +112,10 @@ pub fn prepare(args: &Dev) -> Result<Prepared, Failure> {
     let accepted = RolledBack::of(None, args.accept_restore.as_deref(), args.reason.as_deref())?;
     Ok(Prepared { config: layout.config(), listen, admin, simulated_clock, accepted, fresh, login, dir })
 }
+
+/// One person tries things out here.
+const ALONE: &str =
+    "# One administrator may destroy a key alone: a production server demands two.\ntwo_person = false\n";
 
 /// A demonstration need not wait for two days.
 const EPOCHS: &str = "\n# Closing epochs: a production server demands the soak.\n[epoch]\nallow_no_soak = true\n";
@@ -150,6 +154,7 @@ fn layout(dir: &Path) -> Layout {
         listen: "127.0.0.1:9000".parse().expect("an address"),
         admin: "127.0.0.1:9001".parse().expect("an address"),
         secret: Secret::KeyFile(dir.join(init::KEY_FILE)),
+        rotation: "",
     }
 }
 

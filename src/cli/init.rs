@@ -41,7 +41,18 @@ pub(super) struct Layout {
     pub(super) listen: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) secret: Secret,
+    /// When keys get their next versions by themselves.
+    pub(super) rotation: &'static str,
 }
+
+/// A year for each key that wraps others; docs/operations.md, "Rotation by policy", says why.
+const ROTATION: &str = "
+# When keys get their next versions by themselves. Without this, never.
+[rotation]
+master_days = 365
+tenant_days = 365
+subject_root_days = 365
+";
 
 impl Layout {
     pub(super) fn config(&self) -> PathBuf {
@@ -81,7 +92,7 @@ data_dir = {data}
 # Where the master keys are, and what opens them. Without it nothing can be read again.
 [keyring]
 {secret}
-
+{rotation}
 # Where S3 clients connect.
 [s3]
 listen = \"{listen}\"
@@ -98,6 +109,7 @@ private_key = {key}
 token_file = {token}
 ",
             data = text(&self.dir.join("data")),
+            rotation = self.rotation,
             listen = self.listen,
             admin = self.admin,
             certificate = text(&certificates.certificate),
@@ -140,6 +152,7 @@ pub(super) fn init(wiring: &dyn Wiring, output: Output, args: &Init) -> Result<(
         listen: args.listen,
         admin: args.admin,
         secret,
+        rotation: ROTATION,
     };
     let config = Config::parse(&layout.toml(), &layout.dir).map_err(refused)?;
     for keyring in config.keyring.all() {

@@ -5,6 +5,8 @@ use super::client::{Client, How, Reply};
 use super::failure::Failure;
 use super::print::{Output, ask, note, progress, record, table};
 use super::tenants::{rehearsed, show};
+use crate::admin::proposals::Withdrawn;
+use crate::admin::schedules::Scheduled;
 use crate::admin::wire::{
     Destruction, KeyNamed, KeyStatus, KeyVersion, KeyWork, Nothing, Operation, OperationResult, OperationState,
     Rotation, SuspendKeys, SweepReport, SweepStatus, TenantKeys,
@@ -53,6 +55,14 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
         Key::Destroy { key, yes, long } => {
             confirm(&key, yes || long.dry_run, "Destroyed for good. Type the key's id:")?;
             destroy(client, output, key, long).await
+        }
+        Key::Withdraw { key, rehearse } => {
+            let how = How { dry_run: rehearse.dry_run, revision: None };
+            let reply: Reply<Withdrawn> = client.post(&["keys", "withdraw"], &KeyNamed { key }, how).await?;
+            show(output, reply, |w: &Withdrawn| match w.was_proposed {
+                true => format!("{}: no longer proposed", w.key),
+                false => format!("{}: was not proposed", w.key),
+            })
         }
         Key::Reencrypt(Reencrypt::Tenant { tenant, bucket, pace, long }) => {
             let of_bucket = bucket.as_deref().map(|bucket| ["keys", "tenant", &tenant, "buckets", bucket, "reencrypt"]);
@@ -232,5 +242,37 @@ fn versions(status: &KeyStatus) -> String {
     }
     let under_way = status.geos.iter().filter_map(|g| g.rotation.as_ref());
     let under_way = under_way.map(|o| format!("\n{} under way: {} {} of {}", o.kind, o.phase, o.done, o.total));
-    table(["of", "version", "state", "records"], rows) + &under_way.collect::<String>()
+    table(["of", "version", "state", "records"], rows)
+        + &under_way.collect::<String>()
+        + &due(status)
+        + &waiting(status)
+}
+
+/// When keys are due for their next versions, and by which policy.
+fn due(status: &KeyStatus) -> String {
+    let rows: Vec<_> = status.geos.iter().flat_map(|geo| &geo.schedule).map(when_due).collect();
+    if rows.is_empty() {
+        String::new()
+    } else {
+        format!("\n\n{}", table(["key", "in use since", "next", "policy"], rows))
+    }
+}
+
+fn when_due(s: &Scheduled) -> [String; 4] {
+    let next = match (s.is_due, s.due_at) {
+        (true, _) => "due now".to_owned(),
+        (false, Some(at)) => at.0.to_string(),
+        (false, None) => String::new(),
+    };
+    let days = s.days.map(|days| format!("{days} days"));
+    let counted = s.records.map_or(String::new(), |records| format!(" ({records} so far)"));
+    let records = s.records_max.map(|most| format!("{most} records{counted}"));
+    let policy = [days, records].into_iter().flatten().collect::<Vec<_>>().join(" or ");
+    [s.key.clone(), s.since.0.to_string(), next, policy]
+}
+
+/// What waits for a second administrator.
+fn waiting(status: &KeyStatus) -> String {
+    let proposals = status.geos.iter().flat_map(|geo| &geo.proposals);
+    proposals.map(|p| format!("\n{}: proposed by {}, waits for another until {}", p.act, p.by, p.until.0)).collect()
 }
