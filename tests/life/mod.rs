@@ -1,12 +1,17 @@
 //! A tenant's life, end to end on the running product: its keys rotate under load and under kills, and when it has left
 //! it is kept for 90 days and then provably gone.
 
+mod jobs;
+mod readers;
 mod rekey;
 mod retention;
 mod rotation;
+mod schedule;
 
 use geoseal_support::server::Server;
-use geoseal_support::signer::Credentials;
+use geoseal_support::signer::{Credentials, Request};
+use geoseal_support::wire::{Wire, client_config};
+use serde_json::Value;
 
 /// Creates a tenant in europe and a service login for it.
 pub(crate) fn tenant(server: &Server, name: &str) -> Credentials {
@@ -26,4 +31,25 @@ pub(crate) fn tenant(server: &Server, name: &str) -> Credentials {
 /// A tenant's state as `tenant show` has it.
 fn state(server: &Server, tenant: &str) -> String {
     server.geoseal(&["tenant", "show", tenant, "--json"]).json()["state"].as_str().expect("a state").to_owned()
+}
+
+/// The newest entries of the audit log.
+fn audit(server: &Server) -> Vec<Value> {
+    let page = server.geoseal(&["audit", "tail", "-n", "1000", "--json"]).json();
+    page["entries"].as_array().cloned().expect("a page has entries")
+}
+
+/// A connection to the admin listener.
+fn admin(server: &Server) -> Wire {
+    let config = client_config(&server.authority(), rustls::ALL_VERSIONS);
+    Wire::connect(server.admin(), config).expect("the admin listener accepts")
+}
+
+/// Where a long piece of work stands.
+fn operation(server: &Server, admin: &mut Wire, id: &str) -> Value {
+    let bearer = format!("Bearer {}", server.admin_token());
+    let request = Request::new("GET", &format!("/admin/v1/operations/{id}"));
+    let request = request.header("host", &server.admin().to_string()).header("authorization", &bearer);
+    let answer = admin.exchange(&request).expect("the admin listener answers");
+    serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}: {}", answer.status, answer.text()))
 }
