@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, fs, process::Command};
 
 /// Verbs that other tests show: those that prepare or serve, and those whose story is longer than this one.
-const ELSEWHERE: [&str; 19] = [
+const ELSEWHERE: [&str; 20] = [
     "init",
     "serve",
     "keys init",
@@ -33,6 +33,7 @@ const ELSEWHERE: [&str; 19] = [
     "key rotate index-key",
     "key rotate index-root",
     "key rotate subject-root",
+    "key withdraw",
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -106,7 +106,7 @@ impl Drop for Raised<'_> {
 
 /// Puts objects that are there only so that a rotation has something to do.
 fn more(server: &Server, client: &Client) {
-    let count: usize = std::env::var(MORE).ok().and_then(|count| count.parse().ok()).unwrap_or(STILL);
+    let count: usize = std::env::var(MORE).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     thread::scope(|scope| {
         for lane in 0..4 {
             scope.spawn(move || {
