@@ -16,4 +16,4 @@ pub use metrics::{METRICS_TYPE, Metrics, encode, registry};
 pub use observe::{Counted, Observed, ObservedFuture};
 pub use panics::watch_panics;
 pub use prometheus_client::registry::Registry;
-pub use providers::ProviderMeters;
+pub use providers::{KeeperCalls, KeeperMeters, ProviderMeters};

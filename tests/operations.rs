@@ -2,7 +2,7 @@
 
 use geoseal::edge::EdgeMeters;
 use geoseal::store::{Alarm, StoreMeters};
-use geoseal::telemetry::{Metrics, Observed, ProviderMeters, encode, registry};
+use geoseal::telemetry::{KeeperCalls, KeeperMeters, Metrics, Observed, ProviderMeters, encode, registry};
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 
@@ -17,6 +17,7 @@ fn the_alerts_and_the_page_name_metrics_that_exist() {
     EdgeMeters::register(&mut registry, "s3");
     Alarm::new(HashMap::new(), &mut registry);
     ProviderMeters::register(&mut registry).called("unwrap", "done", std::time::Duration::ZERO);
+    KeeperMeters::register(&mut registry, vec![("europe", Box::new(KeeperCalls::default))]);
     StoreMeters::register(&mut registry);
     // A request that is dropped at once, so that the families of requests have a member.
     let service = hyper::service::service_fn(async |_: http::Request<String>| {

@@ -300,6 +300,38 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Whether it may go through every key of the geo or of a tenant, and through every file: nothing that a client of
+    /// the store waits for.
+    pub(crate) const fn is_long(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateTenant { .. }
+                | Self::DestroySubject { .. }
+                | Self::RotateMaster {}
+                | Self::RotateMasterStep { .. }
+                | Self::ScanMasters {}
+                | Self::DestroyMasterVersion { .. }
+                | Self::RotateTenant { .. }
+                | Self::RetireTenantVersion { .. }
+                | Self::RotateRoot { .. }
+                | Self::RetireRoot { .. }
+                | Self::RewrapSubjects { .. }
+                | Self::SubjectsUnder { .. }
+                | Self::ReportCompromise { .. }
+                | Self::DestroyTenant { .. }
+                | Self::DiscardTenant { .. }
+                | Self::Status {}
+                | Self::EpochBegin { .. }
+                | Self::EpochStep { .. }
+                | Self::EpochFinish {}
+                | Self::EpochAbort {}
+                | Self::BackupHeads { .. }
+                | Self::BackupKeystore { .. }
+        )
+    }
+}
+
 /// A number of things, the same on every machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(transparent)]

@@ -24,6 +24,9 @@ pub struct ProviderCalls {
     /// How many of all these failed.
     #[n(3)]
     pub failures: u64,
+    /// How often a tenant's keys were asked for, and were not, because of their limit.
+    #[n(4)]
+    pub limited: u64,
 }
 
 /// The counters behind [`ProviderCalls`].
@@ -33,15 +36,22 @@ pub(crate) struct Counters {
     unwraps: AtomicU64,
     others: AtomicU64,
     failures: AtomicU64,
+    limited: AtomicU64,
 }
 
 impl Counters {
+    /// One request was refused before the provider was asked.
+    pub(crate) fn limited(&self) {
+        self.limited.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> ProviderCalls {
         ProviderCalls {
             wraps: self.wraps.load(Ordering::Relaxed),
             unwraps: self.unwraps.load(Ordering::Relaxed),
             others: self.others.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
+            limited: self.limited.load(Ordering::Relaxed),
         }
     }
 }

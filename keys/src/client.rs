@@ -6,7 +6,7 @@
 
 use crate::authority::{KeyAuthority, Reply, Request};
 use crate::backup::KeystoreCopy;
-use crate::calls::ProviderCalls;
+use crate::calls::{Counters, ProviderCalls};
 use crate::context::Id;
 use crate::destroy::ShredEvidence;
 use crate::entries::RotationJob;
@@ -24,7 +24,7 @@ use crate::shred_log::Shred;
 use crate::status::{ServiceStatus, TenantStatus};
 use crate::tenant_keys::{GeoKeys, SubjectKey, TenantKeys};
 use parking_lot::{Condvar, Mutex};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -39,6 +39,10 @@ pub struct KeyClient {
     geo_keys: Arc<GeoKeys>,
     log_key: [u8; 32],
     known: Mutex<Known>,
+    /// The service's own counters, where it runs in this process.
+    inside: Option<Arc<Counters>>,
+    /// Tenants whose keys were asked for too often, until somebody asks who.
+    limited: Mutex<BTreeSet<Id>>,
 }
 
 /// How far this holder heard of revocations, and what came with them.
@@ -315,7 +319,10 @@ impl KeyClient {
     /// either: the next one asks.
     fn voiding(&self, tenant: Id, request: Request) -> Result<Reply, KeyError> {
         let reply = self.authority.call(request);
-        self.leases.void(&tenant);
+        match &reply {
+            Err(error) if error.is_outage() => self.leases.expire(&tenant),
+            _ => self.leases.void(&tenant),
+        }
         reply
     }
 }
@@ -324,7 +331,8 @@ impl KeyClient {
     /// A client of the service in this process.
     pub fn embedded(service: Arc<GeoKeyService>, options: LeaseOptions) -> Result<Self, KeyError> {
         let (geo, clock, feed) = (service.geo, service.clock.clone(), Arc::clone(&service.feed));
-        let client = Self::connect(service, geo, clock, options)?;
+        let inside = Some(Arc::clone(&service.calls));
+        let client = Self { inside, ..Self::connect(service, geo, clock, options)? };
         feed.subscribe(Arc::downgrade(&client.leases));
         Ok(client)
     }
@@ -351,6 +359,8 @@ impl KeyClient {
             geo_keys: Arc::new(GeoKeys::new(geo, hello.directory, hello.secret)),
             log_key: hello.log_key,
             known: Mutex::default(),
+            inside: None,
+            limited: Mutex::default(),
         })
     }
 
@@ -385,7 +395,15 @@ impl KeyClient {
         match self.cached(tenant) {
             Cached::Keys(keys) => Ok(keys),
             Cached::Refused(error) => Err(error),
-            Cached::Miss => self.renew(tenant),
+            Cached::Miss => self.renew(tenant).or_else(|error| self.at_hand_after(tenant, error)),
+        }
+    }
+
+    /// A renewal failed with `error`: a lease that still serves serves on.
+    pub fn at_hand_after(&self, tenant: Id, error: KeyError) -> Result<Arc<TenantKeys>, KeyError> {
+        match self.cached(tenant) {
+            Cached::Keys(keys) => Ok(keys),
+            Cached::Refused(_) | Cached::Miss => Err(error),
         }
     }
 
@@ -415,6 +433,9 @@ impl KeyClient {
                 Ok(Reply::Lease(grant)) if grant.tenant == tenant && grant.geo == self.geo => grant,
                 Ok(_) => return Err(KeyError::Protocol),
                 Err(error) => {
+                    if error == KeyError::TooOften {
+                        self.limited.lock().insert(tenant);
+                    }
                     self.leases.fail(&tenant, &error, self.clock.cc_lo());
                     return Err(error);
                 }
@@ -457,8 +478,14 @@ impl KeyClient {
         Ok(told.events.len())
     }
 
-    /// Calls to the provider since the service started, as of the last [`KeyClient::follow`].
+    /// Calls to the provider since the service started: as of now where it runs in this process, else as of the last
+    /// [`KeyClient::follow`].
     pub fn provider_calls(&self) -> ProviderCalls {
-        self.known.lock().calls
+        self.inside.as_ref().map_or_else(|| self.known.lock().calls, |counters| counters.read())
+    }
+
+    /// Tenants whose keys this holder asked for more often than the service allows, since it was last asked this.
+    pub fn take_limited(&self) -> BTreeSet<Id> {
+        std::mem::take(&mut self.limited.lock())
     }
 }

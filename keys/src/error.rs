@@ -41,6 +41,9 @@ pub enum OpenClass {
     /// The key behind this handle was revoked (suspended, destroyed) since it was leased.
     #[n(0)]
     Revoked,
+    /// The lease behind this handle ran out and was not renewed: the key service or its provider is out of reach.
+    #[n(25)]
+    Expired,
     /// The data subject whose key is behind this handle was erased since it was leased.
     #[n(13)]
     Erased,
@@ -89,10 +92,16 @@ pub enum OpenClass {
 }
 
 impl OpenClass {
+    /// Whether the bytes may be whole, and only the key may not be used, now or any more.
+    pub const fn is_about_the_key(self) -> bool {
+        matches!(self, Self::Revoked | Self::Expired | Self::Erased | Self::Withheld)
+    }
+
     /// A short stable word for the audit log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
+            Self::Expired => "expired",
             Self::Erased => "erased",
             Self::Withheld => "withheld",
             Self::Length => "length",
@@ -145,6 +154,9 @@ pub enum KeyError {
     /// The key service answered with something that was not asked for: two releases that do not fit.
     #[error("the key service gave an answer that does not fit")]
     Protocol,
+    /// The tenant's keys were asked for more often than the key service allows. Leases run on; retry later.
+    #[error("the tenant's keys were asked for too often")]
+    TooOften,
     /// A version counter ran out.
     #[error("no version numbers left")]
     Exhausted,
@@ -154,6 +166,7 @@ impl KeyError {
     /// Whether nobody refused: the provider or the key service is out of reach, and asking again later may help.
     pub const fn is_outage(&self) -> bool {
         match self {
+            Self::Open(error) => matches!(error.class(), OpenClass::Expired),
             Self::Unreachable | Self::Provider(ProviderError::Unreachable) => true,
             Self::Provider(ProviderError::Setup(fault)) => fault.is_outage(),
             _ => false,
@@ -329,6 +342,9 @@ pub enum SealError {
     /// The key was revoked while the body streamed in.
     #[error("the key was revoked")]
     Revoked,
+    /// The lease on the key ran out while the body streamed in.
+    #[error("the lease on the key ran out")]
+    Expired,
     /// More than a segment may hold (5 GiB).
     #[error("the segment is longer than a segment may be")]
     TooLong,

@@ -83,8 +83,12 @@ impl GeoKeyService {
         opens: impl Fn(KeyState) -> bool,
         wanted: impl Fn(KeyKind) -> bool,
     ) -> Result<Roots, KeyError> {
-        for _ in 0..TRIES_MAX {
+        for attempt in 0..TRIES_MAX {
             let before = live(&self.store.lock(), tenant)?;
+            if attempt == 0 && !self.limit.admits(tenant, self.clock.cc_lo()) {
+                self.calls.limited();
+                return Err(KeyError::TooOften);
+            }
             let asked = before.iter().filter(|entry| wanted(entry.kind));
             let (asked, withheld): (Vec<&RootEntry>, Vec<&RootEntry>) = asked.partition(|entry| opens(entry.state));
             let withheld = withheld.into_iter().map(|entry| entry.name).collect();

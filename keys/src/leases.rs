@@ -3,7 +3,8 @@
 //!
 //! Invariants:
 //! - What is handed out refuses everything from the moment its lease ends, is voided, or is let go by the service: the
-//!   gate behind it is raised, and that is the one atomic comparison of every use.
+//!   gate behind it is raised, and that is the one atomic comparison of every use. It says which: *expired* when only
+//!   time went by, *revoked* when somebody who may say so said no.
 //! - A grant is taken in only if nothing was revoked or superseded since it was asked for.
 //! - At most [`LEASES_MAX`] tenants are unwrapped; a refusal is remembered for [`REFUSED_SECONDS`].
 //!
@@ -22,6 +23,9 @@ use std::sync::{Arc, Weak};
 
 /// How long a refusal is answered without asking again, in seconds.
 pub const REFUSED_SECONDS: i64 = 5;
+/// Who is the first to use a lease since it was renewed, with this many seconds left of it or fewer, asks for the next
+/// one before going on: it was idle, so nobody renewed it, and what begins now should not end with it.
+const LAST_SECONDS: i64 = 5;
 /// The longest lease, in seconds.
 pub const LEASE_SECONDS_MAX: i64 = 900;
 /// Tenants unwrapped at most; beyond that the ones whose leases end soonest go.
@@ -104,8 +108,9 @@ impl Tenancy {
         self.superseded.iter().any(|keys| keys.strong_count() > 0)
     }
 
-    fn void(&self) {
-        self.gate.raise(u64::MAX);
+    /// Whether its time to be renewed has come, and its end is near. Not in the second in which it was asked for.
+    fn is_ending(&self, lease_s: i64, now: i64) -> bool {
+        now >= self.renew_at && now > self.until - lease_s && self.until - now <= LAST_SECONDS
     }
 }
 
@@ -128,8 +133,9 @@ impl Leases {
             && now < tenancy.until
         {
             // Most find it set: they share the cache line.
-            if !tenancy.used.load(Ordering::Relaxed) {
-                tenancy.used.store(true, Ordering::Relaxed);
+            let is_first = !tenancy.used.load(Ordering::Relaxed) && !tenancy.used.swap(true, Ordering::Relaxed);
+            if is_first && tenancy.is_ending(self.options.lease_s, now) {
+                return Cached::Miss;
             }
             return Cached::Keys(Arc::clone(keys));
         }
@@ -193,18 +199,28 @@ impl Leases {
         }
         state.refused.insert(*tenant, (error.clone(), now.saturating_add(REFUSED_SECONDS)));
         if let Some(tenancy) = state.held.get_mut(tenant) {
-            tenancy.renew_at = now.saturating_add(REFUSED_SECONDS);
+            // Several times before a lease is over, however short it is.
+            tenancy.renew_at = now.saturating_add((self.options.lease_s / 20).clamp(1, REFUSED_SECONDS));
         }
     }
 
     /// Ends a tenant's lease at once, and forgets that it was ever refused.
     pub(crate) fn void(&self, tenant: &Id) {
+        self.end(tenant, Gate::revoke);
+    }
+
+    /// The same for want of an answer: nobody said no, and whoever asks again may get another.
+    pub(crate) fn expire(&self, tenant: &Id) {
+        self.end(tenant, Gate::expire);
+    }
+
+    fn end(&self, tenant: &Id, how: fn(&Gate)) {
         {
             let mut state = self.state.write();
             state.changes += 1;
             state.refused.remove(tenant);
             if let Some(tenancy) = state.held.remove(tenant) {
-                tenancy.void();
+                how(&tenancy.gate);
             }
         }
         self.tell(&[*tenant]);
@@ -249,7 +265,7 @@ impl Leases {
             let ended: Vec<Id> = state.held.iter().filter(|(_, t)| now >= t.until).map(|(id, _)| *id).collect();
             for tenant in &ended {
                 if let Some(tenancy) = state.held.remove(tenant) {
-                    tenancy.void();
+                    tenancy.gate.expire();
                 }
             }
             let confirm = std::mem::take(&mut state.confirm);

@@ -50,6 +50,7 @@ mod grant;
 mod heads;
 mod keystore;
 mod leases;
+mod limit;
 mod material;
 mod memory;
 mod provider;
@@ -85,6 +86,7 @@ pub use export::{Manifest, ManifestObject, ManifestSegment, ManifestSubject, Sea
 pub use grant::{ExportKey, Grant, SubjectGrant};
 pub use heads::{Head, geo_id};
 pub use leases::{Cached, LEASE_SECONDS_MAX, LeaseOptions, REFUSED_SECONDS};
+pub use limit::UNWRAPS_PER_MINUTE;
 pub use memory::{KeyMemory, key_memory};
 pub use provider::{
     AwsKmsSettings, CallOutcome, GuardLimits, Guarded, LocalKeyring, MasterKeys, MasterState, MasterVersion,

@@ -25,8 +25,10 @@ pub trait Connector: Send + Sync {
     fn connect(&self, patience: Duration) -> io::Result<Box<dyn Link>>;
 }
 
-/// How long an act may take: a provider that is slow, over every root of a step.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an act may take that clients wait for: a call of a slow provider, and a disk's.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long an act on many keys may take: a provider that is slow, over every root of a step.
+const PATIENCE_LONG: Duration = Duration::from_secs(60);
 /// Beyond the time that a poll asked to wait.
 const POLL_MARGIN: Duration = Duration::from_secs(10);
 /// After a failure nobody tries for this long.
@@ -53,26 +55,23 @@ impl RemoteAuthority {
         wire::read_frame(link, REPLY_BYTES_MAX)?.ok_or(io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// An answer over a kept link, or over a new one when the kept one turns out to be closed. What must not be done
-    /// twice goes over a new one, which is not tried twice.
-    fn ask(
-        &self,
-        body: &[u8],
-        patience: Duration,
-        is_fresh: bool,
-        is_poll: bool,
-    ) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
-        if !is_fresh {
-            while let Some(mut link) = self.take_idle() {
-                if let Ok(answer) = self.exchange(&mut *link, body) {
+    /// An answer over a kept link, or over a new one when the kept one turns out to be closed.
+    fn ask(&self, body: &[u8], way: Way) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
+        let Way { patience, is_kept, is_repeatable } = way;
+        while let Some(mut link) = if is_kept && is_repeatable { self.take_idle() } else { None } {
+            match self.exchange(&mut *link, body) {
+                Ok(answer) => {
                     self.keep(link);
                     return Ok(answer);
                 }
+                // It is there and does not answer: the next link would wait as long, and so on.
+                Err(error) if is_silence(&error) => return Err(error),
+                Err(_) => {}
             }
         }
         let mut link = self.connector.connect(patience)?;
         let answer = self.exchange(&mut *link, body)?;
-        if !is_poll {
+        if is_kept {
             self.keep(link);
         }
         Ok(answer)
@@ -90,22 +89,48 @@ impl RemoteAuthority {
     }
 }
 
+/// Over which link a request goes.
+#[derive(Clone, Copy)]
+struct Way {
+    patience: Duration,
+    /// Over one that is kept for the next request, which has this patience, too.
+    is_kept: bool,
+    /// Whether it may go over a link that was kept: what must not be done twice goes over a new one.
+    is_repeatable: bool,
+}
+
+impl Way {
+    fn of(request: &Request) -> Self {
+        let is_repeatable = request.is_repeatable();
+        match request {
+            // A poll's deadline is its own.
+            Request::Revocations { wait_ms, .. } => {
+                let patience = Duration::from_millis(u64::from(*wait_ms)) + POLL_MARGIN;
+                Self { patience, is_kept: false, is_repeatable }
+            }
+            _ if request.is_long() => Self { patience: PATIENCE_LONG, is_kept: false, is_repeatable },
+            _ => Self { patience: PATIENCE, is_kept: true, is_repeatable },
+        }
+    }
+}
+
+/// Nothing came within the link's patience.
+fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 impl KeyAuthority for RemoteAuthority {
     #[allow(
         clippy::disallowed_methods,
         reason = "how long to leave a dead link alone is real time, as its time-outs are"
     )]
     fn call(&self, request: Request) -> Result<Reply, KeyError> {
-        // A poll's deadline is its own; the pause is for those who would wait in vain.
-        let (patience, is_poll) = match &request {
-            Request::Revocations { wait_ms, .. } => (Duration::from_millis(u64::from(*wait_ms)) + POLL_MARGIN, true),
-            _ => (PATIENCE, false),
-        };
-        let is_fresh = is_poll || !request.is_repeatable();
+        // The pause is for those who would wait in vain; a poll has nobody waiting for it.
+        let (way, is_poll) = (Way::of(&request), matches!(request, Request::Revocations { .. }));
         if !is_poll && self.pause.lock().is_some_and(|until| Instant::now() < until) {
             return Err(KeyError::Unreachable);
         }
-        match self.ask(&wire::request_to_bytes(self.geo, request), patience, is_fresh, is_poll) {
+        match self.ask(&wire::request_to_bytes(self.geo, request), way) {
             Ok(answer) => {
                 *self.pause.lock() = None;
                 wire::answer_from_bytes(&answer)

@@ -215,7 +215,10 @@ impl SegmentSealer {
         if self.complete {
             return Err(SealError::Complete);
         }
-        self.lease.check().map_err(|_| SealError::Revoked)?;
+        self.lease.check().map_err(|error| match error.class() {
+            OpenClass::Expired => SealError::Expired,
+            _ => SealError::Revoked,
+        })?;
         let length_fits = match last {
             Last::No => chunk.len() == CHUNK_BYTES,
             Last::Yes => chunk.len() <= CHUNK_BYTES && (!chunk.is_empty() || self.next == 0),

@@ -17,6 +17,7 @@ use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
 use crate::grant::opens;
 use crate::heads::{Head, Heads};
 use crate::keystore::{Change, Keystore, Older, unwrap_root, unwrap_roots, wrap_root};
+use crate::limit::Limit;
 use crate::material::{Secret, random_array};
 use crate::provider::{MasterKeys, RootSecret};
 use crate::purposes::{Purposes, Roots};
@@ -61,6 +62,7 @@ pub struct GeoKeyService {
     pub(crate) feed: Arc<Feed>,
     pub(crate) calls: Arc<Counters>,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) limit: Limit,
 }
 
 /// What the service remembers of a tenant in memory.
@@ -150,7 +152,14 @@ impl GeoKeyService {
             feed,
             calls,
             watch,
+            limit: Limit::default(),
         })
+    }
+
+    /// Sets how often the roots of one tenant may be asked for in a minute, and as many at once. Default
+    /// [`crate::UNWRAPS_PER_MINUTE`].
+    pub fn limit_unwraps(&self, per_minute: u32) {
+        self.limit.set(per_minute);
     }
 
     /// Whether the key store was older than its witness, and accepted all the same.

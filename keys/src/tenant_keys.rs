@@ -26,6 +26,9 @@ use zeroize::Zeroizing;
 pub(crate) struct Gate(AtomicU64);
 
 impl Gate {
+    /// The time of its leases is over.
+    const EXPIRED: u64 = u64::MAX - 1;
+
     pub(crate) fn new(min: u64) -> Arc<Self> {
         Arc::new(Self(AtomicU64::new(min)))
     }
@@ -33,6 +36,24 @@ impl Gate {
     /// From here on every lease below `seq` is void.
     pub(crate) fn raise(&self, seq: u64) {
         self.0.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    /// From here on every lease is void: somebody who may say so said no.
+    pub(crate) fn revoke(&self) {
+        self.raise(u64::MAX);
+    }
+
+    /// From here on every lease is void, because its time is over; nobody said no.
+    pub(crate) fn expire(&self) {
+        self.raise(Self::EXPIRED);
+    }
+
+    fn check(&self, seq: u64) -> Result<(), OpenError> {
+        match self.0.load(Ordering::Acquire) {
+            min if seq >= min => Ok(()),
+            Self::EXPIRED => Err(OpenClass::Expired.into()),
+            _ => Err(OpenClass::Revoked.into()),
+        }
     }
 }
 
@@ -70,9 +91,7 @@ impl Lease {
     }
 
     pub(crate) fn check(&self) -> Result<(), OpenError> {
-        if self.seq < self.gate.0.load(Ordering::Acquire) {
-            return Err(OpenClass::Revoked.into());
-        }
+        self.gate.check(self.seq)?;
         match &self.erasure {
             Some(erasure) if erasure.0.load(Ordering::Acquire) => Err(OpenClass::Erased.into()),
             _ => Ok(()),

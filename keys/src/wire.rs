@@ -88,6 +88,8 @@ enum Failure {
     Unreachable,
     #[n(15)]
     Protocol,
+    #[n(16)]
+    TooOften,
 }
 
 impl From<&KeyError> for Failure {
@@ -109,6 +111,7 @@ impl From<&KeyError> for Failure {
             KeyError::Exhausted => Self::Exhausted,
             KeyError::Unreachable => Self::Unreachable,
             KeyError::Protocol => Self::Protocol,
+            KeyError::TooOften => Self::TooOften,
         }
     }
 }
@@ -133,6 +136,7 @@ impl From<Failure> for KeyError {
             Failure::Exhausted => Self::Exhausted,
             Failure::Unreachable => Self::Unreachable,
             Failure::Protocol => Self::Protocol,
+            Failure::TooOften => Self::TooOften,
         }
     }
 }

@@ -246,9 +246,9 @@ impl Acts for HouseActs {
         &self,
         order: &Order,
         t: &TenantRef,
-        _reason: &str,
+        reason: &str,
     ) -> Result<Outcome<wire::TenantKeys>, ActError> {
-        keys::suspend(self, order, t).await
+        keys::suspend(self, order, t, reason).await
     }
 
     async fn resume_keys(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::TenantKeys>, ActError> {

@@ -22,7 +22,7 @@ use crate::regions::{RegionRoots, Regions};
 use crate::rekey::Rooms;
 use crate::seal::{GeoKeyService, KeyClient, StateMac};
 use crate::store::{Alarm, Store, StoreMeters};
-use crate::telemetry::Registry;
+use crate::telemetry::{KeeperCalls, KeeperMeters, Registry};
 use crate::tenancy::Tenancy;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -82,6 +82,7 @@ impl House {
         for geo in geos {
             rooms.push(geo_room(&config.data_dir, geo, &clock).await?);
         }
+        KeeperMeters::register(registry, rooms.iter().map(|room| (room.geo.id, calls_of(room.keys.clone()))).collect());
         let mut regions = HashMap::new();
         for region in &config.regions {
             let room = rooms.iter().find(|room| room.geo == region.geo).ok_or(AppError::NoRegion)?;
@@ -214,6 +215,7 @@ impl Keys {
             let open = if reason.is_some() { GeoKeyService::danger_open_restored } else { GeoKeyService::open };
             let service = open(&dir, geo.bytes(), keyring, Arc::new(KeyClock(clock.clone())));
             let service = Arc::new(service.map_err(|error| AppError::keys(geo, error))?);
+            service.limit_unwraps(config.keys.unwraps_per_minute_max);
             if reason.is_some() && !service.restored() {
                 return Err(AppError::NothingRestored(geo.id));
             }
@@ -294,6 +296,20 @@ async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Resul
         certificates,
         audit_dir: dir.join("audit"),
         subjects_again,
+    })
+}
+
+/// What the key service of a geo counts, wherever it runs.
+fn calls_of(keys: Arc<KeyClient>) -> Box<dyn Fn() -> KeeperCalls + Send + Sync> {
+    Box::new(move || {
+        let calls = keys.provider_calls();
+        KeeperCalls {
+            wraps: calls.wraps,
+            unwraps: calls.unwraps,
+            others: calls.others,
+            failures: calls.failures,
+            limited: calls.limited,
+        }
     })
 }
 

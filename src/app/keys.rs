@@ -8,7 +8,7 @@ use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::schedules::Scheduled;
 use crate::admin::wire;
-use crate::audit::Event as Record;
+use crate::audit::{Event as Record, Hash};
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::rekey::schedule::{Scheduled as On, Standing};
@@ -131,13 +131,16 @@ pub(super) async fn suspend(
     acts: &HouseActs,
     order: &Order,
     tenant: &TenantRef,
+    reason: &str,
 ) -> Result<Outcome<wire::TenantKeys>, ActError> {
+    let reason = Some(Hash::of(&[reason.as_bytes()]));
     let plan = [
         "log it",
         "the tenant's keys open nothing from now on; what is being read or written ends within seconds",
         "nothing is destroyed: resume makes them usable again",
     ];
-    switch(acts, order, tenant, &plan, |tenant| Record::TenantKeysSuspended { tenant }, KeyClient::suspend).await
+    switch(acts, order, tenant, &plan, |tenant| Record::TenantKeysSuspended { tenant, reason }, KeyClient::suspend)
+        .await
 }
 
 /// Log → key service.
@@ -155,7 +158,7 @@ async fn switch(
     order: &Order,
     tenant: &TenantRef,
     plan: &[&str],
-    record: fn(TenantId) -> Record,
+    record: impl FnOnce(TenantId) -> Record + Send,
     act: fn(&KeyClient, crate::seal::Id) -> Result<(), KeyError>,
 ) -> Result<Outcome<wire::TenantKeys>, ActError> {
     let found = find(acts, tenant).await?;

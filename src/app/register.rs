@@ -7,7 +7,7 @@ use crate::model::ids::TenantId;
 use crate::model::login::Login;
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
-use crate::seal::KeyError;
+use crate::seal::{KeyError, OpenClass};
 use crate::tenant::access::{Access, Operation, access};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -66,6 +66,9 @@ impl Register for Registrar {
 fn refusal(error: DirectoryError) -> Refusal {
     match error {
         DirectoryError::Keys(KeyError::Suspended) => Refusal::KeysSuspended,
+        // Suspended between the look-up of its lease and its use.
+        DirectoryError::Keys(KeyError::Open(error)) if error.class() == OpenClass::Revoked => Refusal::KeysSuspended,
+        DirectoryError::Keys(KeyError::TooOften) => Refusal::SlowDown,
         DirectoryError::Keys(KeyError::Destroyed | KeyError::Unknown) => Refusal::UnknownLogin,
         DirectoryError::Keys(_)
         | DirectoryError::Engine(_)

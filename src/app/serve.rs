@@ -14,11 +14,13 @@ use crate::cli::dev::{Login, OnReady, Prepared, Ready};
 use crate::config::{Config, LimitsConfig, LogConfig, LogFormat, LogLevel};
 use crate::edge::{CertificateFiles, Certificates, ClientFiles, Door, Drain, EdgeLimits, EdgeMeters, Now};
 use crate::model::clock::{SAVE_EVERY_S, Source, SystemSource};
+use crate::model::ids::TenantId;
 use crate::s3::entrance::Entrance;
 use crate::s3::entry::{Settings, service};
 use crate::sweep::certificate::{self, CertificateError, PublicKey};
 use crate::sweep::closing::EpochCertificate;
 use crate::telemetry::{Logs, Metrics, Observed, Registry, registry};
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -31,6 +33,9 @@ use tracing::level_filters::LevelFilter;
 
 /// Between two ticks of the regions: indexes save their anchors and let go of what is idle, cellars of what was kept for readers.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Between two entries in the log that say the same of one tenant.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Makes the keyrings of the geos that a configuration serves; one that is there and opens is left as it is.
 pub fn found(config: &Path) -> Result<(), AppError> {
@@ -413,12 +418,32 @@ async fn tick(house: Arc<House>) {
     }
 }
 
-/// Renews the leases that are used, and ends the others in time.
+/// Renews the leases that are used, and ends the others in time. Who was refused a lease for asking too often is in the
+/// log, once a minute at most.
 async fn keep_leases(house: Arc<House>) {
     let mut every = tokio::time::interval(TICK);
+    let mut said: HashMap<TenantId, tokio::time::Instant> = HashMap::new();
     loop {
-        every.tick().await;
-        house.geos.iter().for_each(|room| room.directory.leases().tick());
+        let now = every.tick().await;
+        said.retain(|_, at| now.duration_since(*at) < SAY_AGAIN);
+        for room in &house.geos {
+            room.directory.leases().tick();
+            for tenant in room.keys.take_limited().into_iter().map(TenantId) {
+                if said.contains_key(&tenant) {
+                    continue;
+                }
+                said.insert(tenant, now);
+                tracing::warn!(%tenant, "its keys were asked for more often than the key service allows");
+                let audit = room.audit.clone();
+                // Beside the leases: the log may wait for the key service, too.
+                tokio::spawn(async move {
+                    let event = Record::TenantKeysAskedTooOften { tenant };
+                    if let Err(error) = audit.append(&Actor::part("geoseal"), event).await {
+                        tracing::error!(%error, "it is not in the audit log that keys were asked for too often");
+                    }
+                });
+            }
+        }
     }
 }
 

@@ -82,10 +82,17 @@ pub enum Event {
     TenantKeysCreated { tenant: TenantId, version: u32, master: u32 },
     /// A tenant's keys were opened: from now on this process can read it.
     TenantKeysOpened { tenant: TenantId, version: u32 },
-    /// Keys are refused until resumed.
-    TenantKeysSuspended { tenant: TenantId },
+    /// Keys are refused until resumed. `reason` is the hash of the operator's words, as in `TenantTerminated`; entries
+    /// from before it was kept have none.
+    TenantKeysSuspended {
+        tenant: TenantId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Hash>,
+    },
     /// Keys open again.
     TenantKeysResumed { tenant: TenantId },
+    /// This process asked for the tenant's keys more often than the key service allows, and was refused.
+    TenantKeysAskedTooOften { tenant: TenantId },
     /// A tenant's data key gets a new version.
     TenantRotationBegun { tenant: TenantId, from: u32, to: u32 },
     /// `remaining` records of the old version were found by scan: zero, or it did not end.

@@ -523,7 +523,7 @@ pub enum Suspend {
     Tenant {
         /// Its name or id
         tenant: String,
-        /// Why; required so that it is thought of. Not stored: the audit log holds no words of people
+        /// Why; its SHA-256 is recorded
         #[arg(long)]
         reason: String,
         #[command(flatten)]

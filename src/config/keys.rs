@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 const LEASE_S: i64 = 300;
 /// The longest that may be asked for.
 const LEASE_S_MAX: i64 = 900;
+/// How often one tenant's keys may be asked for in a minute if nothing else is said: ten a second.
+const UNWRAPS: u32 = 600;
 
 /// Where a geo's keys are answered for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct KeysConfig {
     pub place: KeysPlace,
     /// Seconds that a lease on a tenant's keys serves without the key service.
     pub lease_s: i64,
+    /// How often the key service in this process may be asked for one tenant's keys in a minute.
+    pub unwraps_per_minute_max: u32,
 }
 
 /// Where the key service is.
@@ -63,6 +67,8 @@ pub(super) struct FileKeys {
     key_file: Option<PathBuf>,
     /// Seconds that a lease serves.
     lease_s: Option<i64>,
+    /// In this process: how often one tenant's keys may be asked for in a minute.
+    unwraps_per_minute_max: Option<u32>,
 }
 
 impl KeysConfig {
@@ -93,7 +99,11 @@ impl KeysConfig {
                 KeysPlace::Here
             }
         };
-        Self { place, lease_s }
+        if place != KeysPlace::Here && file.unwraps_per_minute_max.is_some() {
+            wrong.push("keys.unwraps_per_minute_max is set where the key service is".into());
+        }
+        let unwraps_per_minute_max = unwraps(file.unwraps_per_minute_max, "keys.", wrong);
+        Self { place, lease_s, unwraps_per_minute_max }
     }
 
     /// Whether the key service is another process.
@@ -110,6 +120,13 @@ impl KeysConfig {
     pub(super) fn public(&self) -> Vec<&PathBuf> {
         if let KeysPlace::Tls(tls) = &self.place { vec![&tls.ca_file, &tls.cert_file] } else { Vec::new() }
     }
+}
+
+fn unwraps(asked: Option<u32>, table: &str, wrong: &mut Vec<String>) -> u32 {
+    if asked == Some(0) {
+        wrong.push(format!("{table}unwraps_per_minute_max = 0: nobody could be served"));
+    }
+    asked.unwrap_or(UNWRAPS)
 }
 
 fn host_and_port(url: &str) -> Option<(String, u16)> {
@@ -132,6 +149,8 @@ pub struct KeyServiceConfig {
     pub socket: Option<KeySocket>,
     /// A TLS listener.
     pub tls: Option<KeyListener>,
+    /// How often one tenant's keys may be asked for in a minute.
+    pub unwraps_per_minute_max: u32,
     /// Logging.
     pub log: LogConfig,
 }
@@ -142,7 +161,7 @@ pub struct KeyServiceConfig {
 pub struct KeySocket {
     /// The socket.
     pub path: PathBuf,
-    /// Users, by number, whose processes are answered beside its own user's.
+    /// Users, by number, whose processes are answered, and no others'; its own user's when none is named.
     #[serde(default)]
     pub peer_uids: Vec<u32>,
 }
@@ -171,6 +190,7 @@ struct File {
     keyring: FileKeyring,
     socket: Option<KeySocket>,
     tls: Option<KeyListener>,
+    unwraps_per_minute_max: Option<u32>,
     #[serde(default)]
     log: LogConfig,
 }
@@ -205,6 +225,7 @@ impl KeyServiceConfig {
             wrong.push("set [socket], [tls] or both: nobody could ask it for a key".into());
         }
         let keyring = Keyrings::check(file.keyring, base, &geos, &mut wrong);
+        let unwraps_per_minute_max = unwraps(file.unwraps_per_minute_max, "", &mut wrong);
         refuse(wrong)?;
         Ok(Self {
             data_dir: base.join(file.data_dir),
@@ -218,6 +239,7 @@ impl KeyServiceConfig {
                 client_authorities: base.join(tls.client_authorities),
                 client_revocations: tls.client_revocations.map(|file| base.join(file)),
             }),
+            unwraps_per_minute_max,
             log: file.log,
         })
     }

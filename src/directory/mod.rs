@@ -68,8 +68,9 @@ pub enum DirectoryError {
 }
 
 impl From<crate::seal::OpenError> for DirectoryError {
-    fn from(_: crate::seal::OpenError) -> Self {
-        Self::Integrity
+    fn from(error: crate::seal::OpenError) -> Self {
+        // Revoked or run out since it was leased: nothing is wrong with the row.
+        if error.class().is_about_the_key() { Self::Keys(error.into()) } else { Self::Integrity }
     }
 }
 

@@ -10,9 +10,10 @@ use crate::model::ids::SegmentId;
 use crate::model::names::ObjectName;
 use crate::regions::RegionRoots;
 use crate::seal::{
-    self, Dek, HEADER_BYTES, KeyError, ManifestObject, ManifestSegment, ObjectContext, OpenClass, SEALED_CHUNK_BYTES,
-    SegmentInfo, SegmentKind,
+    self, Dek, HEADER_BYTES, KeyError, ManifestObject, ManifestSegment, ObjectContext, OpenClass, OpenError,
+    SEALED_CHUNK_BYTES, SegmentInfo, SegmentKind,
 };
+use crate::tenancy::TenancyError;
 use bytes::{Bytes, BytesMut};
 use ring::digest::{Context, SHA256};
 use std::sync::Arc;
@@ -49,13 +50,14 @@ impl Export {
         let dek = match self.tenancy.directory.open_dek(&keys, row.subject, &row.dek_record, &context).await {
             Ok(dek) => dek,
             Err(DirectoryError::Keys(error)) if gone(&error) => return Ok(()),
-            Err(DirectoryError::Keys(KeyError::Open(error))) => {
+            Err(DirectoryError::Keys(KeyError::Open(error))) if !is_withdrawn(error) => {
                 return self.damaged(bucket, &row, error.class().as_str(), &[]).await;
             }
             Err(error) => return Err(error.into()),
         };
         let segments = match self.tenancy.segments(roots, bucket, &dek, &row).await {
             Ok(segments) => segments,
+            Err(TenancyError::Keys(error)) => return Err(error.into()),
             Err(_) => return self.damaged(bucket, &row, "list", &[]).await,
         };
         let mut digest = Context::new(&SHA256);
@@ -102,7 +104,7 @@ impl Export {
     ) -> Result<Copied, ExportError> {
         match dek.open_whole(expected, sealed, segment.len) {
             Ok(plain) => digest.update(&plain),
-            Err(error) => return Ok(Copied::Damaged(error.class().as_str())),
+            Err(error) => return unopened(error),
         }
         self.archive.file(&path_of(segment.id), sealed.clone()).await?;
         Ok(Copied::Whole)
@@ -125,7 +127,7 @@ impl Export {
         };
         let opener = match dek.opener(expected, &header, segment.len, sealed_len) {
             Ok(opener) => opener,
-            Err(error) => return Ok(Copied::Damaged(error.class().as_str())),
+            Err(error) => return unopened(error),
         };
         self.archive.begin(&path_of(segment.id), sealed_len).await?;
         self.archive.piece(header).await?;
@@ -146,7 +148,7 @@ impl Export {
                 let mut chunk = sealed.split_to(sealed.len().min(SEALED_CHUNK_BYTES));
                 match opener.open_chunk(index, &mut chunk) {
                     Ok(plain) => digest.update(plain),
-                    Err(error) => copied = Copied::Damaged(error.class().as_str()),
+                    Err(error) => copied = unopened(error)?,
                 }
                 index += 1;
             }
@@ -205,6 +207,15 @@ async fn head(roots: &RegionRoots, id: SegmentId) -> Result<Option<(Bytes, u64)>
 fn expected(context: ObjectContext, row: &ObjectRow, segment: &SegmentRef) -> SegmentInfo {
     let kind = if segment.part == 0 { SegmentKind::Whole } else { SegmentKind::Part };
     seal::segment_info(kind, segment.part, context, segment.id, row.dek_id)
+}
+
+/// Whether the tenant's keys may not be used now: the export breaks off, and nothing is wrong with the object.
+fn is_withdrawn(error: OpenError) -> bool {
+    matches!(error.class(), OpenClass::Revoked | OpenClass::Expired)
+}
+
+fn unopened(error: OpenError) -> Result<Copied, ExportError> {
+    if is_withdrawn(error) { Err(KeyError::from(error).into()) } else { Ok(Copied::Damaged(error.class().as_str())) }
 }
 
 /// Whether a key is not there because its subject was erased since the row was read.

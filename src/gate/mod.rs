@@ -70,6 +70,9 @@ pub enum Refusal {
     /// The tenant's keys are suspended.
     #[error("the tenant's keys are suspended")]
     KeysSuspended,
+    /// The tenant's keys were asked for more often than the key service allows.
+    #[error("the tenant's keys were asked for too often")]
+    SlowDown,
     /// The register or the key service cannot answer now.
     #[error("temporarily unavailable")]
     Unavailable,

@@ -29,8 +29,10 @@ pub trait AnchorStore: Send + Sync {
 #[error("the anchor could not be read or saved")]
 pub struct AnchorStoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// Most commits between two savings of the anchor.
+/// Most commits that the engine's anchor may be ahead of the saved one: then no write is taken until it is saved.
 pub const ANCHOR_COMMITS_MAX: u64 = 1000;
+/// So many commits ahead it is to be saved: well before writes would have to wait for it.
+pub const ANCHOR_COMMITS_DUE: u64 = ANCHOR_COMMITS_MAX / 2;
 /// Longest time between two savings of an anchor that moved, in milliseconds.
 pub const ANCHOR_INTERVAL_MS_MAX: i64 = 10_000;
 

@@ -29,6 +29,9 @@ pub enum IndexError {
     /// The keys of the rows' owner may not be used now.
     #[error("the keys may not be used now")]
     KeysWithheld,
+    /// The lease on the keys of the rows' owner ran out. May be tried again.
+    #[error("the lease on the keys ran out")]
+    KeysExpired,
     /// A row did not verify, or rows that belong together do not fit. An operator must look.
     #[error("a row of the index is damaged: {0}")]
     Damaged(#[from] Damage),
@@ -77,6 +80,10 @@ impl From<BadRow> for IndexError {
 
 impl From<OpenError> for IndexError {
     fn from(e: OpenError) -> Self {
-        if e.class() == OpenClass::Revoked { Self::KeysWithheld } else { Self::Damaged(Damage::Seal) }
+        match e.class() {
+            OpenClass::Revoked => Self::KeysWithheld,
+            OpenClass::Expired => Self::KeysExpired,
+            _ => Self::Damaged(Damage::Seal),
+        }
     }
 }

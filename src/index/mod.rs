@@ -25,6 +25,7 @@ mod region;
 mod rekey;
 pub mod row_keys;
 pub mod rows;
+mod saver;
 mod subjects;
 mod uploads;
 mod writer;

@@ -14,6 +14,7 @@ use super::fence::Fence;
 use super::keyed::Keyed;
 use super::row_keys::{self, RowKind};
 use super::rows::v1::{ObjectRow, PartRow, Place};
+use super::saver::Saver;
 use super::subjects::SubjectPlace;
 use super::writer::Writer;
 use crate::model::atlas::Region;
@@ -196,8 +197,8 @@ impl RegionIndex {
         });
         let (queue, acts) = mpsc::channel(2 * GROUP_COMMITS_MAX);
         let anchor_key = AnchorKey(keys);
-        let writer =
-            Writer { shared: shared.clone(), anchors, anchor_key, anchor, anchor_row, saved, saved_at: now, now };
+        let saver = Saver::start(region, anchors, saved)?;
+        let writer = Writer { shared: shared.clone(), saver, anchor_key, anchor, anchor_row, asked_at: now, now };
         std::thread::Builder::new()
             .name(format!("index-{}", region.id))
             .spawn(move || futures::executor::block_on(writer.run(acts)))?;

@@ -10,38 +10,43 @@
 //! 2. changed names become rows, the anchor advances     nothing
 //! 3. the engine commits                                 all of the group or nothing; nobody was told
 //! 4. books are published, who asked is answered         the group, whole
-//! 5. the anchor is saved with the key service           the group; an anchor some commits old, which is allowed
+//! 5. the anchor is saved with the key service, beside   the group; an anchor some commits old, which is allowed
+//!    the writer
 //!
 //! When a commit fails half-way nobody can tell whether it is on disk, so the region takes no more writes until it is
 //! opened again. What was not acknowledged may then be there or not; what was acknowledged is.
 
 use super::acts::{Act, Reply};
-use super::anchor::{self, ANCHOR_COMMITS_MAX, ANCHOR_INTERVAL_MS_MAX, Anchor, AnchorStore};
+use super::anchor::{self, ANCHOR_COMMITS_DUE, ANCHOR_COMMITS_MAX, ANCHOR_INTERVAL_MS_MAX, Anchor};
 use super::engine::{Batch, EngineError};
 use super::error::IndexError;
 use super::group::Group;
 use super::region::{AnchorKey, Shared};
 use super::row_keys;
+use super::saver::Saver;
 use crate::model::limits::GROUP_COMMITS_MAX;
 use crate::model::time::Millis;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A group that has gathered this many bytes is committed before it takes more.
 const GROUP_BYTES_MAX: usize = 32 << 20;
 
+/// How long writes wait for an anchor to be saved, once they may not run further ahead of it; then they are refused.
+const SAVE_PATIENCE: Duration = Duration::from_secs(3);
+
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) anchors: Arc<dyn AnchorStore>,
+    pub(crate) saver: Saver,
     pub(crate) anchor_key: AnchorKey,
     /// The engine's anchor, and its sealed row.
     pub(crate) anchor: Anchor,
     pub(crate) anchor_row: Option<Bytes>,
-    /// The newest anchor that was saved, and when.
-    pub(crate) saved: Anchor,
-    pub(crate) saved_at: Millis,
+    /// When its saving was last asked for, or it had not moved.
+    pub(crate) asked_at: Millis,
     pub(crate) now: Millis,
 }
 
@@ -70,11 +75,16 @@ impl Writer {
     }
 
     /// Whether the region takes no writes: its state is unknown, or its anchor ran too far ahead of the saved one.
-    fn refuses(&mut self) -> bool {
-        if self.anchor.counter - self.saved.counter >= ANCHOR_COMMITS_MAX {
+    fn refuses(&self) -> bool {
+        if self.ahead() >= ANCHOR_COMMITS_MAX {
             self.save();
         }
-        self.shared.refusing.load(Ordering::Acquire) || self.anchor.counter - self.saved.counter >= ANCHOR_COMMITS_MAX
+        self.shared.refusing.load(Ordering::Acquire) || self.ahead() >= ANCHOR_COMMITS_MAX
+    }
+
+    /// Commits since the saved anchor.
+    fn ahead(&self) -> u64 {
+        self.anchor.counter - self.saver.saved().counter
     }
 
     async fn commit(&mut self, mut group: Group<'_>) {
@@ -115,32 +125,29 @@ impl Writer {
     }
 
     fn save_when_due(&mut self) {
-        let ahead = self.anchor.counter - self.saved.counter;
+        let ahead = self.ahead();
         if ahead == 0 {
-            self.saved_at = self.now;
-        } else if ahead >= ANCHOR_COMMITS_MAX || self.now.0 - self.saved_at.0 >= ANCHOR_INTERVAL_MS_MAX {
-            self.save();
+            self.asked_at = self.now;
+        } else if ahead >= ANCHOR_COMMITS_DUE || self.now.0 - self.asked_at.0 >= ANCHOR_INTERVAL_MS_MAX {
+            self.asked_at = self.now;
+            self.saver.ask(self.anchor);
         }
     }
 
-    fn save(&mut self) {
-        if self.anchor == self.saved {
-            return;
-        }
-        match self.anchors.save(self.shared.region, self.anchor) {
-            Ok(()) => (self.saved, self.saved_at) = (self.anchor, self.now),
-            Err(e) => tracing::warn!(region = self.shared.region.id, error = %e, "the index anchor was not saved"),
-        }
+    /// Has it saved now, and waits for that, within reason.
+    fn save(&self) {
+        self.saver.ask(self.anchor);
+        self.saver.settle(SAVE_PATIENCE);
     }
 
-    fn stop(mut self, reply: Reply<()>, mut queue: mpsc::Receiver<Act>) {
+    fn stop(self, reply: Reply<()>, mut queue: mpsc::Receiver<Act>) {
         self.shared.refusing.store(true, Ordering::Release);
         queue.close();
         while let Ok(act) = queue.try_recv() {
             act.refuse();
         }
         self.save();
-        let saved = if self.anchor == self.saved { Ok(()) } else { Err(IndexError::Refusing) };
+        let saved = if self.anchor == self.saver.saved() { Ok(()) } else { Err(IndexError::Refusing) };
         drop(reply.send(saved));
     }
 }

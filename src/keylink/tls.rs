@@ -8,12 +8,13 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::DerefMut;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// For the connection, and for each wait of the handshake.
+/// For the connection, and for the whole of the handshake.
 const HELLO: Duration = Duration::from_secs(5);
 /// How long a request or an answer may take to be taken in.
 const WRITE: Duration = Duration::from_secs(10);
@@ -55,12 +56,9 @@ impl Connector for TlsConnector {
             match TcpStream::connect_timeout(&address, HELLO) {
                 Ok(mut tcp) => {
                     tcp.set_nodelay(true)?;
-                    tcp.set_read_timeout(Some(HELLO))?;
                     tcp.set_write_timeout(Some(WRITE))?;
                     let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
-                    while tls.is_handshaking() {
-                        tls.complete_io(&mut tcp)?;
-                    }
+                    shake_hands(&mut tls, &mut tcp)?;
                     tcp.set_read_timeout(Some(patience))?;
                     return Ok(Box::new(StreamOwned::new(tls, tcp)));
                 }
@@ -97,15 +95,50 @@ fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(io::Error::other)
 }
 
+/// A handshake that has an end, however slowly the other side sends.
+fn shake_hands<C, S>(tls: &mut C, tcp: &mut TcpStream) -> io::Result<()>
+where
+    C: DerefMut<Target = rustls::ConnectionCommon<S>>,
+    S: rustls::SideData,
+{
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "how long a peer may take is real time, as the socket's time-outs are"
+    )]
+    let begun = Instant::now();
+    while tls.is_handshaking() {
+        while tls.wants_write() {
+            tls.write_tls(tcp)?;
+        }
+        if !tls.is_handshaking() {
+            break;
+        }
+        let left = HELLO.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        tcp.set_read_timeout(Some(left))?;
+        if tls.read_tls(tcp)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Err(error) = tls.process_new_packets() {
+            // Says why to the other side; whether it still listens is its business.
+            let _ = tls.write_tls(tcp);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+    }
+    while tls.wants_write() {
+        tls.write_tls(tcp)?;
+    }
+    Ok(())
+}
+
 /// The server's side of the handshake; the client's certificate was verified when it returns.
 pub(super) fn accept(mut tcp: TcpStream, config: Arc<ServerConfig>) -> io::Result<impl Link> {
     tcp.set_nodelay(true)?;
-    tcp.set_read_timeout(Some(HELLO))?;
     tcp.set_write_timeout(Some(WRITE))?;
     let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
-    while tls.is_handshaking() {
-        tls.complete_io(&mut tcp)?;
-    }
+    shake_hands(&mut tls, &mut tcp)?;
     // Whoever was admitted may keep a link idle; a dead one is found by the system's own probes.
     tcp.set_read_timeout(None)?;
     socket2::SockRef::from(&tcp).set_keepalive(true)?;

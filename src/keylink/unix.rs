@@ -3,14 +3,16 @@
 use super::LinkError;
 use crate::seal::{Connector, Link};
 use rustix::net::sockopt::socket_peercred;
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a request may take to be taken in.
+/// How long a request may take to be taken in, and a connection to be.
 const WRITE: Duration = Duration::from_secs(10);
 
 /// Connects to the socket of a key service.
@@ -27,10 +29,12 @@ impl UnixConnector {
 
 impl Connector for UnixConnector {
     fn connect(&self, patience: Duration) -> io::Result<Box<dyn Link>> {
-        let socket = UnixStream::connect(&self.path)?;
-        socket.set_read_timeout(Some(patience))?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Before it connects: a service that is there and accepts nobody would be waited for without end.
         socket.set_write_timeout(Some(WRITE))?;
-        Ok(Box::new(socket))
+        socket.connect(&SockAddr::unix(&self.path)?)?;
+        socket.set_read_timeout(Some(patience))?;
+        Ok(Box::new(UnixStream::from(OwnedFd::from(socket))))
     }
 }
 
@@ -39,10 +43,10 @@ impl Connector for UnixConnector {
 pub struct Admitted(BTreeSet<u32>);
 
 impl Admitted {
-    /// The service's own user, and `others`.
-    pub fn new(others: &[u32]) -> Self {
+    /// Exactly `users`; the service's own user when none is named.
+    pub fn new(users: &[u32]) -> Self {
         let own = rustix::process::geteuid().as_raw();
-        Self(others.iter().copied().chain([own]).collect())
+        if users.is_empty() { Self([own].into()) } else { Self(users.iter().copied().collect()) }
     }
 
     /// Whether the process at the other end belongs to one of them. The kernel noted its user when it connected.
@@ -50,10 +54,11 @@ impl Admitted {
         socket_peercred(socket).is_ok_and(|peer| self.0.contains(&peer.uid.as_raw()))
     }
 
-    /// 0600 for the service's own user alone. A file mode cannot name one other user, so with others anybody may knock
-    /// who can reach the directory, and the peer's user decides.
+    /// 0600 for the service's own user alone. A file mode cannot name another user, so for others anybody may knock who
+    /// can reach the directory, and the peer's user decides.
     fn mode(&self) -> u32 {
-        if self.0.len() == 1 { 0o600 } else { 0o666 }
+        let own = rustix::process::geteuid().as_raw();
+        if self.0.iter().eq([&own]) { 0o600 } else { 0o666 }
     }
 }
 

@@ -9,7 +9,8 @@ use crate::directory::Held;
 use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
 use crate::model::ids::SegmentId;
 use crate::seal::{
-    self, Dek, HEADER_BYTES, Last, ObjectContext, SEALED_CHUNK_BYTES, SegmentInfo, SegmentKind, SegmentOpener,
+    self, Dek, HEADER_BYTES, Last, ObjectContext, OpenClass, OpenError, SEALED_CHUNK_BYTES, SealError, SegmentInfo,
+    SegmentKind, SegmentOpener,
 };
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -152,7 +153,12 @@ impl Copier<'_> {
                 }
                 let next = async {
                     let Some((mut chunk, last)) = source.next().await? else { return Ok(None) };
-                    sealer.seal_chunk(&mut chunk, last).map_err(|_| RekeyError::Integrity)?;
+                    sealer.seal_chunk(&mut chunk, last).map_err(|error| match error {
+                        // The tenant's keys went, or are out of reach: nothing is wrong with the bytes.
+                        SealError::Revoked => RekeyError::from(OpenError::from(OpenClass::Revoked)),
+                        SealError::Expired => RekeyError::from(OpenError::from(OpenClass::Expired)),
+                        SealError::Complete | SealError::ChunkLength | SealError::TooLong => RekeyError::Integrity,
+                    })?;
                     Ok::<_, RekeyError>(Some(Bytes::from(chunk)))
                 };
                 match next.await {

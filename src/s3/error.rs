@@ -27,7 +27,7 @@ pub(super) fn store(error: &StoreError) -> S3Error {
             let range = HeaderValue::from_str(&format!("bytes */{size}")).expect("digits are a header value");
             headers.insert(header::CONTENT_RANGE, range);
         }
-        StoreError::Unavailable => {
+        StoreError::Unavailable | StoreError::KeysExpired | StoreError::SlowDown => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         _ => {}
@@ -72,7 +72,8 @@ pub(super) fn code(error: &StoreError) -> (&'static str, StatusCode) {
         StoreError::BadToken => ("InvalidArgument", S::BAD_REQUEST),
         StoreError::Asleep(state) => asleep(*state, Need::Write),
         StoreError::KeysSuspended => ("KMS.DisabledException", S::FORBIDDEN),
-        StoreError::Unavailable => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
+        StoreError::KeysExpired | StoreError::Unavailable => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
+        StoreError::SlowDown => ("SlowDown", S::SERVICE_UNAVAILABLE),
         StoreError::Integrity(_) => ("IntegrityFailure", S::INTERNAL_SERVER_ERROR),
         StoreError::Internal => ("InternalError", S::INTERNAL_SERVER_ERROR),
     }
@@ -95,6 +96,7 @@ pub(super) fn gate(refusal: &Refusal, need: Need) -> S3Error {
         }
         Refusal::Asleep(state) => asleep(*state, need),
         Refusal::KeysSuspended => return store(&StoreError::KeysSuspended),
+        Refusal::SlowDown => return store(&StoreError::SlowDown),
         Refusal::NoSuchBucket => ("NoSuchBucket", S::NOT_FOUND),
         Refusal::Elsewhere(_) => ("PermanentRedirect", S::MOVED_PERMANENTLY),
     };
@@ -166,12 +168,17 @@ mod tests {
             (StoreError::SubjectErased, "SubjectErased", 409),
             (StoreError::Asleep(Asleep::Terminated), "TenantTerminated", 403),
             (StoreError::KeysSuspended, "KMS.DisabledException", 403),
+            (StoreError::KeysExpired, "ServiceUnavailable", 503),
+            (StoreError::SlowDown, "SlowDown", 503),
             (StoreError::Unavailable, "ServiceUnavailable", 503),
             (StoreError::Integrity(Fault::SHAPE), "IntegrityFailure", 500),
             (StoreError::Internal, "InternalError", 500),
         ] {
             let answer = store(&error);
             assert_eq!((answer.code().as_str(), answer.status_code().unwrap().as_u16()), (want, status), "{error:?}");
+        }
+        for later in [StoreError::Unavailable, StoreError::KeysExpired, StoreError::SlowDown] {
+            assert_eq!(store(&later).headers().unwrap()[header::RETRY_AFTER], "5", "{later:?}");
         }
         let range = store(&StoreError::InvalidRange { size: 7 });
         assert_eq!(range.headers().unwrap()[header::CONTENT_RANGE], "bytes */7");

@@ -49,7 +49,10 @@ impl Leases {
         match self.0.client.cached(tenant) {
             Cached::Keys(keys) => Ok(keys),
             Cached::Refused(error) => Err(error),
-            Cached::Miss => self.flight(tenant).await,
+            Cached::Miss => {
+                let answer = self.flight(tenant).await;
+                answer.or_else(|error| self.0.client.at_hand_after(tenant, error))
+            }
         }
     }
 

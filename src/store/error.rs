@@ -10,6 +10,7 @@ impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
         match error.class() {
             OpenClass::Revoked | OpenClass::Withheld => Self::KeysSuspended,
+            OpenClass::Expired => Self::KeysExpired,
             OpenClass::Erased => Self::NoSuchObject,
             class => Self::Integrity(Fault::new(class.as_str())),
         }
@@ -27,6 +28,7 @@ impl From<KeyError> for StoreError {
                 tracing::error!(%error, "the key service cannot answer");
                 Self::Unavailable
             }
+            KeyError::TooOften => Self::SlowDown,
             KeyError::Exists | KeyError::Refused(_) | KeyError::Exhausted => {
                 tracing::error!(%error, "the key service refused");
                 Self::Internal
@@ -76,6 +78,7 @@ impl From<IndexError> for StoreError {
             IndexError::NotEmpty => Self::BucketNotEmpty,
             IndexError::NoSuchUpload => Self::NoSuchUpload,
             IndexError::KeysWithheld => Self::KeysSuspended,
+            IndexError::KeysExpired => Self::KeysExpired,
             IndexError::Damaged(damage) => Self::Integrity(Fault::new(match damage {
                 Damage::Seal => "seal",
                 Damage::Shape => "shape",
@@ -94,10 +97,13 @@ impl From<IndexError> for StoreError {
 
 impl From<SealError> for StoreError {
     fn from(error: SealError) -> Self {
-        if error == SealError::Revoked {
-            return Self::KeysSuspended;
+        match error {
+            SealError::Revoked => Self::KeysSuspended,
+            SealError::Expired => Self::KeysExpired,
+            SealError::Complete | SealError::ChunkLength | SealError::TooLong => {
+                tracing::error!(%error, "a sealer was used against its contract");
+                Self::Internal
+            }
         }
-        tracing::error!(%error, "a sealer was used against its contract");
-        Self::Internal
     }
 }

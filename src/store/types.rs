@@ -536,6 +536,12 @@ pub enum StoreError {
     /// The tenant's keys are suspended.
     #[error("the tenant's keys are suspended")]
     KeysSuspended,
+    /// The lease on the tenant's keys ran out while the request ran, and nobody could renew it.
+    #[error("the keys of the tenant are out of reach")]
+    KeysExpired,
+    /// The tenant's keys were asked for more often than the key service allows.
+    #[error("the tenant's keys were asked for too often")]
+    SlowDown,
     /// The key service, the engine or the blob store cannot answer now.
     #[error("temporarily unavailable")]
     Unavailable,

@@ -1,7 +1,7 @@
 //! From the rows that say where a subject's objects are to the objects themselves.
 
 use super::SubjectError;
-use crate::directory::OpenedBucket;
+use crate::directory::{DirectoryError, OpenedBucket};
 use crate::index::rows::v1::{ObjectRow, Place, SubjectRow};
 use crate::index::{Found, PlaceKey};
 use crate::model::ids::{BucketId, SegmentId, SubjectId, TenantId};
@@ -88,7 +88,7 @@ impl Premises {
                 let dek = tenancy.directory.open_dek(&self.keys, row.subject, &row.dek_record, &context).await?;
                 let sealed = roots.blobs.get(list.id, 0..seal::sealed_len(list.len)).await?;
                 let expected = seal::part_list_info(context, list.id, row.dek_id);
-                let plain = dek.open_whole(&expected, &sealed, list.len).map_err(|_| SubjectError::Integrity)?;
+                let plain = dek.open_whole(&expected, &sealed, list.len).map_err(DirectoryError::from)?;
                 let parts: Vec<crate::index::rows::v1::SegmentRef> =
                     minicbor::decode(&plain).map_err(|_| SubjectError::Integrity)?;
                 Ok(parts.into_iter().map(|part| part.id).chain(ids(row)).collect())

@@ -10,7 +10,7 @@ use crate::index::rows::v1::{ObjectRow, PartRow, Place, SegmentRef, UploadRow};
 use crate::model::ids::{SegmentId, TenantId};
 use crate::model::limits::PARTS_MAX;
 use crate::regions::RegionRoots;
-use crate::seal::{self, KeyError, TenantKeys};
+use crate::seal::{self, KeyError, OpenError, TenantKeys};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
@@ -108,10 +108,18 @@ impl Stock {
             Err(DirectoryError::Keys(KeyError::Destroyed)) => return Ok(vec![list]),
             dek => dek?,
         };
-        let plain = dek.open_whole(&expected, &sealed, list.len).map_err(|_| SweepError::Integrity)?;
+        let plain = dek.open_whole(&expected, &sealed, list.len).map_err(unopened)?;
         let mut segments: Vec<SegmentRef> = minicbor::decode(&plain).map_err(|_| SweepError::Integrity)?;
         segments.push(list);
         Ok(segments)
+    }
+}
+
+/// A list that does not open is damaged, unless it is the key that may not be used now.
+fn unopened(error: OpenError) -> SweepError {
+    match DirectoryError::from(error) {
+        DirectoryError::Integrity => SweepError::Integrity,
+        error => error.into(),
     }
 }
 

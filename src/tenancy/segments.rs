@@ -23,7 +23,7 @@ impl Tenancy {
         let context = seal::object_context(&bucket.at, row.object_id, row.version_id);
         let sealed = roots.blobs.get(list.id, 0..seal::sealed_len(list.len)).await?;
         let expected = seal::part_list_info(context, list.id, row.dek_id);
-        let plain = dek.open_whole(&expected, &sealed, list.len).map_err(|_| damaged())?;
+        let plain = dek.open_whole(&expected, &sealed, list.len).map_err(DirectoryError::from)?;
         minicbor::decode(&plain).map_err(|_| damaged())
     }
 }

@@ -8,29 +8,29 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-pub(super) struct Authority {
-    pub(super) pem: String,
+pub(crate) struct Authority {
+    pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key, PEM.
-pub(super) struct Issued {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Issued {
-    pub(super) fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("rcgen writes PEM")
     }
 
-    pub(super) fn key_der(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn key_der(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("rcgen writes PEM")
     }
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = dated(CertificateParams::new(vec![]).expect("no names"));
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -41,7 +41,7 @@ impl Authority {
     }
 
     /// A certificate for this machine, changed by `change`.
-    pub(super) fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+    pub(crate) fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = dated(CertificateParams::new(names).expect("good names"));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -51,7 +51,7 @@ impl Authority {
         Issued { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
-    pub(super) fn revoke(&self, serials: &[u64]) -> String {
+    pub(crate) fn revoke(&self, serials: &[u64]) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2021, 2, 1),
@@ -77,17 +77,17 @@ fn dated(mut params: CertificateParams) -> CertificateParams {
 }
 
 /// Expired long ago.
-pub(super) fn expired(params: &mut CertificateParams) {
+pub(crate) fn expired(params: &mut CertificateParams) {
     (params.not_before, params.not_after) = (date_time_ymd(2021, 1, 1), date_time_ymd(2022, 1, 1));
 }
 
 /// Puts a certificate where the daemon's settings say, as an operator should: beside, then by rename; key first.
-pub(super) fn install(daemon: &Daemon, issued: &Issued) {
+pub(crate) fn install(daemon: &Daemon, issued: &Issued) {
     put(&daemon.dir().join("tls/server-key.pem"), &issued.key);
     put(&daemon.dir().join("tls/server.pem"), &issued.certificate);
 }
 
-pub(super) fn put(file: &Path, content: &str) {
+pub(crate) fn put(file: &Path, content: &str) {
     let beside = file.with_extension("new");
     fs::write(&beside, content).expect("our own directory");
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).expect("our own file");

@@ -6,11 +6,11 @@ use rustls::{ClientConfig, RootCertStore, client::Resumption};
 use std::sync::Arc;
 
 /// Trusts one authority, resumes nothing, shows `certificate` if it is asked for one.
-pub(super) fn client(trusted: &Authority, certificate: Option<&Issued>) -> Arc<ClientConfig> {
+pub(crate) fn client(trusted: &Authority, certificate: Option<&Issued>) -> Arc<ClientConfig> {
     client_of(trusted, certificate, &[&rustls::version::TLS13, &rustls::version::TLS12])
 }
 
-pub(super) fn client_of(
+pub(crate) fn client_of(
     trusted: &Authority,
     certificate: Option<&Issued>,
     versions: &[&'static rustls::SupportedProtocolVersion],

@@ -1,9 +1,9 @@
 //! The door of the shipped binary, from outside: which TLS it speaks, what it says to anything else, how certificates
 //! change under load, who is cut and when, and how it stops. Source: threats T-01 to T-05 and T-07.
 
-mod authority;
+pub(crate) mod authority;
 mod certificates;
-mod clients;
+pub(crate) mod clients;
 mod deadlines;
 mod drain;
 mod hello;

@@ -1,4 +1,12 @@
-//! K-02 from outside: a tenant's keys suspended while it downloads.
+//! Keys that are suspended, out of reach, slow or back again, from outside: in the server, and in a key service of its
+//! own behind a Unix socket and behind mutual TLS. What an operator reads of it is in docs/operations.md, "What clients
+//! see". Source: threats K-02 to K-06, T-05 and T-06.
+
+mod calls;
+mod outage;
+mod pair;
+mod socket;
+mod tls;
 
 use geoseal_support::records::bytes;
 use geoseal_support::server::{BUCKET, Server};

@@ -266,7 +266,7 @@ impl Kms {
     }
 
     /// Makes the next `times` calls fail in one of the proxy's ways: `throttle`, `429`, `500`, `garbage`, `huge`, `slow`,
-    /// `wrong-key` (tenants' only), `any-wrong-key`, `denied`, `disabled`, `cut`.
+    /// `late` (two seconds), `wrong-key` (tenants' only), `any-wrong-key`, `denied`, `disabled`, `cut`.
     pub fn fail(&self, way: &str, times: u32) {
         self.control("fault", &json!({ "way": way, "times": times }));
     }

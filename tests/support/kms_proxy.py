@@ -87,6 +87,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.connection.shutdown(socket.SHUT_RDWR)
         if way == "slow":
             time.sleep(20)
+        if way == "late":
+            time.sleep(2)
         key = json.loads(body).get("KeyId", "").rpartition("/")[2]
         state = states.get(key, "Enabled")
         if act in ("Encrypt", "Decrypt", "EnableKey", "DisableKey"):

@@ -5,6 +5,7 @@
 //! - [`daemon`]: the same binary with `init` and `serve --config`
 //! - [`clients`]: those foreign programs, run against such a server with nothing but its `dev.env`
 //! - [`wire`] and [`signer`]: a bare HTTPS client that sends exactly the bytes it is given, and SigV4 for it
+//! - [`key_service`]: `keys serve`, and its protocol written down byte for byte
 //! - [`keepers`]: SoftHSM2, OpenBao, moto's KMS behind a proxy that fails as told
 //! - [`fixtures`] and [`records`]: real e-mail records, and a generator of any number of that shape
 //!
@@ -16,6 +17,7 @@ pub mod clients;
 pub mod daemon;
 pub mod fixtures;
 pub mod keepers;
+pub mod key_service;
 pub mod records;
 pub mod server;
 pub mod signer;

@@ -137,6 +137,10 @@ fn is_void(keys: &TenantKeys) -> bool {
     matches!(keys.check(), Err(KeyError::Open(error)) if error.class() == OpenClass::Revoked)
 }
 
+fn is_expired(keys: &TenantKeys) -> bool {
+    matches!(keys.check(), Err(KeyError::Open(error)) if error.class() == OpenClass::Expired)
+}
+
 fn told(answer: &Result<Arc<TenantKeys>, KeyError>) -> Option<KeyError> {
     answer.as_ref().err().cloned()
 }
@@ -145,6 +149,8 @@ fn told(answer: &Result<Arc<TenantKeys>, KeyError>) -> Option<KeyError> {
 fn k04_an_unreachable_provider_is_not_noticed_before_the_lease_ends() {
     let Rig { world, switch, service, client } = rig();
     let keys = client.tenant(TENANT).unwrap();
+    let seal = sealing(&keys);
+    assert_eq!(seal(), Ok(()));
     let asked = switch.unwraps();
     world.advance(239);
     assert!(client.tick().is_empty(), "before 80 % of its time nobody asks");
@@ -161,7 +167,9 @@ fn k04_an_unreachable_provider_is_not_noticed_before_the_lease_ends() {
     assert!(keys.check().is_ok() && client.tenant(TENANT).is_ok(), "to its last second");
     world.advance(1);
     client.tick();
-    assert!(is_void(&keys), "what is under way ends with it");
+    assert!(is_expired(&keys), "what is under way ends with it, and is not told that somebody refused");
+    assert!(keys.check().is_err_and(|error| error.is_outage() && !error.revokes()));
+    assert_eq!(seal(), Err(crate::SealError::Expired), "an upload under way, too");
     assert_eq!(client.leases(), 0);
     assert_eq!(told(&client.tenant(TENANT)), Some(ProviderError::Unreachable.into()));
     let asked = switch.unwraps();
@@ -173,7 +181,7 @@ fn k04_an_unreachable_provider_is_not_noticed_before_the_lease_ends() {
     world.advance(REFUSED_SECONDS);
     let again = client.tenant(TENANT).unwrap();
     assert!(again.new_dek(&object(TENANT, 1)).is_ok(), "it recovers alone");
-    assert!(is_void(&keys), "the old one does not come back");
+    assert!(is_expired(&keys), "the old one does not come back");
     // Nothing of what was leased was written to live through the outage.
     let grant = service.grant(TENANT).unwrap();
     let secrets: Vec<[u8; 32]> = vec![*grant.purposes.trk[0].wrap_dek.bytes(), *grant.purposes.tik[0].wrap_ik.bytes()];
@@ -194,16 +202,9 @@ fn k04_an_unreachable_provider_is_not_noticed_before_the_lease_ends() {
     assert!(searched > 1000);
 }
 
-#[test]
-fn k05_a_provider_that_refuses_ends_the_lease_at_once() {
-    let Rig { world, switch, service, client } = rig();
-    let keys = client.tenant(TENANT).unwrap();
+/// An upload under way: what its next chunk says.
+fn sealing(keys: &TenantKeys) -> impl Fn() -> Result<(), crate::SealError> + use<> {
     let (dek, _) = keys.new_dek(&object(TENANT, 1)).unwrap();
-    switch.set(Mood::Disabled);
-    world.advance(240);
-    assert_eq!(client.tick(), [TENANT]);
-    assert_eq!(told(&client.renew(TENANT)), Some(ProviderError::Refused.into()));
-    assert!(is_void(&keys));
     let info = crate::SegmentInfo {
         kind: crate::SegmentKind::Whole,
         part: 0,
@@ -211,7 +212,82 @@ fn k05_a_provider_that_refuses_ends_the_lease_at_once() {
         segment_id: fill(7),
         dek_id: dek.id(),
     };
-    assert_eq!(dek.sealer(&info).seal_chunk(&mut vec![1], crate::Last::Yes), Err(crate::SealError::Revoked));
+    move || dek.sealer(&info).seal_chunk(&mut vec![1], crate::Last::Yes)
+}
+
+#[test]
+fn k04_an_act_that_nobody_answered_ends_the_lease_without_a_refusal() {
+    let Rig { world, service, .. } = rig();
+    let far = far(&world, &service);
+    let keys = far.client.tenant(TENANT).unwrap();
+    far.client.follow(0).unwrap();
+    let service = far.line.lock().take();
+    // The link that is open still serves until it is used for something that fails; a poll has one of its own.
+    drop(service);
+    assert!(matches!(far.client.create_tenant(fill(0x56)), Err(KeyError::Unreachable)), "over a link of its own");
+    assert!(keys.check().is_ok(), "another tenant's lease is not its business");
+    assert!(matches!(far.client.suspend(TENANT), Err(KeyError::Unreachable)));
+    assert!(is_expired(&keys), "fail closed: whether it was suspended, nobody knows");
+}
+
+#[test]
+fn k04_a_suspension_after_the_end_of_a_lease_stays_a_refusal() {
+    let Rig { world, client, .. } = rig();
+    let keys = client.tenant(TENANT).unwrap();
+    client.suspend(TENANT).unwrap();
+    world.advance(301);
+    client.tick();
+    assert!(is_void(&keys), "revoked first, and it does not become an outage by growing old");
+    client.resume(TENANT).unwrap();
+    assert!(client.tenant(TENANT).is_ok());
+}
+
+#[test]
+fn who_comes_first_at_the_end_of_an_idle_lease_takes_the_next_one() {
+    let Rig { world, switch, client, .. } = rig();
+    let idle = client.tenant(TENANT).unwrap();
+    drop(idle);
+    // Renewed once because it was used, and then nobody came.
+    world.advance(240);
+    client.cached(TENANT);
+    assert_eq!(client.tick(), [TENANT]);
+    client.renew(TENANT).unwrap();
+    world.advance(294);
+    client.tick();
+    assert!(matches!(client.cached(TENANT), Cached::Keys(_)), "six seconds are left");
+    world.advance(1);
+    // As before, but it is renewed and idle again.
+    client.renew(TENANT).unwrap();
+    world.advance(295);
+    let asked = switch.unwraps();
+    let begun = client.tenant(TENANT).unwrap();
+    assert!(switch.unwraps() > asked, "the service was asked first");
+    world.advance(10);
+    client.tick();
+    assert!(begun.check().is_ok(), "so it does not end with the old lease");
+    // Out of reach: the lease at hand serves to its end, for whoever comes.
+    drop(begun);
+    client.renew(TENANT).unwrap();
+    world.advance(295);
+    switch.set(Mood::Unreachable);
+    let last = client.tenant(TENANT).unwrap();
+    assert!(last.check().is_ok() && client.tenant(TENANT).is_ok());
+    world.advance(5);
+    client.tick();
+    assert!(is_expired(&last));
+}
+
+#[test]
+fn k05_a_provider_that_refuses_ends_the_lease_at_once() {
+    let Rig { world, switch, service, client } = rig();
+    let keys = client.tenant(TENANT).unwrap();
+    let seal = sealing(&keys);
+    switch.set(Mood::Disabled);
+    world.advance(240);
+    assert_eq!(client.tick(), [TENANT]);
+    assert_eq!(told(&client.renew(TENANT)), Some(ProviderError::Refused.into()));
+    assert!(is_void(&keys));
+    assert_eq!(seal(), Err(crate::SealError::Revoked));
     assert_eq!(told(&client.tenant(TENANT)), Some(ProviderError::Refused.into()));
     // Any holder learns of it, not only the one who asked.
     switch.set(Mood::Well);
@@ -232,7 +308,7 @@ fn k06_a_wrong_answer_gives_no_lease_and_ends_none() {
     assert!(keys.check().is_ok(), "the good one runs on");
     world.advance(60);
     client.tick();
-    assert!(is_void(&keys));
+    assert!(is_expired(&keys));
     assert_eq!(told(&client.tenant(TENANT)), Some(ProviderError::Wrong.into()), "and then nothing is served");
 }
 
@@ -329,7 +405,7 @@ fn k03_a_revocation_is_pushed_and_without_the_push_the_lease_bounds_it() {
     assert!(b.check().is_ok());
     world.advance(1);
     deaf.client.tick();
-    assert!(is_void(&b));
+    assert!(is_expired(&b));
     assert_eq!(told(&deaf.client.tenant(TENANT)), Some(KeyError::Suspended));
     service.resume(TENANT).unwrap();
     heard.client.follow(0).unwrap();

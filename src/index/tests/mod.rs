@@ -123,6 +123,9 @@ pub(super) struct Anchors {
     pub(super) newest: Mutex<Option<Anchor>>,
     pub(super) saves: AtomicU64,
     pub(super) broken: AtomicBool,
+    /// Nobody answers while this is true.
+    pub(super) hangs: Mutex<bool>,
+    pub(super) goes_on: Condvar,
 }
 
 impl AnchorStore for Anchors {
@@ -131,6 +134,7 @@ impl AnchorStore for Anchors {
     }
 
     fn save(&self, _: &'static Region, anchor: Anchor) -> Result<(), AnchorStoreError> {
+        self.goes_on.wait_while(&mut self.hangs.lock(), |hangs| *hangs);
         if self.broken.load(Ordering::Relaxed) {
             return Err(AnchorStoreError("broken".into()));
         }
