@@ -31,8 +31,8 @@ impl Wiring for House {
         app::found_keys(config).map_err(|error| error.to_string())
     }
 
-    fn serve_keys(&self, config: &Path) -> Result<(), String> {
-        app::serve_keys(config).map_err(|error| error.to_string())
+    fn serve_keys(&self, config: &Path, accepted: Option<&RolledBack>) -> Result<(), String> {
+        app::serve_keys(config, accepted).map_err(|error| error.to_string())
     }
 
     fn serve_dev(&self, prepared: &dev::Prepared, ready: dev::OnReady) -> Result<(), String> {

@@ -15,6 +15,7 @@ use crate::heads::Head;
 use crate::material::Secret;
 use crate::record::{KeyKind, KeyName, ProviderKind, Record};
 use crate::reroot::SubjectsStep;
+use crate::restored::RestoreNote;
 use crate::revocations::{Place, Revocations};
 use crate::rotate::{RotationProgress, ScanEvidence};
 use crate::service::{GeoKeyService, KeyProbe};
@@ -291,6 +292,10 @@ pub enum Request {
         #[cbor(n(0), with = "minicbor::bytes")]
         tenant: Id,
     },
+    #[n(80)]
+    RestoreNote {},
+    #[n(81)]
+    ClearRestoreNote {},
 }
 
 impl Request {
@@ -403,6 +408,8 @@ pub enum Reply {
     Subjects(#[n(0)] SubjectsStep),
     #[n(61)]
     Under(#[n(0)] BTreeMap<u32, u64>),
+    #[n(80)]
+    RestoreNote(#[n(0)] Option<RestoreNote>),
 }
 
 impl Reply {
@@ -487,6 +494,8 @@ impl KeyAuthority for GeoKeyService {
             Request::Reveal { tenant, key: ExportKey::SubjectWrap } => {
                 Reply::Revealed(self.danger_reveal_subject_wrap_key(tenant)?)
             }
+            Request::RestoreNote {} => Reply::RestoreNote(self.restore_note()?),
+            Request::ClearRestoreNote {} => done(self.clear_restore_note()?),
             Request::ShredHead {} => Reply::Head(Some(self.shred_head())),
             Request::EpochBegin { soak_s } => Reply::Epoch(Some(self.epoch_begin(soak_s)?)),
             Request::EpochStep { records_max: Count(max) } => {

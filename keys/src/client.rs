@@ -17,6 +17,7 @@ use crate::heads::Head;
 use crate::leases::{Cached, LeaseOptions, Leases};
 use crate::record::{KeyKind, KeyName, ProviderKind, Record};
 use crate::reroot::SubjectsStep;
+use crate::restored::RestoreNote;
 use crate::revocations::Place;
 use crate::rotate::{RotationProgress, ScanEvidence};
 use crate::service::{Clock, GeoKeyService, KeyProbe};
@@ -132,6 +133,10 @@ acts! {
     status() -> ServiceStatus = Status => Reply::Status(status) => *status;
     /// As [`GeoKeyService::tenant_status`].
     tenant_status(tenant: Id) -> Option<TenantStatus> = TenantStatus => Reply::Tenant(status) => status;
+    /// As [`GeoKeyService::restore_note`].
+    restore_note() -> Option<RestoreNote> = RestoreNote => Reply::RestoreNote(note) => note;
+    /// As [`GeoKeyService::clear_restore_note`].
+    clear_restore_note() -> () = ClearRestoreNote => Reply::Done => ();
     /// As [`GeoKeyService::shred_head`].
     shred_head() -> Head = ShredHead => Reply::Head(Some(head)) => head;
     /// As [`GeoKeyService::epoch_begin`].

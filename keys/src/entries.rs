@@ -60,6 +60,7 @@ pub(crate) mod place {
     pub(crate) const EPOCH: &[u8] = b"ej";
     pub(crate) const EPOCHS_CLOSED: &[u8] = b"ec";
     pub(crate) const BACKUPS: &[u8] = b"b";
+    pub(crate) const RESTORED: &[u8] = b"ar";
 
     pub(crate) fn tenant(tenant: &Id) -> Vec<u8> {
         [b"t".as_slice(), tenant].concat()

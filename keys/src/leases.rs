@@ -128,9 +128,12 @@ impl Leases {
     /// The hot path: one read lock, one look-up.
     pub(crate) fn cached(&self, tenant: &Id, now: i64) -> Cached {
         let state = self.state.read();
-        if let Some(tenancy) = state.held.get(tenant)
+        let held = state.held.get(tenant);
+        if let Some(over) = held.filter(|tenancy| now >= tenancy.until) {
+            // What is under way ends with it, too, and not only with the next tick.
+            over.gate.expire();
+        } else if let Some(tenancy) = held
             && let Some(keys) = &tenancy.keys
-            && now < tenancy.until
         {
             // Most find it set: they share the cache line.
             let is_first = !tenancy.used.load(Ordering::Relaxed) && !tenancy.used.swap(true, Ordering::Relaxed);
@@ -159,13 +162,14 @@ impl Leases {
         if state.changes != changes {
             return Ok(None);
         }
-        let gate = state.held.get(&tenant).map_or_else(|| Gate::new(0), |tenancy| Arc::clone(&tenancy.gate));
+        let gate = state.held.get(&tenant).map(|tenancy| &tenancy.gate).filter(|gate| !gate.is_over()).cloned();
+        let gate = gate.unwrap_or_else(|| Gate::new(0));
         let keys = TenantKeys::new(tenant, geo, purposes, Lease::new(Arc::clone(&gate), 0));
         let keys = Arc::new(keys.ok_or(KeystoreError::Damaged)?);
         state.refused.remove(&tenant);
         evict(&mut state.held);
         let tenancy = state.held.entry(tenant).or_insert_with(|| Tenancy {
-            gate,
+            gate: Arc::clone(&gate),
             keys: None,
             until: 0,
             renew_at: 0,
@@ -173,6 +177,7 @@ impl Leases {
             superseded: Vec::new(),
         });
         tenancy.let_go();
+        tenancy.gate = gate;
         tenancy.keys = Some(Arc::clone(&keys));
         tenancy.until = asked.saturating_add(self.options.lease_s);
         tenancy.renew_at = asked.saturating_add(self.options.lease_s * 8 / 10 - early as i64);

@@ -58,6 +58,7 @@ mod purposes;
 mod record;
 mod remote;
 mod reroot;
+mod restored;
 mod revocations;
 mod rotate;
 mod row;
@@ -96,6 +97,7 @@ pub use provider::{
 pub use record::{DekRecord, KeyKind, KeyName, ProviderKind, RECORD_BYTES, Record, RootFields, Unverified};
 pub use remote::{Connector, Link, RemoteAuthority, answer};
 pub use reroot::SubjectsStep;
+pub use restored::RestoreNote;
 pub use revocations::{Place, Revocation, RevocationKind, Revocations};
 pub use rotate::{RotationProgress, ScanEvidence};
 pub use row::{OpenedRow, ROW_HEADER_BYTES, ROW_OVERHEAD_BYTES, RowKey, row_version};

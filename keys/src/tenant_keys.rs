@@ -48,6 +48,11 @@ impl Gate {
         self.raise(Self::EXPIRED);
     }
 
+    /// Whether every lease is void, for one reason or the other.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= Self::EXPIRED
+    }
+
     fn check(&self, seq: u64) -> Result<(), OpenError> {
         match self.0.load(Ordering::Acquire) {
             min if seq >= min => Ok(()),

@@ -46,6 +46,8 @@ pub(super) struct GeoRoom {
     pub(super) audit_dir: PathBuf,
     /// Data subjects whose keys a restored key store held and that were destroyed again.
     pub(super) subjects_again: Vec<(TenantId, SubjectId)>,
+    /// Its key store was put back from a backup; the key service is to be told when what follows from that is done.
+    pub(super) is_restored: bool,
 }
 
 /// Everything that is served, ready.
@@ -174,8 +176,6 @@ pub(super) type Clocks = (Arc<dyn Clock>, Option<Arc<SimulatedClock>>);
 struct GeoClient {
     geo: &'static Geo,
     client: Arc<KeyClient>,
-    /// Its key store was put back from a backup: the operator's reason, and the service that knows what it replayed.
-    restored: Option<(String, Arc<GeoKeyService>)>,
 }
 
 /// The keys of the served geos, and the clock that goes with them.
@@ -219,9 +219,13 @@ impl Keys {
             if reason.is_some() && !service.restored() {
                 return Err(AppError::NothingRestored(geo.id));
             }
-            let client = KeyClient::embedded(service.clone(), key_link::lease_options(&config.keys));
+            if let Some(reason) = &reason {
+                let noted = service.note_restore(Hash::of(&[reason.as_bytes()]).0);
+                noted.map_err(|error| AppError::keys(geo, error))?;
+            }
+            let client = KeyClient::embedded(service, key_link::lease_options(&config.keys));
             let client = Arc::new(client.map_err(|error| AppError::keys(geo, error))?);
-            opened.push(GeoClient { geo, client, restored: reason.map(|reason| (reason, service)) });
+            opened.push(GeoClient { geo, client });
         }
         Ok(Self { geos: opened, clock, simulated })
     }
@@ -230,7 +234,7 @@ impl Keys {
         let late = Arc::new(LateClock::default());
         let mut opened = Vec::new();
         for geo in geos {
-            opened.push(GeoClient { geo, client: key_link::connect(&config.keys, geo, &late)?, restored: None });
+            opened.push(GeoClient { geo, client: key_link::connect(&config.keys, geo, &late)? });
         }
         let geo_keys = opened.first().ok_or(AppError::NoRegion)?.client.geo_keys();
         let (clock, simulated) = clock(&config.data_dir, time, || Box::new(geo_keys.state_mac()))?;
@@ -257,9 +261,11 @@ pub(super) fn clock(data: &Path, time: Time, mac: impl Fn() -> StateMac) -> Resu
 }
 
 async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Result<GeoRoom, AppError> {
-    let GeoClient { geo, client: keys, restored } = keys;
+    let GeoClient { geo, client: keys } = keys;
     let dir = geo_dir(data, geo);
-    let again = restored.iter().flat_map(|(_, service)| &service.replayed().subjects);
+    let restored = keys.restore_note().map_err(|error| AppError::keys(geo, error))?;
+    let is_restored = restored.is_some();
+    let again = restored.iter().flat_map(|note| &note.subjects);
     let subjects_again = again.map(|(tenant, subject)| (TenantId(*tenant), SubjectId(*subject))).collect();
     let options = FjallOptions {
         cache_bytes: DIRECTORY_CACHE_BYTES,
@@ -270,19 +276,17 @@ async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Resul
     let directory = Arc::new(Directory::new(geo, engine, keys.clone()));
     let heads = Arc::new(LogHeads(keys.clone()));
     let audit = AuditLog::open(&dir.join("audit"), geo.id, clock.clone(), heads)?;
-    if let Some((reason, service)) = restored {
-        let replayed = service.replayed();
+    if let Some(note) = restored {
         let event = Record::KeysRestored {
-            reason: Hash::of(&[reason.as_bytes()]),
-            tenants: replayed.tenants.len() as u64,
-            subjects: replayed.subjects.len() as u64,
-            roots: replayed.roots,
-            to_rotate: replayed.to_rotate.len() as u64,
+            reason: Hash(note.reason),
+            tenants: note.tenants,
+            subjects: note.subjects.len() as u64,
+            roots: note.roots,
+            to_rotate: note.to_rotate.len() as u64,
         };
         audit.append(&Actor::part("operator"), event).await?;
         tracing::warn!(geo = geo.id, "accepted: the key store is older than its witness");
-        for (tenant, ..) in &replayed.to_rotate {
-            let tenant = TenantId(*tenant);
+        for tenant in note.to_rotate.into_iter().map(TenantId) {
             tracing::warn!(%tenant, "lives by a key version that was retired since the backup: rotate it");
         }
     }
@@ -296,6 +300,7 @@ async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Resul
         certificates,
         audit_dir: dir.join("audit"),
         subjects_again,
+        is_restored,
     })
 }
 

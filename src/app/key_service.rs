@@ -4,6 +4,8 @@
 use super::house::{Time, clock, geo_dir};
 use super::serve::{StopSignals, logs, run};
 use super::{AppError, anchors::KeyClock, providers};
+use crate::audit::Hash;
+use crate::cli::RolledBack;
 use crate::config::{KeyListener, KeyServiceConfig};
 use crate::edge::{CertificateFiles, Certificates, ClientFiles, Drain, EdgeMeters, Now};
 use crate::keylink::{self, Admitted, Answerer};
@@ -35,16 +37,21 @@ pub fn found_keys(config: &Path) -> Result<(), AppError> {
 }
 
 /// Serves keys by a configuration until told to stop.
-pub fn serve_keys(config: &Path) -> Result<(), AppError> {
+pub fn serve_keys(config: &Path, accepted: Option<&RolledBack>) -> Result<(), AppError> {
     let config = KeyServiceConfig::load(config)?;
+    if let Some(RolledBack::Keys { geo, .. }) = accepted
+        && !config.geos.contains(geo)
+    {
+        return Err(AppError::RestoreElsewhere(geo.id));
+    }
     let logs = logs(config.log)?;
-    run(serve(config), logs)
+    run(serve(config, accepted.cloned()), logs)
 }
 
-async fn serve(config: KeyServiceConfig) -> Result<(), AppError> {
+async fn serve(config: KeyServiceConfig, accepted: Option<RolledBack>) -> Result<(), AppError> {
     let mut stop = StopSignals::listen()?;
     let opened = tokio::select! {
-        opened = open(&config) => opened?,
+        opened = open(&config, accepted.as_ref()) => opened?,
         () = stop.asked() => return Ok(()),
     };
     let Opened { clock, services } = opened;
@@ -83,13 +90,13 @@ struct Opened {
 }
 
 /// Opens everything; waits for a provider that does not answer.
-async fn open(config: &KeyServiceConfig) -> Result<Opened, AppError> {
+async fn open(config: &KeyServiceConfig, accepted: Option<&RolledBack>) -> Result<Opened, AppError> {
     let mut registry = registry();
     let calls = providers::Calls::new(&mut registry);
     let mut said = false;
     loop {
-        let (config, calls) = (config.clone(), calls.clone());
-        let opened = tokio::task::spawn_blocking(move || open_once(&config, &calls)).await;
+        let (config, calls, accepted) = (config.clone(), calls.clone(), accepted.cloned());
+        let opened = tokio::task::spawn_blocking(move || open_once(&config, &calls, accepted.as_ref())).await;
         match opened.unwrap_or_else(|_| Err(AppError::Worker)) {
             Err(error) if error.is_outage() => {
                 if !std::mem::replace(&mut said, true) {
@@ -102,7 +109,11 @@ async fn open(config: &KeyServiceConfig) -> Result<Opened, AppError> {
     }
 }
 
-fn open_once(config: &KeyServiceConfig, calls: &providers::Calls) -> Result<Opened, AppError> {
+fn open_once(
+    config: &KeyServiceConfig,
+    calls: &providers::Calls,
+    accepted: Option<&RolledBack>,
+) -> Result<Opened, AppError> {
     let open = |geo: &&'static Geo| providers::open(&config.data_dir, &config.keyring, geo, calls);
     let keyrings = config.geos.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let first = keyrings.first().ok_or(AppError::NoRegion)?;
@@ -111,8 +122,25 @@ fn open_once(config: &KeyServiceConfig, calls: &providers::Calls) -> Result<Open
     for (geo, keyring) in config.geos.iter().zip(keyrings) {
         let key_clock = Arc::new(KeyClock(clock.clone()));
         let dir = geo_dir(&config.data_dir, geo).join("keystore");
-        let service = GeoKeyService::open(&dir, geo.bytes(), keyring, key_clock);
-        services.push((geo.bytes(), Arc::new(service.map_err(|error| AppError::keys(geo, error))?)));
+        let reason = match accepted {
+            Some(RolledBack::Keys { geo: of, reason }) if of == geo => Some(reason),
+            _ => None,
+        };
+        let open = if reason.is_some() { GeoKeyService::danger_open_restored } else { GeoKeyService::open };
+        let service = open(&dir, geo.bytes(), keyring, key_clock).map_err(|error| AppError::keys(geo, error))?;
+        service.limit_unwraps(config.unwraps_per_minute_max);
+        if let Some(reason) = reason {
+            if !service.restored() {
+                return Err(AppError::NothingRestored(geo.id));
+            }
+            let noted = service.note_restore(Hash::of(&[reason.as_bytes()]).0);
+            noted.map_err(|error| AppError::keys(geo, error))?;
+            tracing::warn!(
+                geo = geo.id,
+                "accepted: the key store is older than its witness; now restart the geo's server"
+            );
+        }
+        services.push((geo.bytes(), Arc::new(service)));
     }
     Ok(Opened { clock, services })
 }

@@ -303,6 +303,11 @@ impl Opening<'_> {
         if again > 0 {
             tracing::warn!(tenants = again, "the restored backup held destroyed tenants: deleted again");
         }
+        for room in house.geos.iter().filter(|room| room.is_restored) {
+            let keys = room.keys.clone();
+            let cleared = tokio::task::spawn_blocking(move || keys.clear_restore_note()).await;
+            cleared.map_err(|_| AppError::Worker)?.map_err(|error| AppError::keys(room.geo, error))?;
+        }
         for room in &house.geos {
             let release = env!("CARGO_PKG_VERSION").to_owned();
             room.audit.append(&Actor::part("geoseal"), Record::ServerStarted { release }).await?;

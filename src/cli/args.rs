@@ -513,6 +513,12 @@ pub enum Keys {
         /// The key service's configuration
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// As with `serve`; restart the geo's server afterwards
+        #[arg(long, value_name = "GEO", requires = "reason")]
+        accept_restore: Option<String>,
+        /// Why; the geo's audit log keeps the SHA-256 of this text
+        #[arg(long, value_name = "TEXT", requires = "accept_restore")]
+        reason: Option<String>,
     },
 }
 

@@ -302,7 +302,7 @@ mod tests {
             Err("not in this test".into())
         }
 
-        fn serve_keys(&self, _: &Path) -> Result<(), String> {
+        fn serve_keys(&self, _: &Path, _: Option<&RolledBack>) -> Result<(), String> {
             Err("not in this test".into())
         }
 

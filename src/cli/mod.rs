@@ -45,8 +45,9 @@ pub trait Wiring {
     /// Makes the master keys that a key service's configuration names, as [`Wiring::found`].
     fn found_keys(&self, config: &Path) -> Result<(), String>;
 
-    /// Serves keys by this configuration until told to stop.
-    fn serve_keys(&self, config: &Path) -> Result<(), String>;
+    /// Serves keys by this configuration until told to stop; takes what `accepted` names for true, as
+    /// [`Wiring::serve`].
+    fn serve_keys(&self, config: &Path, accepted: Option<&RolledBack>) -> Result<(), String>;
 
     /// Serves a directory that [`dev::prepare`] made; calls `ready` once both listeners accept and the demo tenant,
     /// its bucket and a login stand.
@@ -155,7 +156,10 @@ fn command(wiring: &dyn Wiring, output: Output, cli: Cli) -> Result<(), Failure>
         Command::Init(args) => init::init(wiring, output, &args),
         Command::Serve(args) => wiring.serve(&args.config, RolledBack::asked(&args)?.as_ref()).map_err(Failure::Failed),
         Command::Keys(Keys::Init { config }) => wiring.found_keys(&config).map_err(Failure::Failed),
-        Command::Keys(Keys::Serve { config }) => wiring.serve_keys(&config).map_err(Failure::Failed),
+        Command::Keys(Keys::Serve { config, accept_restore, reason }) => {
+            let accepted = RolledBack::of(None, accept_restore.as_deref(), reason.as_deref())?;
+            wiring.serve_keys(&config, accepted.as_ref()).map_err(Failure::Failed)
+        }
         Command::Certificate(command) => {
             let connect = || Client::new(&Address::of(&cli.common)?);
             wait(certificate(wiring, output, command, connect))

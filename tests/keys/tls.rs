@@ -10,8 +10,10 @@ use rcgen::{ExtendedKeyUsagePurpose, SerialNumber};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What a link answers to who comes as `config` says: the bytes of an answer, or why not.
@@ -71,7 +73,41 @@ fn t05_the_key_service_answers_only_certificates_that_hold() {
     assert!(keys.log().contains("a link was refused"), "{}", keys.log());
 }
 
-/// Each of these is a key service, or looks like one, and none is talked to: the server listens and waits.
+/// Looks like a key service, and counts the bytes that anybody entrusts to it.
+struct Impostor {
+    address: SocketAddr,
+    entrusted: Arc<AtomicUsize>,
+    met: Arc<AtomicUsize>,
+}
+
+impl Impostor {
+    fn new(shows: &Issued, version: &'static rustls::SupportedProtocolVersion) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
+        let config = config.expect("ring speaks it").with_no_client_auth();
+        let config = Arc::new(config.with_single_cert(vec![shows.der()], shows.key_der()).expect("a pair"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (entrusted, met): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
+        let (count, seen) = (entrusted.clone(), met.clone());
+        std::thread::spawn(move || {
+            for mut tcp in listener.incoming().filter_map(Result::ok) {
+                let mut tls = rustls::ServerConnection::new(config.clone()).expect("good settings");
+                let mut buffer = [0; 1024];
+                while let Ok(some) = rustls::Stream::new(&mut tls, &mut tcp).read(&mut buffer) {
+                    if some == 0 {
+                        break;
+                    }
+                    count.fetch_add(some, Ordering::SeqCst);
+                }
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { address, entrusted, met }
+    }
+}
+
+/// Each of these looks like a key service, and none is entrusted with a byte: the server listens and waits.
 #[test]
 fn t05_t06_the_server_talks_to_its_key_service_and_to_nobody_else() {
     let (ours, other) = (Authority::new("ours"), Authority::new("another"));
@@ -86,20 +122,25 @@ fn t05_t06_the_server_talks_to_its_key_service_and_to_nobody_else() {
     let link = Link::new(true_one.tls());
     // The link's address is in the server's settings for good; what stands behind it changes.
     let mut daemon = server_of(&link.socket().to_string(), &ours, &own, 3);
-    let false_ones = [
-        over_tls(&ours.issue(names(&["keys.example"])), &ours, None),
-        over_tls(&other.issue(|_| {}), &ours, None),
-        over_tls(&ours.issue(expired), &ours, None),
-        over_tls(&ours.issue(only_for(ExtendedKeyUsagePurpose::ClientAuth)), &ours, None),
+    let impostors = [
+        ("another name", Impostor::new(&ours.issue(names(&["keys.example"])), &TLS13)),
+        ("another authority", Impostor::new(&other.issue(|_| {}), &TLS13)),
+        ("expired", Impostor::new(&ours.issue(expired), &TLS13)),
+        ("for clients only", Impostor::new(&ours.issue(only_for(ExtendedKeyUsagePurpose::ClientAuth)), &TLS13)),
+        ("TLS 1.2", Impostor::new(&ours.issue(|_| {}), &TLS12)),
     ];
-    link.lead_to(false_ones[0].tls());
+    link.lead_to(impostors[0].1.address);
     daemon.serve_without_keys();
-    for (at, false_one) in false_ones.iter().enumerate() {
-        link.lead_to(false_one.tls());
-        // Some attempts, each a second after the last.
-        std::thread::sleep(Duration::from_millis(2500));
-        assert_eq!(admin(&daemon, "/readyz").status, 503, "number {at} was talked to\n{}", daemon.log());
+    for (what, impostor) in &impostors {
+        link.lead_to(impostor.address);
+        until("it was met twice", || impostor.met.load(Ordering::SeqCst) >= 2);
+        assert_eq!(impostor.entrusted.load(Ordering::SeqCst), 0, "{what}: it was talked to");
+        assert_eq!(admin(&daemon, "/readyz").status, 503, "{what}");
     }
+    // The same without a fault is talked to: what was refused above was refused for what it showed.
+    let plausible = Impostor::new(&ours.issue(|_| {}), &TLS13);
+    link.lead_to(plausible.address);
+    until("it was talked to", || plausible.entrusted.load(Ordering::SeqCst) > 0);
     link.lead_to(true_one.tls());
     until("it serves by itself", || admin(&daemon, "/readyz").status == 200);
     let who = daemon.tenant("acme");
@@ -109,7 +150,7 @@ fn t05_t06_the_server_talks_to_its_key_service_and_to_nobody_else() {
 
     // Somebody steps between them: he learns no key, gives none, and cannot end a lease early, only late.
     assert_eq!(get(&daemon, &who, "kept").status, 200);
-    link.lead_to(false_ones[1].tls());
+    link.lead_to(impostors[1].1.address);
     let away = loop {
         let answer = get(&daemon, &who, "kept");
         if answer.status != 200 {
@@ -121,6 +162,7 @@ fn t05_t06_the_server_talks_to_its_key_service_and_to_nobody_else() {
     let direct = client_of(&ours, Some(&own), &[&TLS13]);
     assert!(is_given(&knock(true_one.tls(), direct.clone(), Ask::Suspend(tenant)).expect("an answer")));
     assert!(is_away(&get(&daemon, &who, "kept")));
+    assert_eq!(impostors[1].1.entrusted.load(Ordering::SeqCst), 0, "and is entrusted with nothing");
     link.lead_to(true_one.tls());
     until("it hears of it", || get(&daemon, &who, "kept").code() == "KMS.DisabledException");
     assert!(is_given(&knock(true_one.tls(), direct, Ask::Resume(tenant)).expect("an answer")));

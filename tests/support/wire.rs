@@ -132,6 +132,12 @@ impl Wire {
         }
     }
 
+    /// Reads the head of an answer and gives its status; its body is still to come.
+    pub fn head(&mut self) -> io::Result<u16> {
+        let head = self.until(b"\r\n\r\n")?;
+        parse_head(&head).map(|(status, _)| status).ok_or_else(|| broken("not an HTTP/1.1 answer"))
+    }
+
     /// Everything the server still sends until it closes; an abrupt close is an end like any other.
     pub fn rest(&mut self) -> Vec<u8> {
         while matches!(self.fill(), Ok(n) if n > 0) {}

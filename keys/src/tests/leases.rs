@@ -166,6 +166,8 @@ fn k04_an_unreachable_provider_is_not_noticed_before_the_lease_ends() {
     client.tick();
     assert!(keys.check().is_ok() && client.tenant(TENANT).is_ok(), "to its last second");
     world.advance(1);
+    assert!(!matches!(client.cached(TENANT), Cached::Keys(_)));
+    assert!(is_expired(&keys), "at once when somebody asks, and with the next tick when nobody does");
     client.tick();
     assert!(is_expired(&keys), "what is under way ends with it, and is not told that somebody refused");
     assert!(keys.check().is_err_and(|error| error.is_outage() && !error.revokes()));

@@ -18,7 +18,7 @@ use crate::model::time::Millis;
 use crate::seal::{Clock, GeoKeyService, GeoKeys, LocalKeyring, TenantKeys, Unlock};
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
