@@ -5,10 +5,12 @@
 //! repeats the content of a secret file. Must not know how the settings are used. Documented field by field in
 //! docs/operations.md (a test compares).
 
+mod epoch;
 mod keyring;
 mod keys;
 mod rotation;
 
+pub use epoch::EpochConfig;
 pub use keyring::{AwsKms, Keeper, Keyring, Keyrings, Pkcs11, Transit};
 pub use keys::{KeyListener, KeyServiceConfig, KeySocket, KeysConfig, KeysPlace, KeysTls};
 pub use rotation::RotationConfig;
@@ -32,8 +34,6 @@ const PASSPHRASE_BYTES_MIN: usize = 16;
 const KEY_FILE_BYTES_MIN: usize = 32;
 /// Shortest PIN.
 const PIN_BYTES_MIN: usize = 4;
-/// Longest soak of an epoch's close, in seconds: 14 days.
-const EPOCH_SOAK_S_MAX: u64 = 1_209_600;
 /// Fewer distinct bytes than this is a placeholder, not a secret.
 const DISTINCT_BYTES_MIN: usize = 8;
 
@@ -166,24 +166,6 @@ pub struct AdminConfig {
     pub client_authorities: Option<PathBuf>,
     /// PEM file of their revocation lists.
     pub client_revocations: Option<PathBuf>,
-}
-
-/// Closing epochs: after it what was destroyed is irrecoverable. Source: docs/operations.md, "epoch".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct EpochConfig {
-    /// Seconds for which older versions of a master key stay disabled before they are destroyed.
-    pub soak_s: u64,
-    /// Whether a close may do without.
-    pub allow_no_soak: bool,
-    /// Whether the secret that seals the local keyring lies on something that can itself be destroyed.
-    pub keyring_secret_destroyable: bool,
-}
-
-impl Default for EpochConfig {
-    fn default() -> Self {
-        Self { soak_s: 172_800, allow_no_soak: false, keyring_secret_destroyable: false }
-    }
 }
 
 /// Bounds of both listeners. Source: docs/operations.md, "limits".
@@ -364,12 +346,7 @@ impl Config {
         }
         check_limits(&file.limits, &mut wrong);
         let rotation = RotationConfig::check(file.rotation, &mut wrong);
-        if !(3600..=EPOCH_SOAK_S_MAX).contains(&file.epoch.soak_s) {
-            wrong.push(format!(
-                "epoch.soak_s = {}: 3600 to {EPOCH_SOAK_S_MAX}; epoch, soak and provider have to end within 28 days",
-                file.epoch.soak_s
-            ));
-        }
+        file.epoch.check(&keyring, &mut wrong);
         if file.s3.listen == file.admin.listen && file.s3.listen.port() != 0 {
             wrong.push(format!("s3.listen and admin.listen are both {}: give them two ports", file.s3.listen));
         }

@@ -5,7 +5,7 @@
 //! [`Mode::Plan`] it must change nothing and answer [`Outcome::Planned`] with what the run would do.
 
 use super::backups::{CreateBackup, KnownBackup};
-use super::epochs::Epoch;
+use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
 use super::proposals::Withdrawn;
 use super::wire;
@@ -271,19 +271,15 @@ pub trait Acts: Send + Sync + 'static {
         confirm: Option<&str>,
     ) -> Result<Outcome<wire::Operation>, ActError>;
 
-    /// Closes a geo's epoch, or takes up a close that was cut off. GeoNotServed, SoakRequired, Busy.
-    async fn close_epoch(
-        &self,
-        order: &Order,
-        geo: &'static Geo,
-        no_soak: bool,
-    ) -> Result<Outcome<wire::Operation>, ActError>;
+    /// Closes a geo's epoch, or takes up a close that was cut off. Where two persons have to agree, the first call proposes
+    /// and another's approves. GeoNotServed, SoakRequired, Busy.
+    async fn close_epoch(&self, order: &Order, geo: &'static Geo, no_soak: bool) -> Result<Outcome<Closing>, ActError>;
 
     /// Takes a close back. GeoNotServed, NoSuchEpoch when none is under way or it destroys already.
     async fn abort_epoch(&self, order: &Order, geo: &'static Geo) -> Result<Outcome<Epoch>, ActError>;
 
-    /// The epochs of a geo, oldest first. GeoNotServed.
-    async fn epochs(&self, geo: &'static Geo) -> Result<Vec<Epoch>, ActError>;
+    /// The epochs of a geo, and when the next is due. GeoNotServed.
+    async fn epochs(&self, geo: &'static Geo) -> Result<Epochs, ActError>;
 
     /// The certificate of an epoch's close, as it was signed. NoCertificate.
     async fn epoch_certificate(&self, geo: &'static Geo, number: u64) -> Result<serde_json::Value, ActError>;

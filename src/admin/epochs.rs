@@ -3,7 +3,7 @@
 use super::acts::Outcome;
 use super::auth::Role;
 use super::door;
-use super::routes::{Effect, Route, acts, looks, ok, operation, outcome};
+use super::routes::{Effect, Route, acts, looks, ok, outcome};
 use super::wire::{Nothing, Operation, Time};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
@@ -76,10 +76,29 @@ pub struct EpochMaster {
 }
 
 /// `GET /admin/v1/keys/epoch/{geo}`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Epochs {
     /// Oldest first; the last one may be under way.
     pub epochs: Vec<Epoch>,
+    /// Days from one close to the next; absent: none begins by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_days: Option<u64>,
+    /// When the next close begins, or is proposed where two persons have to agree; absent: when somebody asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_due_at: Option<Time>,
+}
+
+/// What came of asking for a close.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Closing {
+    /// It begins, or goes on.
+    Begun(Box<Operation>),
+    /// Another administrator has to ask for the same within a day.
+    Proposed {
+        /// Of which geo.
+        proposed: String,
+    },
 }
 
 /// The routes.
@@ -91,7 +110,7 @@ pub(super) fn routes() -> Vec<Route> {
             "epochs",
             "The epochs of a geo's keys",
             &[],
-            |c| Box::pin(async move { ok(&Epochs { epochs: c.acts.epochs(door::geo(c.param("geo"))?).await? }) }),
+            |c| Box::pin(async move { ok(&c.acts.epochs(door::geo(c.param("geo"))?).await?) }),
         ),
         looks::<serde_json::Value>(
             "/admin/v1/keys/epoch/{geo}/{number}/certificate",
@@ -106,16 +125,26 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
-        acts::<CloseEpoch, Operation>(
+        acts::<CloseEpoch, Closing>(
             "/admin/v1/keys/epoch/{geo}/close",
             Effect::Acts,
             "closeEpoch",
-            "Make what was destroyed irrecoverable: wrap what lives anew, disable older master keys, destroy them",
+            "Make what was destroyed irrecoverable: wrap what lives anew, disable older master keys, destroy them; a second \
+             administrator may have to agree",
             |c| {
                 Box::pin(async move {
                     let CloseEpoch { no_soak } = c.body()?;
                     let geo = door::geo(c.param("geo"))?;
-                    operation(&c, c.acts.close_epoch(&c.order, geo, no_soak).await?)
+                    let closing = c.acts.close_epoch(&c.order, geo, no_soak).await?;
+                    let id = match &closing {
+                        Outcome::Done(Closing::Begun(operation)) => Some(operation.id.clone()),
+                        _ => None,
+                    };
+                    let answer = outcome(&c, StatusCode::ACCEPTED, closing)?;
+                    Ok(match id {
+                        Some(id) => answer.with_location(&format!("/admin/v1/operations/{id}")),
+                        None => answer,
+                    })
                 })
             },
         ),

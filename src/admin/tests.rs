@@ -3,7 +3,7 @@
 use super::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Streamed, TenantRef, WorkOn};
 use super::auth::Logins;
 use super::backups::{CreateBackup, KnownBackup};
-use super::epochs::Epoch;
+use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
 use super::http::router;
 use super::operations::Operations;
@@ -206,12 +206,7 @@ impl Acts for House {
         self.operations.find(id)
     }
 
-    async fn close_epoch(
-        &self,
-        _: &Order,
-        _: &'static Geo,
-        no_soak: bool,
-    ) -> Result<Outcome<wire::Operation>, ActError> {
+    async fn close_epoch(&self, _: &Order, _: &'static Geo, no_soak: bool) -> Result<Outcome<Closing>, ActError> {
         Err(if no_soak { ActError::SoakRequired } else { ActError::Busy })
     }
 
@@ -219,8 +214,8 @@ impl Acts for House {
         Err(ActError::NoSuchEpoch)
     }
 
-    async fn epochs(&self, _: &'static Geo) -> Result<Vec<Epoch>, ActError> {
-        Ok(Vec::new())
+    async fn epochs(&self, _: &'static Geo) -> Result<Epochs, ActError> {
+        Ok(Epochs::default())
     }
 
     async fn epoch_certificate(&self, _: &'static Geo, _: u64) -> Result<Value, ActError> {

@@ -5,7 +5,7 @@ use super::schedule::Counted;
 use super::{backups, epochs, exports, keyend, keys, keywork, subjects, sweeps, tenants};
 use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
 use crate::admin::backups::{CreateBackup, KnownBackup};
-use crate::admin::epochs::Epoch;
+use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
 use crate::admin::operations::Operations;
 use crate::admin::proposals::Withdrawn;
@@ -213,12 +213,7 @@ impl Acts for HouseActs {
         subjects::erase(self, order, t, subject, confirm).await
     }
 
-    async fn close_epoch(
-        &self,
-        order: &Order,
-        geo: &'static Geo,
-        no_soak: bool,
-    ) -> Result<Outcome<wire::Operation>, ActError> {
+    async fn close_epoch(&self, order: &Order, geo: &'static Geo, no_soak: bool) -> Result<Outcome<Closing>, ActError> {
         epochs::close(self, order, geo, no_soak).await
     }
 
@@ -226,7 +221,7 @@ impl Acts for HouseActs {
         epochs::abort(self, order, geo).await
     }
 
-    async fn epochs(&self, geo: &'static Geo) -> Result<Vec<Epoch>, ActError> {
+    async fn epochs(&self, geo: &'static Geo) -> Result<Epochs, ActError> {
         epochs::list(self, geo).await
     }
 

@@ -13,11 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the schedule looks at the clock. It goes by the compliance clock, so that a simulated day counts as one.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// Sweeps whenever the interval has passed by the compliance clock since the last sweep began; the first one at once.
+/// Takes up what was cut off, then does what falls due: sweeps, and closes of epochs.
 pub(super) async fn on_schedule(acts: Arc<HouseActs>) {
     super::keywork::take_up_all(&acts).await;
+    tokio::join!(sweeps(&acts), super::epochs::on_schedule(&acts));
+}
+
+/// Sweeps whenever the interval has passed by the compliance clock since the last sweep began; the first one at once.
+async fn sweeps(acts: &HouseActs) {
     let mut look = tokio::time::interval(LOOK);
     let mut next = None;
     loop {
@@ -26,7 +31,7 @@ pub(super) async fn on_schedule(acts: Arc<HouseActs>) {
         if next.is_some_and(|next: Millis| now < next) {
             continue;
         }
-        next = Some(now.plus_seconds(interval_s(&acts)));
+        next = Some(now.plus_seconds(interval_s(acts)));
         // What went wrong is logged and counted there; the schedule goes on.
         let _ = sweep(&acts.sweeper, &acts.metrics, &Actor::part("sweeper"), now).await;
     }

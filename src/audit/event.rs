@@ -144,8 +144,22 @@ pub enum Event {
     MasterRotationEnded { from: u32, to: u32, rewrapped: u64, remaining: u64 },
     /// A master key was destroyed.
     MasterKeyDestroyed { version: u32 },
+    /// Somebody, or the schedule, asks for the close of an epoch; another has to approve.
+    EpochProposed { geo: String },
+    /// The close of an epoch begins; approved, where two have to agree.
+    EpochApproved { geo: String },
     /// An epoch is being closed: what the shred log lists up to `shreds` is to become irrecoverable.
     EpochBegun { number: u64, shreds: u64 },
+    /// Of a tenant that lives on, so many index keys and these roots were replaced and the older roots destroyed: what it
+    /// removed since the last close is in no copy that a living key opens. `left_out` reasons left something as it was.
+    EpochKeysReplaced {
+        number: u64,
+        tenant: TenantId,
+        buckets: u64,
+        subject_root: bool,
+        index_root: bool,
+        left_out: u64,
+    },
     /// What lives is wrapped under `to`; every version below it is disabled, to be destroyed after `soak_s` seconds.
     EpochSoaking { number: u64, to: u32, records: u64, soak_s: i64 },
     /// The soak is over; the disabled versions are about to be destroyed.

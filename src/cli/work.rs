@@ -147,7 +147,12 @@ pub(super) async fn work_on(
 }
 
 /// Follows work that has begun to its end, unless told otherwise.
-async fn see_through(client: &Client, output: Output, started: Operation, long: Long) -> Result<(), Failure> {
+pub(super) async fn see_through(
+    client: &Client,
+    output: Output,
+    started: Operation,
+    long: Long,
+) -> Result<(), Failure> {
     if long.no_wait {
         return output.result(&started, |o| format!("{} {} started", o.kind, o.id));
     }

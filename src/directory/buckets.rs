@@ -1,5 +1,6 @@
 //! Buckets: `b | tenant | token(name)`, sealed under the tenant's directory key.
 
+use super::closes::note_removal;
 use super::reroot::open;
 use super::rows::{self, kind, v1::BucketRow};
 use super::{Directory, DirectoryError, OpenedBucket, SCAN};
@@ -151,6 +152,7 @@ impl Directory {
         for token in keys.bucket_tokens(at.name.as_str().as_bytes()) {
             batch.delete(rows::row_key(kind::BUCKET, &[&at.tenant.0, &token]));
         }
+        note_removal(&mut batch, at.tenant);
         self.engine.commit(batch).await?;
         let mut cache = self.cache.write();
         cache.open.remove(&at.bucket);

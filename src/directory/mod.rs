@@ -10,6 +10,7 @@
 //! - every change of a tenant goes through [`Directory::change_tenant`], one at a time.
 
 mod buckets;
+mod closes;
 mod due;
 mod jobs;
 mod logins;
@@ -35,6 +36,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use closes::{ClosePart, Lives, Outside, Replaced, TenantRemoval};
 pub use due::DUE_TENANT;
 pub use jobs::{GEO_LANE, Held, Job, JobError, JobKind, STALL_S, Wanted};
 pub use logins::LoginEntry;

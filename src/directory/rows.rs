@@ -26,6 +26,10 @@ pub(super) mod kind {
     pub(crate) const PROPOSAL: u8 = b'w';
     /// Since when a tenant's keys have their current versions.
     pub(crate) const PERIODS: u8 = b'q';
+    /// That something of a tenant's directory was removed. Its value is random, not a sealed row.
+    pub(crate) const REMOVAL: u8 = b'r';
+    /// What an epoch's close did for a tenant.
+    pub(crate) const CLOSE: u8 = b'c';
 }
 
 pub(super) mod v1 {

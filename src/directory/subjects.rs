@@ -7,6 +7,7 @@
 //! its beginning to its end nothing new is written for the subject, and afterwards its name leads nowhere: who is named
 //! again is another subject, with another key.
 
+use super::closes::note_removal;
 use super::rows::{self, kind, v1::ErasureRow, v1::SubjectRow};
 use super::{Directory, DirectoryError, SCAN};
 use crate::index::PlaceKey;
@@ -126,6 +127,7 @@ impl Directory {
         let mut batch = Batch::new();
         batch.delete(subject_row_key(tenant, entry.token));
         batch.delete(erasure_row_key(tenant, entry.id));
+        note_removal(&mut batch, tenant);
         self.engine.commit(batch).await?;
         self.cache.write().subjects.remove(&(tenant, entry.token));
         Ok(())

@@ -8,7 +8,7 @@ use super::error::IndexError;
 use super::fence::Fence;
 use super::rows::v1::ObjectRow;
 use super::subjects::SubjectPlace;
-use crate::model::ids::{BucketId, UploadId, VersionId};
+use crate::model::ids::{BucketId, TenantId, UploadId, VersionId};
 use crate::model::time::Millis;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -134,6 +134,7 @@ pub(crate) enum Act {
     /// Answers the upload's part rows, sealed.
     Abort {
         bucket: BucketId,
+        tenant: TenantId,
         upload: UploadId,
         reply: Reply<Vec<(Bytes, Bytes)>>,
     },
@@ -154,6 +155,18 @@ pub(crate) enum Act {
         limit: usize,
         reply: Reply<usize>,
     },
+    /// Answers the row of a bucket from which something was removed; from here on a removal writes it anew.
+    TakeRemoval {
+        bucket: BucketId,
+        row_key: Bytes,
+        reply: Reply<Option<Bytes>>,
+    },
+    /// Answers whether the row was still that one, and so went.
+    DropRemoval {
+        row_key: Bytes,
+        value: Bytes,
+        reply: Reply<bool>,
+    },
     /// Rows that stand for themselves: due rows.
     Write {
         rows: Vec<(Bytes, Option<Value>)>,
@@ -170,7 +183,7 @@ pub(crate) enum Act {
 impl Act {
     /// Whether it must not share a commit with acts before it.
     pub(crate) fn stands_alone(&self) -> bool {
-        matches!(self, Self::DropRows { .. } | Self::Stop { .. })
+        matches!(self, Self::DropRows { .. } | Self::TakeRemoval { .. } | Self::Stop { .. })
     }
 
     /// Tells who asked that it was not done.
@@ -180,7 +193,8 @@ impl Act {
             Self::Put { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Delete { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Replace { reply, .. } | Self::ReplaceUpload { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::PutPart { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::PutPart { reply, .. } | Self::TakeRemoval { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::DropRemoval { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Abort { reply, .. } => drop(reply.send(Err(refusal))),
             Self::DropRows { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Reseal { reply, .. } => drop(reply.send(Err(refusal))),

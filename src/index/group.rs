@@ -13,10 +13,11 @@ use super::error::{Damage, IndexError};
 use super::fence::Fence;
 use super::leaf::Changes;
 use super::region::Shared;
+use super::removals;
 use super::row_keys::{self, BUCKET_KINDS, ORDER_UNVERSIONED, RowKind, seq_of};
 use super::rows::v1::{LeafEntry, ObjectRow, Place};
 use super::subjects::SubjectPlace;
-use crate::model::ids::{BucketId, UploadId};
+use crate::model::ids::{BucketId, TenantId, UploadId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub(crate) struct Group<'a> {
     objects: HashMap<Bytes, Option<Current>>,
     /// Changed names, per bucket.
     pub(crate) drafts: BTreeMap<BucketId, Draft>,
+    /// Buckets whose row about removals this group writes.
+    pub(crate) marked: Vec<BucketId>,
     promises: Vec<Promise>,
     bytes: usize,
 }
@@ -66,6 +69,7 @@ impl<'a> Group<'a> {
             overlay: BTreeMap::new(),
             objects: HashMap::new(),
             drafts: BTreeMap::new(),
+            marked: Vec::new(),
             promises: Vec::new(),
             bytes: 0,
         }
@@ -101,6 +105,9 @@ impl<'a> Group<'a> {
                         Some(taken) => self.take_upload(bucket.bucket, taken.upload, &taken.chosen).await?,
                         None => Vec::new(),
                     };
+                    if current.is_some() {
+                        self.removed(bucket.bucket, bucket.tenant);
+                    }
                     self.put(&bucket, object, current.as_ref(), prepared);
                     self.write_place(place);
                     Ok(Replaced { object: current.map(|current| (*current.row).clone()), parts })
@@ -117,6 +124,7 @@ impl<'a> Group<'a> {
                     };
                     condition.check(Some(&current.row))?;
                     let prepared = self.prepare(&bucket, &name).await?;
+                    self.removed(bucket.bucket, bucket.tenant);
                     self.drop_inline(&bucket, &current.row);
                     self.remove_object(current.at.clone());
                     self.change(&bucket, prepared, &name, None);
@@ -132,6 +140,10 @@ impl<'a> Group<'a> {
                     let current = self.current(&bucket, &object.row_key, &object.row.name).await?;
                     let Some(current) = current.filter(|current| current.stamp == old) else { return Ok(false) };
                     let prepared = self.prepare(&bucket, &object.row.name).await?;
+                    // Long work takes nothing away; a client's change of tags does.
+                    if fence.is_none() {
+                        self.removed(bucket.bucket, bucket.tenant);
+                    }
                     self.put(&bucket, object, Some(&current), prepared);
                     Ok(true)
                 };
@@ -173,8 +185,11 @@ impl<'a> Group<'a> {
                 let done = done.await;
                 self.promise(reply, done);
             }
-            Act::Abort { bucket, upload, reply } => {
+            Act::Abort { bucket, tenant, upload, reply } => {
                 let done = self.take_upload(bucket, upload, &[]).await;
+                if done.is_ok() {
+                    self.removed(bucket, tenant);
+                }
                 self.promise(reply, done);
             }
             Act::Reseal { bucket, rows, fence, reply } => {
@@ -192,6 +207,19 @@ impl<'a> Group<'a> {
             }
             Act::DropRows { bucket, limit, reply } => {
                 let done = self.drop_rows(bucket, limit).await;
+                self.promise(reply, done);
+            }
+            Act::TakeRemoval { bucket, row_key, reply } => {
+                // It stands alone: what was removed before it is committed, and its rows are in the engine.
+                self.shared.marked.forget(bucket);
+                let done = self.value(&row_key).await;
+                self.promise(reply, done);
+            }
+            Act::DropRemoval { row_key, value, reply } => {
+                let done = self.value(&row_key).await.map(|current| current.as_ref() == Some(&value));
+                if let Ok(true) = done {
+                    self.write(row_key, None);
+                }
                 self.promise(reply, done);
             }
             Act::Write { rows, reply } => {
@@ -235,6 +263,14 @@ impl<'a> Group<'a> {
             resealed += 1;
         }
         Ok(resealed)
+    }
+
+    /// Notes that something of a bucket was removed, unless that is noted already.
+    fn removed(&mut self, bucket: BucketId, tenant: TenantId) {
+        if !self.marked.contains(&bucket) && !self.shared.marked.holds(bucket) {
+            self.marked.push(bucket);
+            self.write(row_keys::removal(bucket, tenant), Some(removals::mark()));
+        }
     }
 
     fn write(&mut self, row_key: Bytes, value: Option<Value>) {
@@ -403,6 +439,7 @@ impl<'a> Group<'a> {
         self.shared.closed.write().insert(bucket);
         self.shared.books.forget(bucket);
         self.shared.keyed.forget(bucket);
+        self.shared.marked.forget(bucket);
         let mut dropped = 0;
         for kind in BUCKET_KINDS {
             let range = KeyRange::prefix(&row_keys::of_bucket(kind, bucket));

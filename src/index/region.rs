@@ -12,6 +12,7 @@ use super::engine::{Direction, Engine, EngineError, KeyRange};
 use super::error::{Damage, IndexError};
 use super::fence::Fence;
 use super::keyed::Keyed;
+use super::removals::Marked;
 use super::row_keys::{self, RowKind};
 use super::rows::v1::{ObjectRow, PartRow, Place};
 use super::saver::Saver;
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) region: &'static Region,
     pub(crate) books: Books,
     pub(crate) keyed: Keyed,
+    pub(crate) marked: Marked,
     /// Buckets closed for deletion. Not on disk: their directory row goes next, and with it the way here.
     pub(crate) closed: RwLock<HashSet<BucketId>>,
     pub(crate) refusing: AtomicBool,
@@ -192,6 +194,7 @@ impl RegionIndex {
             region,
             books: Books::new(options.leaf_cache_bytes),
             keyed: Keyed::default(),
+            marked: Marked::default(),
             closed: RwLock::default(),
             refusing: AtomicBool::new(false),
         });

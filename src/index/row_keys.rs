@@ -27,6 +27,8 @@ pub enum RowKind {
     Object = b'o',
     /// A part of an upload.
     Part = b'p',
+    /// That something was removed from a bucket. Its value is random, not a sealed row.
+    Removal = b'r',
     /// Where an object of a data subject is.
     Subject = b's',
     /// An upload.
@@ -37,8 +39,15 @@ pub enum RowKind {
 pub const ORDER_UNVERSIONED: u64 = u64::MAX;
 
 /// The kinds of rows that belong to one bucket and go with it, names first.
-pub const BUCKET_KINDS: [RowKind; 6] =
-    [RowKind::Object, RowKind::Fences, RowKind::Leaf, RowKind::Upload, RowKind::Part, RowKind::Inline];
+pub const BUCKET_KINDS: [RowKind; 7] = [
+    RowKind::Object,
+    RowKind::Fences,
+    RowKind::Leaf,
+    RowKind::Upload,
+    RowKind::Part,
+    RowKind::Inline,
+    RowKind::Removal,
+];
 
 /// `kind bucket_id(16)`: what all rows of this kind and bucket begin with.
 pub fn of_bucket(kind: RowKind, bucket: BucketId) -> [u8; 17] {
@@ -104,6 +113,20 @@ pub fn part(bucket: BucketId, upload: UploadId, number: u16) -> Bytes {
     row_key.put_slice(&upload.0);
     row_key.put_u16(number);
     row_key.freeze()
+}
+
+/// `r bucket_id(16) tenant_id(16)`
+pub fn removal(bucket: BucketId, tenant: TenantId) -> Bytes {
+    let mut row_key = start(RowKind::Removal, bucket, 16);
+    row_key.put_slice(&tenant.0);
+    row_key.freeze()
+}
+
+/// The bucket, and whose it is, of a row that says that something was removed.
+pub fn removal_of(row_key: &[u8]) -> Option<(BucketId, TenantId)> {
+    let fields: &[u8; 33] = row_key.try_into().ok()?;
+    let field = |from: usize| fields[from..from + 16].try_into().expect("16 bytes");
+    (fields[0] == RowKind::Removal as u8).then(|| (BucketId(field(1)), TenantId(field(17))))
 }
 
 /// `t due_seconds(8) kind(1) tenant_id(16) id(16)`
@@ -226,6 +249,7 @@ mod tests {
             (fences_row(bucket, 0), b'f', 25),
             (upload(bucket, UploadId(id)), b'u', 33),
             (part(bucket, UploadId(id), 10_000), b'p', 35),
+            (removal(bucket, TenantId(id)), b'r', 33),
             (super::due(&due), b't', 42),
             (super::subject(&subject), b's', 65),
         ] {
@@ -233,6 +257,8 @@ mod tests {
         }
         assert_eq!(DueKey::parse(&super::due(&due)), Some(due));
         assert_eq!(DueKey::parse(b"t"), None);
+        assert_eq!(removal_of(&removal(bucket, TenantId(id))), Some((bucket, TenantId(id))));
+        assert_eq!(removal_of(&upload(bucket, UploadId(id))), None);
         assert_eq!(PlaceKey::parse(&super::subject(&subject)), Some(subject));
         assert_eq!(PlaceKey::parse(&super::due(&due)), None);
         assert!(leaf_row(bucket, 3, 255) < leaf_row(bucket, 3, 256));

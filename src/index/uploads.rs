@@ -130,7 +130,8 @@ impl RegionIndex {
 
     /// Ends an upload; answers the parts whose blobs are free now.
     pub async fn abort(&self, bucket: &Arc<OpenBucket>, upload: UploadId) -> Result<Vec<PartRow>, IndexError> {
-        let parts = self.submit(|reply| Act::Abort { bucket: bucket.bucket, upload, reply }).await?;
+        let (id, tenant) = (bucket.bucket, bucket.tenant);
+        let parts = self.submit(|reply| Act::Abort { bucket: id, tenant, upload, reply }).await?;
         let keyed = self.shared.keyed.newest(bucket);
         parts.iter().map(|(row_key, value)| keyed.open(RowKind::Part, row_key, value)).collect()
     }

@@ -113,6 +113,7 @@ impl Writer {
                 for publication in publications {
                     publication.publish(&self.shared.books);
                 }
+                self.shared.marked.add(&mut group.marked);
                 group.settle(|| Ok(()));
             }
             Err(EngineError::Read(_)) => group.settle(|| Err(IndexError::Unread)),

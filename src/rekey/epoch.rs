@@ -1,59 +1,77 @@
-//! The first part of an epoch's close: everything that lives is wrapped under a new version of the master key, and the
-//! older versions are disabled. From there on time does the work: the sweeper destroys them when their soak is over.
+//! The close of an epoch, up to its soak: tenants of which something was removed get the keys that make it unreadable in
+//! older copies ([`removed`]), then everything that lives is wrapped under a new version of the master key, and the older
+//! versions are disabled. From there on time does the work: the sweeper destroys them when their soak is over.
 //!
-//! Order: entry → steps at the key service, each durable → entry. A crash leaves the job where it was; asked again, it
-//! is taken up.
+//! Order: entry → the key service freezes what belongs to the epoch → tenants' keys → wrapping, in durable steps → entry.
+//! The job stands twice: at the key service, and in the directory's lane of the geo, whose token keeps two runners apart. A
+//! crash leaves both where they were; asked again, the close is taken up.
 
-use super::{RekeyError, Watch};
-use crate::audit::{Actor, AuditLog, Event as Record};
+use super::removed;
+use super::rooms::{Rooms, Run};
+use super::{RekeyError, STEP_ROWS};
+use crate::audit::{Actor, Event as Record};
+use crate::directory::{GEO_LANE, JobKind};
+use crate::model::ids::OperationId;
 use crate::seal::{EpochJob, EpochPhase, KeyClient, KeyError};
 use std::sync::Arc;
 
 /// Roots in one durable step.
-const STEP_RECORDS: usize = 256;
+const STEP_RECORDS: usize = STEP_ROWS;
 
-/// Begins the close of a geo's epoch, or takes up one that was cut off, up to its soak of `soak_s` seconds.
-pub async fn close_epoch(
-    keys: &Arc<KeyClient>,
-    audit: &AuditLog,
-    actor: &Actor,
-    soak_s: i64,
-    watch: &dyn Watch,
-) -> Result<EpochJob, RekeyError> {
+/// Begins the close of a geo's epoch, or takes up one that was cut off, up to its soak of `soak_s` seconds. Errors: `Job`
+/// while another runner is at work on it.
+pub async fn close_epoch(rooms: &Rooms, run: &Run<'_>, soak_s: i64) -> Result<EpochJob, RekeyError> {
+    let keys = rooms.directory.key_service();
+    let mut held = rooms.begin(JobKind::Epoch, GEO_LANE, None).await?;
     let begun = blocking(keys, KeyClient::epoch_job).await?;
     let job = match begun {
         Some(job) => job,
         None => {
+            // Another run than one that was taken back: what that did is not this one's.
+            held.step(rooms.now(), |job| (job.id, job.to, job.done) = (OperationId::random(), 0, 0)).await?;
             let head = blocking(keys, KeyClient::shred_head).await?;
             let number = blocking(keys, KeyClient::epochs).await?.last().map_or(0, |last| last.number) + 1;
-            audit.append(actor, Record::EpochBegun { number, shreds: head.counter }).await?;
+            rooms.audit.append(run.actor, Record::EpochBegun { number, shreds: head.counter }).await?;
             blocking(keys, move |keys| keys.epoch_begin(soak_s)).await?
         }
     };
     if job.phase != EpochPhase::Wrapping {
+        held.end(rooms.now(), job.records, 0).await?;
         return Ok(job);
     }
-    watch.phase("wrapping", 0);
+    if held.job().to == 0 {
+        removed::replace_keys(rooms, run, &mut held, &job).await?;
+        held.step(rooms.now(), |held| held.to = job.to).await?;
+    }
+    run.watch.phase("wrapping", 0);
     loop {
         let (job, done, total) = blocking(keys, |keys| keys.epoch_step(STEP_RECORDS)).await?;
-        watch.phase("wrapping", total);
-        watch.done(done);
+        run.watch.phase("wrapping", total);
+        run.watch.done(done);
         if job.phase != EpochPhase::Wrapping {
             let (number, to, records, soak_s) = (job.number, job.to, job.records, job.soak_s);
-            audit.append(actor, Record::EpochSoaking { number, to, records, soak_s }).await?;
+            rooms.audit.append(run.actor, Record::EpochSoaking { number, to, records, soak_s }).await?;
+            held.end(rooms.now(), records, 0).await?;
             return Ok(job);
         }
+        held.step(rooms.now(), |_| ()).await?;
     }
 }
 
-/// Takes a close back that has destroyed nothing yet.
-pub async fn abort_epoch(keys: &Arc<KeyClient>, audit: &AuditLog, actor: &Actor) -> Result<EpochJob, RekeyError> {
+/// Takes a close back that has destroyed nothing yet. Keys of tenants that it replaced stay replaced.
+pub async fn abort_epoch(rooms: &Rooms, actor: &Actor) -> Result<EpochJob, RekeyError> {
+    let keys = rooms.directory.key_service();
     let number = blocking(keys, KeyClient::epoch_job).await?.map_or(0, |job| job.number);
-    audit.append(actor, Record::EpochAborted { number }).await?;
-    blocking(keys, KeyClient::epoch_abort).await
+    rooms.audit.append(actor, Record::EpochAborted { number }).await?;
+    let aborted = blocking(keys, KeyClient::epoch_abort).await?;
+    // A runner that is still at it learns from the key service that there is nothing to go on with.
+    if let Ok(held) = rooms.begin(JobKind::Epoch, GEO_LANE, None).await {
+        held.end(rooms.now(), 0, 0).await?;
+    }
+    Ok(aborted)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     keys: &Arc<KeyClient>,
     work: impl FnOnce(&KeyClient) -> Result<T, KeyError> + Send + 'static,
 ) -> Result<T, RekeyError> {

@@ -4,7 +4,10 @@
 //! Level S3 rests on the destruction of the master key, not on overwriting; so it is claimed only where a destroyed
 //! master key is gone for good ([`MasterGone`]), and where nothing of the key store may have been left behind in place.
 
-use super::certificate::{CertificateError, Destruction, Level, PublicKey, Signed, Signer, sign, verified};
+use super::certificate::{
+    Certificate, CertificateError, Destruction, Level, PublicKey, Signed, Signer, sign, verified,
+};
+use crate::directory::{ClosePart, Outside, Replaced};
 use crate::seal::KeyError;
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +105,13 @@ pub struct EpochCertificate {
     pub roots: u64,
     /// The first and the last entry of the shred log that it covers.
     pub shreds: (u64, u64),
+    /// Of tenants that live on and removed something since the epoch before: the keys that were replaced, so that it is
+    /// in no older copy that a living key opens. Since v2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_replaced: Option<Vec<KeysReplaced>>,
+    /// Regions of the geo that the closing server did not serve: what was removed there waits for a later close. Since v2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions_not_served: Vec<String>,
     /// The level that it gives what was absent already, and why no higher.
     pub level: Level,
     /// Empty at S3.
@@ -114,7 +124,17 @@ pub struct EpochCertificate {
 
 impl EpochCertificate {
     /// The shape's name.
-    pub const SCHEMA: &'static str = "geoseal/epoch/v1";
+    pub const SCHEMA: &'static str = "geoseal/epoch/v2";
+    /// The shape before closes replaced keys of tenants that live on.
+    pub const SCHEMA_V1: &'static str = "geoseal/epoch/v1";
+
+    /// What no such certificate speaks of.
+    pub fn not_covered() -> Vec<String> {
+        let mut outside = Certificate::not_covered_after_close();
+        outside
+            .push("parts of an upload that were sent again before it was completed: the object's key is theirs".into());
+        outside
+    }
 
     /// Signs it; gives the file's text.
     pub fn sign(&self, signer: &dyn Signer) -> Result<Signed, KeyError> {
@@ -125,8 +145,84 @@ impl EpochCertificate {
     pub fn verify(file: &str, key: &PublicKey) -> Result<Self, CertificateError> {
         let read: Self = serde_json::from_value(verified(file, key)?).map_err(|_| CertificateError::Malformed)?;
         let (from, to) = read.shreds;
-        let fits = read.schema == Self::SCHEMA && from <= to && !read.epoch.masters.is_empty();
+        let known = match read.schema.as_str() {
+            Self::SCHEMA => read.keys_replaced.is_some(),
+            Self::SCHEMA_V1 => read.keys_replaced.is_none() && read.regions_not_served.is_empty(),
+            _ => false,
+        };
+        let fits = known && from <= to && !read.epoch.masters.is_empty();
         if fits { Ok(read) } else { Err(CertificateError::Malformed) }
+    }
+}
+
+/// What a close replaced of one tenant that lives on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysReplaced {
+    /// Whose, by opaque id.
+    pub tenant: String,
+    /// Buckets that got a new index key.
+    pub buckets: u64,
+    /// Their rows that were sealed again under it.
+    pub rows: u64,
+    /// The root above data subjects' keys, where some were erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_root: Option<RootReplaced>,
+    /// The root above index keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_root: Option<RootReplaced>,
+    /// What was left to the next close, and why. Where this is not empty, what the tenant removed is not yet in question.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A root that was replaced; its older versions are destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootReplaced {
+    /// The version before.
+    pub from: u32,
+    /// The version now.
+    pub to: u32,
+    /// Records that were wrapped or sealed again under it.
+    pub records: u64,
+}
+
+/// Why a close left something of a tenant as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftOut {
+    /// Its keys were suspended.
+    KeysSuspended,
+    /// It has data subjects, and its index root is not replaced while it has.
+    IndexRootWithSubjects,
+    /// A bucket of it lies in a region that the closing server did not serve.
+    RegionNotServed,
+    /// A request held the older root's keys until the end.
+    OlderRootHeld,
+    /// It was being purged, or a hold keeps what is left of it.
+    BeingPurged,
+}
+
+impl From<&ClosePart> for KeysReplaced {
+    fn from(part: &ClosePart) -> Self {
+        let root =
+            |replaced: Replaced| RootReplaced { from: replaced.from, to: replaced.to, records: replaced.records };
+        let left_out = part.outside.iter().map(|outside| match outside {
+            Outside::Suspended => LeftOut::KeysSuspended,
+            Outside::HasSubjects => LeftOut::IndexRootWithSubjects,
+            Outside::RegionNotServed => LeftOut::RegionNotServed,
+            Outside::HeldOn => LeftOut::OlderRootHeld,
+            Outside::Purging => LeftOut::BeingPurged,
+        });
+        Self {
+            tenant: part.tenant.to_string(),
+            buckets: part.buckets.len() as u64,
+            rows: part.buckets.iter().map(|(_, replaced)| replaced.records).sum(),
+            subject_root: part.subject_root.map(root),
+            index_root: part.index_root.map(root),
+            left_out: left_out.collect(),
+        }
     }
 }
 

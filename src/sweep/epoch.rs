@@ -6,11 +6,12 @@
 
 use super::certificate::{self, Certificate, Kind, PublicKey, Signer};
 use super::certificate::{Destruction, Level};
-use super::closing::{EpochCertificate, EpochPart, MasterPart, Reached};
+use super::closing::{EpochCertificate, EpochPart, KeysReplaced, MasterPart, Reached};
 use super::purge::certify::Hand;
 use super::run::GeoRooms;
 use super::{SweepError, archive, blocking};
 use crate::audit::{Actor, Event as Record};
+use crate::directory::ClosePart;
 use crate::model::ids::TenantId;
 use crate::model::time::Millis;
 use crate::seal::{EpochClosed, EpochPhase, KeyClient, KeyError, Refusal, Shred, Shredded};
@@ -73,7 +74,9 @@ async fn certify(rooms: &GeoRooms, actor: &Actor, closed: EpochClosed) -> Result
         Ok((work, shreds))
     })
     .await?;
-    let work = Arc::new(work);
+    let directory = &rooms.tenancy.directory;
+    let parts = directory.close_parts(work.closed.number).await?;
+    let (number, work) = (work.closed.number, Arc::new(work));
     let mut waiting = false;
     for shred in &shreds {
         let Shredded::Tenant(tenant) = shred.what else { continue };
@@ -90,11 +93,16 @@ async fn certify(rooms: &GeoRooms, actor: &Actor, closed: EpochClosed) -> Result
     if waiting {
         return Ok(());
     }
+    let served = rooms.regions();
+    let regions = directory.geo().regions.iter();
+    let not_served = regions.filter(|region| !served.iter().any(|served| served.region == *region));
+    let not_served = not_served.map(|region| region.id.to_owned()).collect();
     blocking(move || -> Result<_, SweepError> {
-        let text = work.of_epoch(&shreds)?;
+        let text = work.of_epoch(&shreds, &parts, not_served)?;
         Ok(archive::keep_named(&work.dir, &own, &text)?)
     })
-    .await
+    .await?;
+    Ok(directory.drop_close_parts(number).await?)
 }
 
 enum Made {
@@ -164,7 +172,12 @@ impl Certifying {
         Ok(Made::Now(signed.hash()))
     }
 
-    fn of_epoch(&self, shreds: &[Shred]) -> Result<String, SweepError> {
+    fn of_epoch(
+        &self,
+        shreds: &[Shred],
+        parts: &[ClosePart],
+        regions_not_served: Vec<String>,
+    ) -> Result<String, SweepError> {
         let count = |of: fn(&Shredded) -> bool| shreds.iter().filter(|shred| of(&shred.what)).count() as u64;
         let tenants = shreds.iter().filter_map(|shred| match shred.what {
             Shredded::Tenant(tenant) => Some(TenantId(tenant).to_string()),
@@ -179,9 +192,11 @@ impl Certifying {
             subjects: count(|what| matches!(what, Shredded::Subject { .. })),
             roots: count(|what| matches!(what, Shredded::Root { .. })),
             shreds: (self.closed.shreds_from, self.closed.shreds_to),
+            keys_replaced: Some(parts.iter().map(KeysReplaced::from).collect()),
+            regions_not_served,
             level: level.level,
             not_higher_because: level.not_higher_because,
-            not_covered: Certificate::not_covered_after_close(),
+            not_covered: EpochCertificate::not_covered(),
             issued_at: self.now.to_string(),
         };
         Ok(certificate.sign(&Hand(&self.keys))?.text().to_owned())

@@ -4,6 +4,7 @@ mod crash;
 mod kill;
 mod model;
 mod rekey;
+mod removals;
 mod tamper;
 mod writer;
 

@@ -2,6 +2,7 @@
 //! simulated, and a fuse can end the world at any of its writes.
 
 mod crash;
+mod epoch;
 mod fuse;
 mod orphans;
 mod purge;
