@@ -14,6 +14,7 @@
 //! Until step 3 [`GeoKeyService::epoch_abort`] takes everything back but the rotation.
 
 use crate::context::ObjectContext;
+use crate::disk;
 use crate::entries::{decode, encode, place};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
 use crate::keystore::{Change, Keystore};
@@ -132,6 +133,12 @@ pub struct EpochClosed {
     /// Backups whose key store is noise since, by id.
     #[n(8)]
     pub backups: Vec<String>,
+    /// Whether overwriting means anything on the key store's file system; unknown of epochs closed by earlier releases.
+    #[n(9)]
+    pub overwritten_in_place: Option<bool>,
+    /// What file system that is.
+    #[n(10)]
+    pub file_system: Option<String>,
 }
 
 /// A backup that was made, as the key service remembers it.
@@ -236,6 +243,7 @@ impl GeoKeyService {
         job.records = self.scan_is_clear(&store, job.to)?;
         let masters = self.destroy_older(&mut store, job.to, now)?;
         let backups: Vec<_> = known_backups(&store)?.into_iter().filter(|backup| backup.master < job.to).collect();
+        let (overwritten_in_place, file_system) = disk::overwrites_in_place(store.dir());
         let closed = EpochClosed {
             number: job.number,
             opened: job.opened,
@@ -246,6 +254,8 @@ impl GeoKeyService {
             records: job.records,
             masters,
             backups: backups.iter().map(|backup| backup.id.clone()).collect(),
+            overwritten_in_place: Some(overwritten_in_place),
+            file_system: Some(file_system.to_owned()),
         };
         let mut changes = vec![Change::Remove(place::EPOCH.to_vec())];
         changes.push(Change::Put(place::epoch_closed(closed.number), encode(&closed)));

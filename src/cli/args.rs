@@ -95,10 +95,13 @@ pub struct Dev {
     #[arg(long)]
     pub simulated_clock: bool,
     /// As with `serve`
-    #[arg(long, value_name = "GEO", requires = "reason")]
+    #[arg(long, value_name = "REGION", requires = "reason")]
+    pub accept_rollback: Option<String>,
+    /// As with `serve`
+    #[arg(long, value_name = "GEO", requires = "reason", conflicts_with = "accept_rollback")]
     pub accept_restore: Option<String>,
     /// As with `serve`
-    #[arg(long, value_name = "TEXT", requires = "accept_restore")]
+    #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// What to do with a running one.
     #[command(subcommand)]

@@ -109,7 +109,8 @@ pub fn prepare(args: &Dev) -> Result<Prepared, Failure> {
     }
     let login = last_login(&dir)?;
     let (listen, admin) = (args.listen, args.admin);
-    let accepted = RolledBack::of(None, args.accept_restore.as_deref(), args.reason.as_deref())?;
+    let accepted =
+        RolledBack::of(args.accept_rollback.as_deref(), args.accept_restore.as_deref(), args.reason.as_deref())?;
     Ok(Prepared { config: layout.config(), listen, admin, simulated_clock, accepted, fresh, login, dir })
 }
 
@@ -323,7 +324,16 @@ mod tests {
 
     fn args(dir: PathBuf, simulated_clock: bool) -> Dev {
         let [listen, admin] = ["127.0.0.1:0", "[::]:0"].map(|a| a.parse().unwrap());
-        Dev { dir, listen, admin, simulated_clock, accept_restore: None, reason: None, command: None }
+        Dev {
+            dir,
+            listen,
+            admin,
+            simulated_clock,
+            accept_rollback: None,
+            accept_restore: None,
+            reason: None,
+            command: None,
+        }
     }
 
     fn ready(secret: &str) -> Ready {

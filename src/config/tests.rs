@@ -210,3 +210,27 @@ fn secret_files_must_be_there_private_and_secret() {
     let said = load().unwrap_err().to_string();
     assert!(said.contains("passphrase: No such file") && said.contains("s3.key: holds a secret"), "{said}");
 }
+
+/// A destruction has to be whole within a month: epoch, soak and the provider's own delay together.
+#[test]
+fn a_schedule_of_closes_that_breaks_the_month_is_refused() {
+    let with = |epoch: &str| parse(&format!("{LEAST}\n[epoch]\n{epoch}"));
+    let config = with("every_days = 26").unwrap();
+    assert_eq!((config.epoch.every_s(), config.epoch.soak_s), (Some(26 * 86_400), 172_800));
+    assert_eq!(with("soak_s = 3600").unwrap().epoch.every_s(), None);
+    let kms = LEAST.replace("passphrase_file = \"passphrase\"", &format!("{KMS}\ndeletion_days = 14"));
+    let refused = parse(&format!("{kms}\n[epoch]\nevery_days = 13")).unwrap_err().to_string();
+    assert!(refused.contains("13 days, 2 of soak (epoch.soak_s) and 14 of the provider's own delay"), "{refused}");
+    assert!(parse(&format!("{kms}\n[epoch]\nevery_days = 12")).is_ok());
+    for (epoch, said) in [
+        ("every_days = 27", "27 days, 2 of soak (epoch.soak_s) and 0 of the provider's own delay (deletion_days)"),
+        ("every_days = 18446744073709551615", "are more than 28"),
+        ("every_days = 15\nsoak_s = 1209600", "15 days, 14 of soak"),
+        ("every_days = 0", "epoch.every_days = 0: from 1"),
+        ("every_days = 2", "the soak of 172800 s would not be over when the next close is due"),
+        ("soak_s = 3599", "epoch.soak_s = 3599: 3600 to 1209600"),
+    ] {
+        let refused = with(epoch).unwrap_err().to_string();
+        assert!(refused.contains(said), "{epoch}: {refused}");
+    }
+}

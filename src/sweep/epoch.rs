@@ -183,7 +183,9 @@ impl Certifying {
             Shredded::Tenant(tenant) => Some(TenantId(tenant).to_string()),
             _ => None,
         });
-        let level = Destruction::judged(0, 0, true, "").after_close(self.gone);
+        let in_place = self.closed.overwritten_in_place.unwrap_or(false);
+        let file_system = self.closed.file_system.as_deref().unwrap_or("unknown");
+        let level = Destruction::judged(0, 0, in_place, file_system).after_close(self.gone);
         let certificate = EpochCertificate {
             schema: EpochCertificate::SCHEMA.to_owned(),
             geo: self.geo.clone(),

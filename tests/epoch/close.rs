@@ -1,7 +1,7 @@
 //! The story: a customer left and was destroyed; somebody still has yesterday's full backup, and today every key that
 //! lives. After the close of the epoch that is worth nothing, and everybody else's data are as they were.
 
-use super::{Client, advance, backup, body, destroy, restore, tenant, text};
+use super::{Client, advance, backup, body, close, destroy, destroyable, restore, tenant, verify};
 use geoseal_support::server::{Launch, Server};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
@@ -17,21 +17,6 @@ fn audited() -> usize {
     asked.map_or(600, |count| count.parse().expect("GEOSEAL_AUDIT_OBJECTS is a number"))
 }
 
-fn log_key(server: &Server) -> String {
-    server.geoseal(&["audit", "log-key", "--geo", "europe"]).ok().trim().to_owned()
-}
-
-fn verify(server: &Server, certificate: &Value) -> Value {
-    let file = server.home().join("certificate.json");
-    fs::write(&file, serde_json::to_string(certificate).expect("JSON")).expect("our own file");
-    let verdict = ["certificate", "verify", text(&file), "--log-key", &log_key(server), "--json"];
-    assert_eq!(server.geoseal(&verdict).json()["valid"], true);
-    let changed = fs::read_to_string(&file).expect("our own file").replacen("\"S", "\"T", 1);
-    fs::write(&file, changed).expect("our own file");
-    assert_eq!(server.geoseal(&verdict).code(), Some(1), "an edited one is not valid");
-    certificate["certificate"].clone()
-}
-
 fn masters(server: &Server) -> BTreeMap<u64, String> {
     let status = server.geoseal(&["key", "status", "--geo", "europe", "--json"]).json();
     let masters = status["geos"][0]["master"].as_array().expect("versions").clone();
@@ -40,48 +25,49 @@ fn masters(server: &Server) -> BTreeMap<u64, String> {
     masters.iter().map(state).collect()
 }
 
-/// Says that the keyring's secret can be destroyed, for the next start.
-fn destroyable(server: &Server) {
-    let config = server.data().join("geoseal.toml");
-    let toml = fs::read_to_string(&config).expect("dev wrote it");
-    assert!(toml.contains("[epoch]"), "{toml}");
-    fs::write(&config, toml + "keyring_secret_destroyable = true\n").expect("our own file");
-}
+/// Connections that write and read at once: as many as keep a machine busy that waits for its disk.
+const CONNECTIONS: usize = 64;
 
 /// Puts objects of several tenants; returns the SHA-256 of each, by client and name.
 fn furnish(server: &Server, count: usize) -> (Vec<Client>, Vec<BTreeMap<String, Vec<u8>>>) {
     let clients: Vec<_> = (0..4).map(|n| tenant(server, &format!("stays-{n}"))).collect();
-    let work = clients.into_iter().enumerate().map(|(n, mut client)| {
-        move || {
-            let mut hashes = BTreeMap::new();
-            for object in (n..count).step_by(4) {
-                let name = format!("kept/{n}/{object}");
-                client.put(&name);
-                hashes.insert(name.clone(), digest(&SHA256, &body(&name)).as_ref().to_vec());
-            }
-            (client, hashes)
+    let put = &|at: usize| {
+        let mut client = Client::of(server, clients[at % 4].who.clone());
+        let mut hashes = BTreeMap::new();
+        for object in (at..count).step_by(CONNECTIONS) {
+            let name = format!("kept/{}/{object}", at % 4);
+            client.put(&name);
+            hashes.insert(name.clone(), digest(&SHA256, &body(&name)).as_ref().to_vec());
         }
-    });
-    let running: Vec<_> = work.map(thread::spawn).collect();
-    running.into_iter().map(|work| work.join().expect("every object was taken")).unzip()
+        hashes
+    };
+    let mut all = vec![BTreeMap::new(); 4];
+    for (at, hashes) in at_once((0..CONNECTIONS).map(|at| move || put(at))).into_iter().enumerate() {
+        all[at % 4].extend(hashes);
+    }
+    (clients, all)
 }
 
 /// Reads everything and compares hashes; returns how many objects there were.
 fn audit(server: &Server, clients: &[Client], hashes: &[BTreeMap<String, Vec<u8>>]) -> usize {
+    let read = &|at: usize| {
+        let mut client = Client::of(server, clients[at % 4].who.clone());
+        let of_tenant = &hashes[at % 4];
+        let mine = of_tenant.iter().skip(at / 4).step_by(CONNECTIONS / 4);
+        mine.map(|(name, hash)| {
+            let got = client.get(name);
+            assert_eq!(got.status, 200, "{name}: {}", got.text());
+            assert_eq!(digest(&SHA256, &got.body).as_ref(), hash, "{name}");
+        })
+        .count()
+    };
+    at_once((0..CONNECTIONS).map(|at| move || read(at))).into_iter().sum()
+}
+
+fn at_once<T: Send>(work: impl Iterator<Item = impl FnOnce() -> T + Send>) -> Vec<T> {
     thread::scope(|scope| {
-        let work = clients.iter().zip(hashes).map(|(client, hashes)| {
-            let mut client = Client::of(server, client.who.clone());
-            scope.spawn(move || {
-                for (name, hash) in hashes {
-                    let got = client.get(name);
-                    assert_eq!(got.status, 200, "{name}: {}", got.text());
-                    assert_eq!(digest(&SHA256, &got.body).as_ref(), hash, "{name}");
-                }
-                hashes.len()
-            })
-        });
-        let running: Vec<_> = work.collect();
-        running.into_iter().map(|work| work.join().expect("every object is intact")).sum()
+        let running: Vec<_> = work.map(|work| scope.spawn(work)).collect();
+        running.into_iter().map(|work| work.join().expect("every object is taken, and intact")).collect()
     })
 }
 
@@ -107,7 +93,7 @@ fn k15_k21_after_a_close_yesterdays_backup_opens_nothing_and_everything_else_is_
     let plan = server.geoseal(&["key", "epoch", "close", "--geo", "europe", "--no-soak", "--dry-run", "--json"]).json();
     assert_eq!((&plan["counts"]["shreds"], &plan["counts"]["backups_invalidated"]), (&1.into(), &1.into()), "{plan}");
     assert_eq!(masters(&server).len(), 1, "a dry run changes nothing");
-    let closed = server.geoseal(&["key", "epoch", "close", "--geo", "europe", "--no-soak", "--json"]).json();
+    let closed = close(&server);
     let epoch = &closed["result"]["epoch"];
     assert_eq!((&epoch["state"], &epoch["number"], &epoch["shreds"]), (&"closed".into(), &1.into(), &1.into()));
     assert_eq!(epoch["backups_invalidated"][0], backup_id, "{epoch}");

@@ -3,12 +3,17 @@
 
 mod backup;
 mod close;
+mod removed;
+mod schedule;
+mod snapshots;
 
 use geoseal_support::server::Server;
 use geoseal_support::signer::{Body, Credentials, Request, object_path};
 use geoseal_support::wire::{Response, Wire};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The bucket of every tenant of these tests.
 const LETTERS: &str = "letters";
@@ -73,6 +78,50 @@ fn destroy(server: &Server, name: &str) -> String {
 fn advance(server: &Server, by: &str) {
     let dir = server.data().to_str().expect("UTF-8");
     server.geoseal(&["dev", "--dir", dir, "clock", "advance", by]).ok();
+}
+
+/// Closes the geo's epoch at once.
+fn close(server: &Server) -> Value {
+    server.geoseal(&["key", "epoch", "close", "--geo", "europe", "--no-soak", "--json"]).json()
+}
+
+/// Checks a certificate by the log's public key, and that an edited one does not pass. Returns what it says.
+fn verify(server: &Server, certificate: &Value) -> Value {
+    let key = server.geoseal(&["audit", "log-key", "--geo", "europe"]).ok().trim().to_owned();
+    let file = server.home().join("certificate.json");
+    fs::write(&file, serde_json::to_string(certificate).expect("JSON")).expect("our own file");
+    let verdict = ["certificate", "verify", text(&file), "--log-key", &key, "--json"];
+    assert_eq!(server.geoseal(&verdict).json()["valid"], true);
+    let changed = fs::read_to_string(&file).expect("our own file").replacen("\"S", "\"T", 1);
+    fs::write(&file, changed).expect("our own file");
+    assert_eq!(server.geoseal(&verdict).code(), Some(1), "an edited one is not valid");
+    certificate["certificate"].clone()
+}
+
+/// Changes the settings of a server that `dev` made, for its next start.
+fn settings(server: &Server, change: impl FnOnce(String) -> String) {
+    let config = server.data().join("geoseal.toml");
+    let toml = fs::read_to_string(&config).expect("dev wrote it");
+    assert!(toml.contains("[epoch]"), "{toml}");
+    fs::write(&config, change(toml)).expect("our own file");
+}
+
+/// Says that the keyring's secret can be destroyed, for the next start.
+fn destroyable(server: &Server) {
+    settings(server, |toml| toml + "keyring_secret_destroyable = true\n");
+}
+
+/// Asks `geoseal` again and again until what it answers is as wanted.
+fn wait_for(server: &Server, arguments: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let said = server.geoseal(arguments).json();
+        if wanted(&said) {
+            return said;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "it does not come to that: {said}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 fn backup(server: &Server, name: &str) -> PathBuf {

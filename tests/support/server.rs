@@ -68,7 +68,15 @@ impl Launch {
 
     /// Starts in a new directory, on ports that the system chooses, and waits until it accepts connections.
     pub fn start(self) -> Server {
-        let home = scratch();
+        self.start_at(scratch())
+    }
+
+    /// The same in a new directory below `parent`: on another file system, say.
+    pub fn start_in(self, parent: &Path) -> Server {
+        self.start_at(tempfile::tempdir_in(parent).expect("the test's own file system is writable"))
+    }
+
+    fn start_at(self, home: tempfile::TempDir) -> Server {
         let mut server =
             Server { launch: self, child: None, env: BTreeMap::new(), data: home.path().join("data"), home };
         server.spawn("127.0.0.1:0", "127.0.0.1:0");

@@ -66,6 +66,11 @@ impl Tools {
         &self.0["EXAMPLE_PYTHON"]
     }
 
+    /// What makes a btrfs, where this machine could mount one.
+    pub fn mkfs_btrfs(&self) -> Option<&Path> {
+        self.0.get("MKFS_BTRFS").map(PathBuf::as_path)
+    }
+
     /// The directory with CPython's `msg_*.txt`.
     pub fn emails(&self) -> &Path {
         &self.0["EMAILS"]
