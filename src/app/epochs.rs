@@ -42,8 +42,12 @@ pub(super) async fn close(
     let by = actor(order);
     // A close that was cut off was agreed on when it began.
     let is_new = ask(room, KeyClient::epoch_job).await?.is_none();
-    if is_new && acts.two_person && approval(acts, room, &order.by.0, &by).await? == Approval::Waits {
-        return Ok(Outcome::Done(Closing::Proposed { proposed: geo.id.to_owned() }));
+    if is_new && acts.two_person {
+        match approval(acts, room, &order.by.0, &by).await? {
+            Approval::Given => {}
+            Approval::Waits => return Err(ActError::AnotherNeeded),
+            Approval::Proposed => return Ok(Outcome::Done(Closing::Proposed { proposed: geo.id.to_owned() })),
+        }
     }
     Ok(Outcome::Done(Closing::Begun(Box::new(begin(acts, room, by, soak_s)))))
 }
@@ -54,7 +58,8 @@ async fn approval(acts: &HouseActs, room: &GeoRoom, name: &str, by: &Actor) -> R
     let approval = room.directory.propose(&act, name, now).await.map_err(|error| act_error(error.into()))?;
     let geo = room.geo.id.to_owned();
     let record = match approval {
-        Approval::Waits => Record::EpochProposed { geo },
+        Approval::Waits => return Ok(approval),
+        Approval::Proposed => Record::EpochProposed { geo },
         Approval::Given => Record::EpochApproved { geo },
     };
     room.audit.append(by, record).await.map_err(log_error)?;
@@ -122,7 +127,7 @@ async fn when_due(acts: &HouseActs, room: &GeoRoom, now: Millis) -> Result<Milli
         return Ok(due.min(now.plus_seconds(LOOK_AGAIN_S)));
     }
     let by = Actor::part("schedule");
-    if acts.two_person && approval(acts, room, SCHEDULE, &by).await? == Approval::Waits {
+    if acts.two_person && approval(acts, room, SCHEDULE, &by).await? != Approval::Given {
         tracing::warn!(geo = room.geo.id, "the close of an epoch is due: an administrator has to approve it");
         return Ok(now.plus_seconds(PROPOSAL_KEEP_S));
     }

@@ -67,11 +67,10 @@ fn where_two_have_to_agree_one_proposes_a_close_and_another_approves_it() {
     let close = ["key", "epoch", "close", "--geo", "europe", "--json"];
     let refused = daemon.geoseal(&["key", "epoch", "close", "--geo", "europe", "--no-soak"]).refused();
     assert!(refused.contains("soak"), "{refused}");
-    for _ in 0..2 {
-        // Twice by the same one is one person.
-        assert_eq!(daemon.geoseal(&close).json()["proposed"], "europe");
-        assert!(daemon.geoseal(&STATUS).json()["epochs"].as_array().expect("a list").is_empty());
-    }
+    assert_eq!(daemon.geoseal(&close).json()["proposed"], "europe");
+    // Twice by the same one is one person.
+    daemon.geoseal(&close).refused();
+    assert!(daemon.geoseal(&STATUS).json()["epochs"].as_array().expect("a list").is_empty());
     let plan = daemon.geoseal_as(&second, &["key", "epoch", "close", "--geo", "europe", "--dry-run", "--json"]).json();
     assert!(plan["steps"][0].as_str().expect("text").contains("propose"), "{plan}");
     let closed = daemon.geoseal_as(&second, &close).json();

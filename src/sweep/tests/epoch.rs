@@ -31,6 +31,7 @@ fn rooms(house: &House) -> Rooms {
         regions: house.regions.clone(),
         audit: house.audit.clone(),
         clock: house.tenancy.clock.clone(),
+        traffic: Default::default(),
     }
 }
 
