@@ -240,6 +240,18 @@ impl Keystore {
             .map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
+    /// The same behind `key`, which starts with `prefix`.
+    pub(crate) fn entries_behind<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        key: &[u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.entries
+            .range((std::ops::Bound::Excluded(key.to_vec()), std::ops::Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }

@@ -93,9 +93,10 @@ impl GeoKeyService {
         let keys = self.tenant(tenant)?;
         let mut store = self.store.lock();
         let subjects = place::subjects_of(&tenant);
-        let behind = after.map(|subject| place::subject(&tenant, &subject));
+        // The prefix itself is no entry's key.
+        let behind = after.map_or_else(|| subjects.to_vec(), |subject| place::subject(&tenant, &subject).to_vec());
         let (mut step, mut changes) = (SubjectsStep { seen: 0, rewrapped: 0, next: None }, Vec::new());
-        let left = store.entries(&subjects).skip_while(|(key, _)| behind.as_deref().is_some_and(|at| *key <= at));
+        let left = store.entries_behind(&subjects, &behind);
         for (key, record) in left.take(records_max.max(1)) {
             let subject: Id = key[17..].try_into().map_err(|_| KeystoreError::Damaged)?;
             (step.seen, step.next) = (step.seen + 1, Some(subject));

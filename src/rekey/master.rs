@@ -33,7 +33,7 @@ pub async fn rotate_master(rooms: &Rooms, run: &Run<'_>) -> Result<MasterEvidenc
     watch.phase("wrapping", job.total);
     let mut before = job.done;
     loop {
-        let (token, step) = (job.token, pace.step(STEP_RECORDS));
+        let (token, step) = (job.token, pace.whole_step(STEP_RECORDS));
         let progress: RotationProgress = blocking(keys, move |keys| keys.rotate_master_step(token, step)).await?;
         watch.done(progress.job.done);
         let Some(scan) = progress.finished else {

@@ -2,8 +2,8 @@
 //!
 //! The share is kept by resting: a step that took `t` is followed by a rest of `REST * t`. `t` is what passed, waiting
 //! included, so on a busy machine the steps take longer and so do the rests: the work gives way by itself, and yet every
-//! rest ends, so it always gets on. A step is made so small that nobody waits long behind it. With no client about, there
-//! are no rests and the steps are as large as they may be.
+//! rest ends, so it always gets on. Steps are small then, so that nobody waits long behind one, but not so small that
+//! most of their time goes into making them durable. With no client about, there are no rests, and the steps are large.
 
 use crate::model::traffic::Traffic;
 use parking_lot::Mutex;
@@ -18,10 +18,8 @@ const REST: u32 = 4;
 const REST_MAX: Duration = Duration::from_secs(10);
 /// For how long after the last sign of a client they count as being about.
 const QUIET: Duration = Duration::from_millis(250);
-/// What a step may take while clients are about, and so how long a client may wait behind one.
-const STEP_TOOK: Duration = Duration::from_millis(10);
-/// The records of the first step, before it is known what one takes.
-const STEP_FIRST: usize = 8;
+/// The part of a full step that one is while clients are about.
+const STEP_BUSY: usize = 4;
 
 /// Rests while clients are about. Cheap to clone; clones share what they know.
 #[derive(Clone, Debug)]
@@ -87,22 +85,25 @@ pub struct Pace {
     next: Instant,
     /// When the step under way began, and what had been rested by then.
     begun: (Instant, Duration),
-    /// Records that a step takes while clients are about.
-    fitting: usize,
 }
 
 impl Pace {
     /// At most so many records a second (`None`: as fast as it goes), and with room for the clients of `traffic`.
     pub fn new(records_per_s: Option<NonZeroU32>, traffic: &Traffic) -> Self {
         let (now, courtesy) = (Instant::now(), Courtesy::new(traffic.clone()));
-        Self { records_per_s, courtesy, next: now, begun: (now, Duration::ZERO), fitting: STEP_FIRST }
+        Self { records_per_s, courtesy, next: now, begun: (now, Duration::ZERO) }
     }
 
-    /// How many records may share a step: at most `limit`, at most a second's worth, so that a slow pace is slow evenly,
+    /// How many records may share a step: at most `full`, at most a second's worth, so that a slow pace is slow evenly,
     /// and few while clients are about.
-    pub(super) fn step(&self, limit: usize) -> usize {
-        let limit = self.records_per_s.map_or(limit, |rate| limit.min(rate.get() as usize));
-        if self.courtesy.is_due() { limit.min(self.fitting) } else { limit }
+    pub(super) fn step(&self, full: usize) -> usize {
+        let limit = self.whole_step(full);
+        if self.courtesy.is_due() { limit.min((full / STEP_BUSY).max(1)) } else { limit }
+    }
+
+    /// The same for work that no client waits behind, and of which a step costs much, whatever it does: the key store's.
+    pub(super) fn whole_step(&self, limit: usize) -> usize {
+        self.records_per_s.map_or(limit, |rate| limit.min(rate.get() as usize))
     }
 
     /// For work inside a step that is long by itself; what it rests is not rested again.
@@ -115,7 +116,6 @@ impl Pace {
         let (begun, rested) = self.begun;
         let inside = self.courtesy.rested() - rested;
         let took = begun.elapsed().saturating_sub(inside);
-        self.fit(records, took);
         self.courtesy.rest((took * REST).saturating_sub(inside)).await;
         if let Some(rate) = self.records_per_s {
             let share = Duration::from_secs_f64(records as f64 / f64::from(rate.get()));
@@ -123,13 +123,6 @@ impl Pace {
             tokio::time::sleep_until(self.next).await;
         }
         self.begun = (Instant::now(), self.courtesy.rested());
-    }
-
-    /// Learns from a step how many records fit into one; at most twice as many as before, since one step says little.
-    fn fit(&mut self, records: u64, took: Duration) {
-        let a_record = took.as_secs_f64() / records.max(1) as f64;
-        let fitting = (STEP_TOOK.as_secs_f64() / a_record.max(1e-9)) as usize;
-        self.fitting = fitting.clamp(1, self.fitting.saturating_mul(2));
     }
 }
 
@@ -163,13 +156,11 @@ mod tests {
             pace.spent(8).await;
         }
         assert_eq!(begun.elapsed(), Duration::from_millis(10 * 3 * 5));
-        // 8 records took 3 ms: some 26 fit into 10 ms.
-        assert!((20..=27).contains(&pace.step(256)), "{}", pace.step(256));
-        // A step that took far too long ends in a bounded rest, and the next ones are small.
+        // A step that took far too long ends in a bounded rest.
         tokio::time::sleep(Duration::from_secs(60)).await;
         let begun = Instant::now();
         pace.spent(26).await;
-        assert_eq!((begun.elapsed(), pace.step(256)), (REST_MAX, 1));
+        assert_eq!((begun.elapsed(), pace.step(256), pace.step(16)), (REST_MAX, 64, 4));
         // The client has gone: after a moment it goes as fast as it can.
         traffic.end();
         pace.spent(1).await;

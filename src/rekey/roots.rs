@@ -162,7 +162,7 @@ async fn rewrap_subjects(rooms: &Rooms, run: &Run<'_>, tenant: TenantId, held: &
     let mut pace = rooms.pace(run);
     loop {
         let after = held.job().cursor.as_ref().and_then(|cursor| <[u8; 16]>::try_from(&cursor[..]).ok());
-        let limit = pace.step(STEP_SUBJECTS);
+        let limit = pace.whole_step(STEP_SUBJECTS);
         let step = blocking(rooms, move |keys| keys.rewrap_subjects(tenant.0, after, limit)).await?;
         let Some(next) = step.next else { return Ok(()) };
         held.step(rooms.now(), |job| {
