@@ -407,6 +407,12 @@ impl TenantKeys {
         self.tik[0].subject_map.token(name)
     }
 
+    /// The same under every live version of the index root, the active one first: while a re-root runs, what is said of
+    /// a data subject may still stand at an older token.
+    pub fn subject_tokens(&self, name: &[u8]) -> impl Iterator<Item = [u8; 16]> {
+        self.tik.iter().map(|tik| tik.subject_map.token(name))
+    }
+
     /// What stands for a name in logs: stable for this tenant, meaningless without its key, gone with it.
     pub fn log_pseudonym(&self, name: &[u8]) -> [u8; 16] {
         derive::token(&self.tik[0].keys.log_pseudonym, name)

@@ -61,6 +61,7 @@ pub(super) async fn start(
             let steps = [
                 "make a new index root",
                 "wrap index keys and credentials again under it, seal the tenant's directory rows again",
+                "move what is found by the name of a data subject to the new root's tokens, subject by subject",
                 "scan those rows: zero under older versions, or it does not end; then destroy those versions",
             ];
             Ok(on_tenant(acts, order, of, Task::IndexRoot, &steps, records_per_s))
@@ -358,7 +359,6 @@ pub(super) fn rekey_error(error: RekeyError) -> ActError {
     match error {
         RekeyError::RegionNotServed(_) => ActError::RegionNotServed,
         RekeyError::NoSuchBucket => ActError::NoSuchBucket,
-        RekeyError::HasSubjects => ActError::NotBuilt,
         RekeyError::Audit(error) => super::acts::log_error(error),
         RekeyError::Keys(_) => ActError::Unavailable("the key service"),
         RekeyError::InUse(found) => ActError::KeyInUse { remaining: found.remaining, scanned: found.scanned },

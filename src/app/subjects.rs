@@ -56,8 +56,8 @@ pub(super) async fn erase(
     // The name is nowhere in the operation: it is followed under the subject's opaque id.
     let about = subject.as_ref().map_or_else(|| id.to_string(), |(entry, _)| entry.id.to_string());
     let by = actor(order);
-    if let Some((entry, _)) = &subject {
-        subject::begin(&tenancy, &by, id, entry).await.map_err(subject_error)?;
+    if let Some((entry, _)) = subject.as_ref().filter(|(entry, _)| !entry.erasing) {
+        subject::begin(&tenancy, &by, id, &name, entry.id).await.map_err(subject_error)?;
     }
     let operation = acts.operations.start("erase-subject", &about, now, |progress| async move {
         let Some((entry, foreseen)) = subject else {
@@ -65,7 +65,7 @@ pub(super) async fn erase(
         };
         progress.phase("erasing", foreseen.objects + foreseen.uploads);
         let watch = |done| progress.done(done);
-        let erased = subject::erase(&tenancy, &by, id, &entry, &watch).await.map_err(subject_error)?;
+        let erased = subject::erase(&tenancy, &by, id, entry.id, &watch).await.map_err(subject_error)?;
         Ok(wire::OperationResult::SubjectErasure(shown(&erased)))
     });
     Ok(Outcome::Done(operation))
@@ -86,20 +86,31 @@ pub(super) async fn resume(tenancy: &Tenancy) {
 pub(super) async fn redelete(tenancy: &Tenancy, again: &[(TenantId, SubjectId)]) -> Result<u64, SubjectError> {
     let by = Actor::part("geoseal");
     let tenants: BTreeSet<_> = again.iter().map(|(tenant, _)| *tenant).collect();
-    let mut begun = Vec::new();
+    let mut begun = BTreeSet::new();
     for tenant in tenants {
-        for entry in tenancy.directory.subjects_of(tenant).await? {
-            if again.contains(&(tenant, entry.id)) {
-                subject::begin(tenancy, &by, tenant, &entry).await?;
-                begun.push((tenant, entry));
+        let mut after = None;
+        loop {
+            let page = tenancy.directory.subjects_page(tenant, after.as_deref(), STEP).await?;
+            for at in page.iter().filter(|at| again.contains(&(tenant, at.id))) {
+                if !at.erasing {
+                    subject::begin(tenancy, &by, tenant, &at.name, at.id).await?;
+                }
+                begun.insert((tenant, at.id));
+            }
+            match page.last() {
+                Some(last) if page.len() == STEP => after = Some(last.row_key.clone()),
+                _ => break,
             }
         }
     }
-    for (tenant, entry) in &begun {
-        subject::erase(tenancy, &by, *tenant, entry, &|_| {}).await?;
+    for (tenant, subject) in &begun {
+        subject::erase(tenancy, &by, *tenant, *subject, &|_| {}).await?;
     }
     Ok(begun.len() as u64)
 }
+
+/// Subjects read at once.
+const STEP: usize = 256;
 
 fn shown(erased: &Erased) -> wire::SubjectErasure {
     let shredded = &erased.shredded;

@@ -43,7 +43,7 @@ pub use logins::LoginEntry;
 pub use periods::Period;
 pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
 pub use reroot::Rerooted;
-pub use subjects::SubjectEntry;
+pub use subjects::{SubjectAt, SubjectEntry};
 pub use tenants::{Detail, TenantEntry};
 
 /// Why the directory could not answer.

@@ -1,5 +1,6 @@
 //! A tenant's rows under a new index root: its buckets (whose row keys hold a token of that root), its logins and its
-//! detail, sealed and wrapped again, each row in one commit. Called by the conductor of rotations.
+//! detail, sealed and wrapped again, each row in one commit. Called by the conductor of rotations. Data subjects' rows
+//! are moved in `subjects`, and counted here.
 //!
 //! Meanwhile both roots open: who looks for a bucket looks at the tokens of both (`buckets::find`).
 
@@ -24,23 +25,8 @@ pub struct Rerooted {
 }
 
 impl Directory {
-    /// Holds off new data subjects of any tenant while the guard lives; `None` when this tenant has one: their names'
-    /// tokens hang under the index root, here and in the regions' rows, and are not moved yet.
-    pub async fn without_subjects(
-        &self,
-        tenant: TenantId,
-    ) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, DirectoryError> {
-        let guard = self.subjects.lock().await;
-        for kind in [kind::SUBJECT, kind::ERASURE] {
-            let range = KeyRange::prefix(&rows::row_key(kind, &[&tenant.0]));
-            if !self.engine.scan_keys(range, 1).await?.is_empty() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(guard))
-    }
-
-    /// Seals and wraps everything of a tenant under its active index root that is under an older one.
+    /// Seals and wraps buckets, logins and detail of a tenant under its active index root where they are under an older
+    /// one. Its data subjects are moved by [`Directory::move_subjects`].
     pub async fn reroot_tenant(&self, tenant: TenantId) -> Result<Rerooted, DirectoryError> {
         let _change = self.change.lock().await;
         let keys = self.keys(tenant).await?;
@@ -80,6 +66,19 @@ impl Directory {
             let detail = self.open_row(&row_key, &sealed)?.detail;
             if !detail.is_empty() {
                 count(version_of(&detail)?);
+            }
+        }
+        for kind in [kind::SUBJECT, kind::ERASURE] {
+            let mut range = KeyRange::prefix(&rows::row_key(kind, &[&tenant.0]));
+            loop {
+                let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
+                for (_, sealed) in &page {
+                    count(version_of(sealed)?);
+                }
+                match page.last() {
+                    Some((last, _)) if page.len() == SCAN => range = range.behind(last),
+                    _ => break,
+                }
             }
         }
         Ok(under)

@@ -145,6 +145,13 @@ pub(crate) enum Act {
         fence: Fence,
         reply: Reply<u64>,
     },
+    /// Places of data subjects, sealed anew for another token. Answers how many were still as they were read, and so left
+    /// their old token.
+    MovePlaces {
+        rows: Vec<ResealedRow>,
+        fence: Fence,
+        reply: Reply<u64>,
+    },
     CloseBucket {
         bucket: BucketId,
         reply: Reply<()>,
@@ -197,7 +204,7 @@ impl Act {
             Self::DropRemoval { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Abort { reply, .. } => drop(reply.send(Err(refusal))),
             Self::DropRows { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::Reseal { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Reseal { reply, .. } | Self::MovePlaces { reply, .. } => drop(reply.send(Err(refusal))),
             Self::CreateUpload { reply, .. } | Self::CloseBucket { reply, .. } | Self::Write { reply, .. } => {
                 drop(reply.send(Err(refusal)));
             }

@@ -201,6 +201,14 @@ impl<'a> Group<'a> {
                 let done = done.await;
                 self.promise(reply, done);
             }
+            Act::MovePlaces { rows, fence, reply } => {
+                let done = async {
+                    fence.check()?;
+                    self.move_places(rows).await
+                };
+                let done = done.await;
+                self.promise(reply, done);
+            }
             Act::CloseBucket { bucket, reply } => {
                 let done = self.close_bucket(bucket).await;
                 self.promise(reply, done);
@@ -271,6 +279,24 @@ impl<'a> Group<'a> {
             self.marked.push(bucket);
             self.write(row_keys::removal(bucket, tenant), Some(removals::mark()));
         }
+    }
+
+    /// Takes places away from their old tokens, unless they were written or taken away since they were read. What stands
+    /// at the new token by now is newer, and stays.
+    async fn move_places(&mut self, rows: Vec<ResealedRow>) -> Result<u64, IndexError> {
+        let mut moved = 0;
+        for ResealedRow { from, to, sealed, old } in rows {
+            if self.value(&from).await?.is_none_or(|current| Stamp::of(&current) != old) {
+                continue;
+            }
+            let newer = from != to && self.value(&to).await?.is_some();
+            self.write(from, None);
+            if !newer {
+                self.write(to, Some(sealed));
+            }
+            moved += 1;
+        }
+        Ok(moved)
     }
 
     fn write(&mut self, row_key: Bytes, value: Option<Value>) {

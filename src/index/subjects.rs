@@ -4,17 +4,24 @@
 //! Called by `store`, which makes and removes them, and by who erases a subject, exports one, or purges a tenant. Rows
 //! are sealed under the tenant's directory key and found by the subject's keyed token. A row whose object is gone does no
 //! harm: whoever follows it finds another version there, or none.
+//!
+//! Key and token are those of one version of the tenant's index root. While that is replaced, a place stands at one of the
+//! live versions' tokens; it moves to a newer one's, never back, and only if nobody touched it since it was read. So who
+//! looks at the tokens from the oldest to the newest meets every place.
 
-use super::acts::Act;
+use super::acts::{Act, ResealedRow};
 use super::anchor::Value;
+use super::bucket::Stamp;
 use super::engine::{Direction, KeyRange};
 use super::error::{Damage, IndexError};
+use super::fence::Fence;
 use super::region::RegionIndex;
 use super::row_keys::{self, PlaceKey, RowKind};
 use super::rows::{self, v1::SubjectRow};
 use crate::model::ids::TenantId;
 use crate::seal::{TenantKeys, row_version};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Rows taken away in one commit.
@@ -55,15 +62,68 @@ impl RegionIndex {
         self.places(keys, KeyRange::prefix(&prefix), after, limit).await
     }
 
-    /// The same of all subjects of the tenant: for a rotation of what tokens and rows hang under.
-    pub async fn subject_places_of_tenant(
+    /// Moves up to `limit` places from an older token of a subject to its active one. Answers how many were there, and
+    /// how many moved: the others were taken away meanwhile.
+    pub async fn move_subject_places(
         &self,
         keys: &TenantKeys,
-        after: Option<&PlaceKey>,
+        from: [u8; 16],
+        to: [u8; 16],
         limit: usize,
+        fence: &Fence,
+    ) -> Result<(u64, u64), IndexError> {
+        let range = KeyRange::prefix(&row_keys::of_subject(TenantId(keys.tenant()), Some(from)));
+        let found = self.shared.engine.scan(range, limit, Direction::Ascending).await?;
+        let seen = found.len() as u64;
+        if found.is_empty() {
+            return Ok((0, 0));
+        }
+        let anew = |(row_key, value): (Bytes, Bytes)| {
+            let (at, row) = open(keys, &row_key, &value)?;
+            let SubjectPlace { row_key: moved, sealed } = SubjectPlace::new(keys, &PlaceKey { token: to, ..at }, &row);
+            Ok(ResealedRow { from: row_key, to: moved, sealed, old: Stamp::of(&value) })
+        };
+        let rows = found.into_iter().map(anew).collect::<Result<Vec<_>, IndexError>>()?;
+        let fence = fence.clone();
+        Ok((seen, self.submit(|reply| Act::MovePlaces { rows, fence, reply }).await?))
+    }
+
+    /// How many places of a tenant are sealed under which version of its index root. Needs no key.
+    pub async fn subject_places_under(&self, tenant: TenantId) -> Result<BTreeMap<u32, u64>, IndexError> {
+        let mut range = KeyRange::prefix(&row_keys::of_subject(tenant, None));
+        let mut under = BTreeMap::new();
+        loop {
+            let page = self.shared.engine.scan(range.clone(), STEP, Direction::Ascending).await?;
+            for (_, sealed) in &page {
+                *under.entry(row_version(sealed)?).or_default() += 1;
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == STEP => range = range.behind(last),
+                _ => return Ok(under),
+            }
+        }
+    }
+
+    /// Places of a tenant, of all its subjects, that are sealed under a version of its index root older than `version`.
+    pub async fn subject_places_before(
+        &self,
+        keys: &TenantKeys,
+        version: u32,
     ) -> Result<Vec<(PlaceKey, SubjectRow)>, IndexError> {
-        let prefix = row_keys::of_subject(TenantId(keys.tenant()), None);
-        self.places(keys, KeyRange::prefix(&prefix), after, limit).await
+        let mut range = KeyRange::prefix(&row_keys::of_subject(TenantId(keys.tenant()), None));
+        let mut older = Vec::new();
+        loop {
+            let page = self.shared.engine.scan(range.clone(), STEP, Direction::Ascending).await?;
+            for (row_key, sealed) in &page {
+                if row_version(sealed)? < version {
+                    older.push(open(keys, row_key, sealed)?);
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == STEP && older.len() < STEP => range = range.behind(last),
+                _ => return Ok(older),
+            }
+        }
     }
 
     async fn places(
@@ -77,20 +137,7 @@ impl RegionIndex {
             range = range.behind(&row_keys::subject(after));
         }
         let rows = self.shared.engine.scan(range, limit, Direction::Ascending).await?;
-        let open = |(row_key, sealed): &(Bytes, Bytes)| {
-            let at = PlaceKey::parse(row_key).ok_or(IndexError::from(Damage::Shape))?;
-            let version = row_version(sealed).unwrap_or_default();
-            let directory = keys.directory_of_version(version).ok_or(IndexError::from(Damage::Seal))?;
-            let opened = directory.open(RowKind::Subject as u8, row_key, sealed)?;
-            Ok((at, rows::decode(&opened.plain)?))
-        };
-        rows.iter().map(open).collect()
-    }
-
-    /// Writes places, each in the place of what was there.
-    pub async fn put_subject_places(&self, places: Vec<SubjectPlace>) -> Result<(), IndexError> {
-        let rows = places.into_iter().map(|place| (place.row_key, Some(place.sealed))).collect();
-        self.submit(|reply| Act::Write { rows, reply }).await
+        rows.iter().map(|(row_key, sealed)| open(keys, row_key, sealed)).collect()
     }
 
     /// Takes places away whose objects are gone.
@@ -122,4 +169,13 @@ impl RegionIndex {
         let range = KeyRange::prefix(&row_keys::of_subject(tenant, None));
         Ok(self.shared.engine.scan_keys(range, usize::MAX).await?.len() as u64)
     }
+}
+
+/// A place, under whichever live version of the index root it is.
+fn open(keys: &TenantKeys, row_key: &[u8], sealed: &[u8]) -> Result<(PlaceKey, SubjectRow), IndexError> {
+    let at = PlaceKey::parse(row_key).ok_or(IndexError::from(Damage::Shape))?;
+    let version = row_version(sealed).unwrap_or_default();
+    let directory = keys.directory_of_version(version).ok_or(IndexError::from(Damage::Seal))?;
+    let opened = directory.open(RowKind::Subject as u8, row_key, sealed)?;
+    Ok((at, rows::decode(&opened.plain)?))
 }

@@ -8,6 +8,7 @@
 
 mod epoch;
 mod index_key;
+mod index_root;
 mod master;
 mod pace;
 mod reencrypt;
@@ -73,9 +74,6 @@ pub enum RekeyError {
     /// A version may not be destroyed: so many of the records that were read need it, or a request still holds it.
     #[error("the version is in use: {} of {} records need it", .0.remaining, .0.scanned)]
     InUse(VersionUse),
-    /// The tenant has data subjects: the index root above their names' tokens is not rotated in this release.
-    #[error("the index root of a tenant with data subjects is not rotated in this release")]
-    HasSubjects,
     /// The blob store failed.
     #[error(transparent)]
     Blobs(#[from] BlobError),

@@ -4,7 +4,7 @@
 use super::master::blocking;
 use super::rooms::{Places, Rooms, Run};
 use super::roots::wait_until_let_go;
-use super::{RekeyError, STEP_ROWS};
+use super::{RekeyError, STEP_ROWS, index_root};
 use crate::audit::Event as Record;
 use crate::directory::JobKind;
 use crate::model::ids::TenantId;
@@ -40,7 +40,7 @@ pub async fn version_use(
     let under = match kind {
         KeyKind::Trk => return tenant_use(rooms, &rooms.places(tenant, None).await?, version).await,
         KeyKind::Srk => blocking(rooms.directory.key_service(), move |keys| keys.subjects_under(tenant.0)).await?,
-        _ => rooms.directory.under_index_roots(tenant).await?,
+        _ => index_root::under(rooms, tenant).await?,
     };
     Ok(VersionUse { scanned: under.values().sum(), remaining: under.get(&version).copied().unwrap_or(0) })
 }

@@ -7,7 +7,7 @@
 //! running the rotation again takes it up.
 
 use super::rooms::{Rooms, Run};
-use super::{PASSES_MAX, RekeyError};
+use super::{PASSES_MAX, RekeyError, index_root};
 use crate::audit::Event as Record;
 use crate::directory::{Held, JobKind};
 use crate::model::ids::TenantId;
@@ -44,8 +44,8 @@ pub async fn rotate_subject_root(rooms: &Rooms, run: &Run<'_>, tenant: TenantId)
     rotate(rooms, run, tenant, Root::Subjects).await
 }
 
-/// Gives a tenant a new root above its index keys, credentials and directory rows. Not built for a tenant with data
-/// subjects, whose names' tokens would have to move: `HasSubjects`.
+/// Gives a tenant a new root above its index keys, credentials, directory rows and data subjects' names; what it does to
+/// rows is told in `index_root`.
 pub async fn rotate_index_root(rooms: &Rooms, run: &Run<'_>, tenant: TenantId) -> Result<RootEvidence, RekeyError> {
     rotate(rooms, run, tenant, Root::Index).await
 }
@@ -81,7 +81,7 @@ impl Root {
     async fn scan(self, rooms: &Rooms, tenant: TenantId) -> Result<BTreeMap<u32, u64>, RekeyError> {
         match self {
             Self::Subjects => blocking(rooms, move |keys| keys.subjects_under(tenant.0)).await,
-            Self::Index => Ok(rooms.directory.under_index_roots(tenant).await?),
+            Self::Index => index_root::under(rooms, tenant).await,
         }
     }
 }
@@ -94,17 +94,6 @@ async fn rotate(rooms: &Rooms, run: &Run<'_>, tenant: TenantId, root: Root) -> R
         let (from, to) = if older(&found, current) > 0 {
             (current.saturating_sub(1), current)
         } else {
-            let _still = match root {
-                Root::Subjects => None,
-                Root::Index => {
-                    let guard = rooms.directory.without_subjects(tenant).await?;
-                    if guard.is_none() {
-                        held.end(rooms.now(), 0, 0).await?;
-                        return Err(RekeyError::HasSubjects);
-                    }
-                    guard
-                }
-            };
             let kind = root.kind().as_str().to_owned();
             rooms.audit.append(run.actor, Record::RootRotationBegun { tenant, kind, from: current }).await?;
             let made = blocking(rooms, move |keys| keys.rotate_root(tenant.0, root.kind())).await?;
@@ -117,15 +106,15 @@ async fn rotate(rooms: &Rooms, run: &Run<'_>, tenant: TenantId, root: Root) -> R
         run.watch.phase("wrapping", held.job().total);
         match root {
             Root::Subjects => rewrap_subjects(rooms, run, tenant, &mut held).await?,
-            Root::Index => {
-                let done = rooms.directory.reroot_tenant(tenant).await?;
-                held.step(rooms.now(), |job| (job.done, job.changed) = (done.seen, job.changed + done.changed)).await?;
-                run.watch.done(done.seen);
-            }
+            Root::Index => index_root::rewrap(rooms, run, tenant, &mut held).await?,
         }
         run.watch.phase("scanning", held.job().total);
         let let_go = wait_until_let_go(rooms, tenant).await;
-        let found = root.scan(rooms, tenant).await?;
+        let mut found = root.scan(rooms, tenant).await?;
+        if older(&found, to) > 0 && matches!(root, Root::Index) && let_go {
+            index_root::drop_leftovers(rooms, tenant, to).await?;
+            found = root.scan(rooms, tenant).await?;
+        }
         if older(&found, to) == 0 {
             return end(rooms, run, tenant, root, held, found.values().sum(), let_go).await;
         }

@@ -125,7 +125,7 @@ impl Store {
     }
 
     /// Takes the place of an object or upload that is gone away, in the background: a place that leads nowhere does no
-    /// harm.
+    /// harm. Under every token where it may stand: the tenant's index root may have been replaced since it was written.
     pub(super) fn leave_place(
         &self,
         room: &Room,
@@ -136,10 +136,16 @@ impl Store {
         if subject.is_none() {
             return;
         }
-        let Ok(Some(at)) = self.place_key(room, metadata, version) else { return };
-        let roots = room.roots.clone();
+        let at = &room.bucket.at;
+        let (Ok(Some(name)), Ok(directory)) = (named(metadata), self.directory(at.geo.id)) else { return };
+        let (directory, roots, tenant, bucket) = (directory.clone(), room.roots.clone(), at.tenant, at.bucket);
         tokio::spawn(async move {
-            if roots.index.remove_subject_places(&[at]).await.is_err() {
+            let removed = async {
+                let keys = directory.keys(tenant).await.ok()?;
+                let places: Vec<_> = directory.places_of(&keys, &name, bucket, version).collect();
+                roots.index.remove_subject_places(&places).await.ok()
+            };
+            if removed.await.is_none() {
                 tracing::warn!(
                     "the place of a deleted object was not removed; its subject's erasure or its purge will"
                 );
@@ -153,11 +159,16 @@ impl Store {
         metadata: &[(String, String)],
         version: VersionId,
     ) -> Result<Option<PlaceKey>, StoreError> {
-        let Some((_, value)) = metadata.iter().find(|(name, _)| name == METADATA) else { return Ok(None) };
-        let name = SubjectName::parse(value).map_err(|_| StoreError::Integrity(Fault::SHAPE))?;
+        let Some(name) = named(metadata)? else { return Ok(None) };
         let directory = self.directory(room.bucket.at.geo.id)?;
         Ok(Some(directory.place_of(&room.keys, &name, room.bucket.at.bucket, version)))
     }
+}
+
+/// The data subject that stored metadata names.
+fn named(metadata: &[(String, String)]) -> Result<Option<SubjectName>, StoreError> {
+    let value = metadata.iter().find(|(name, _)| name == METADATA);
+    value.map(|(_, value)| SubjectName::parse(value).map_err(|_| StoreError::Integrity(Fault::SHAPE))).transpose()
 }
 
 fn erased_to_read(error: DirectoryError) -> StoreError {

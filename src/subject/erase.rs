@@ -12,7 +12,7 @@
 //! of orphans.
 
 use super::SubjectError;
-use super::places::{Premises, STEP, Visited};
+use super::places::{Premises, Visited};
 use crate::audit::{Actor, Event as Record, Receipt};
 use crate::directory::{DirectoryError, SubjectEntry};
 use crate::index::{Condition, IndexError};
@@ -62,41 +62,42 @@ pub async fn foresee(
 ) -> Result<Option<(SubjectEntry, Foreseen)>, SubjectError> {
     let Some(entry) = tenancy.directory.subject(tenant, name).await? else { return Ok(None) };
     let premises = Premises::of(tenancy, tenant).await?;
-    let mut foreseen = Foreseen::default();
+    let (mut foreseen, tokens) = (Foreseen::default(), premises.tokens(name));
     for roots in &premises.regions {
-        let mut after = None;
-        loop {
-            let page = premises.visit(roots, entry.token, after.as_ref()).await?;
-            for visited in &page {
-                foreseen.uploads += u64::from(visited.row.upload.is_some() && visited.object.is_none());
-                if let Some(object) = &visited.object {
-                    foreseen.objects += 1;
-                    foreseen.bytes += object.size;
+        for token in &tokens {
+            let mut after = None;
+            loop {
+                let (page, next) = premises.visit(roots, *token, entry.id, after.as_ref()).await?;
+                for visited in &page {
+                    foreseen.uploads += u64::from(visited.row.upload.is_some() && visited.object.is_none());
+                    if let Some(object) = &visited.object {
+                        foreseen.objects += 1;
+                        foreseen.bytes += object.size;
+                    }
                 }
-            }
-            match page.last() {
-                Some(last) if page.len() == STEP => after = Some(last.at),
-                _ => break,
+                after = next;
+                if after.is_none() {
+                    break;
+                }
             }
         }
     }
     Ok(Some((entry, foreseen)))
 }
 
-/// Begins the erasure of a subject that [`foresee`] found: when this returns it is on record, and no crash undoes it.
+/// Begins the erasure of a subject that [`foresee`] found and that is not being erased yet: when this returns it is on
+/// record, and no crash undoes it.
 pub async fn begin(
     tenancy: &Tenancy,
     actor: &Actor,
     tenant: TenantId,
-    entry: &SubjectEntry,
+    name: &SubjectName,
+    subject: SubjectId,
 ) -> Result<(), SubjectError> {
-    if entry.erasing {
-        return Ok(());
-    }
     // Nothing is begun that cannot be ended.
     Premises::of(tenancy, tenant).await?;
-    tenancy.audit.append(actor, Record::SubjectErasureBegun { tenant, subject: entry.id }).await?;
-    Ok(tenancy.directory.begin_erasure(tenant, entry).await?)
+    tenancy.audit.append(actor, Record::SubjectErasureBegun { tenant, subject }).await?;
+    Ok(tenancy.directory.begin_erasure(tenant, name, subject).await?)
 }
 
 /// Carries out an erasure that was begun. `watch` is told of every place dealt with.
@@ -104,28 +105,35 @@ pub async fn erase(
     tenancy: &Tenancy,
     actor: &Actor,
     tenant: TenantId,
-    entry: &SubjectEntry,
+    subject: SubjectId,
     watch: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Erased, SubjectError> {
-    let premises = Premises::of(tenancy, tenant).await?;
-    let subject = entry.id;
-    let erasure = Erasure { tenancy, actor, tenant, entry, premises: &premises, watch };
-    let lists = erasure.part_lists().await?;
+    // None: another run of it has ended meanwhile, and there is nothing left but a key that is destroyed.
+    let name = tenancy.directory.name_of_erased(tenant, subject).await?;
+    let erasure = Erasure { tenancy, actor, tenant, subject, watch };
+    let lists = match &name {
+        Some(name) => erasure.part_lists(name).await?,
+        None => HashMap::new(),
+    };
     let shredded = erasure.destroy_key().await?;
     drop(tenancy.directory.pause_commits().await);
     let inaccessible = tenancy.clock.now().wall;
-    let (objects, uploads, blobs) = erasure.remove(lists).await?;
+    let mut gone = Gone::default();
+    if let Some(name) = &name {
+        erasure.remove(name, &lists, &mut gone).await?;
+    }
+    let Gone { objects, uploads, blobs, .. } = gone;
     let receipt =
         tenancy.audit.append(actor, Record::SubjectErased { tenant, subject, objects, uploads, blobs }).await?;
-    tenancy.directory.end_erasure(tenant, entry).await?;
+    tenancy.directory.end_erasure(tenant, subject).await?;
     Ok(Erased { subject, objects, uploads, blobs, inaccessible, shredded, receipt })
 }
 
 /// Takes up the erasures that a crash cut off. Answers how many.
 pub async fn resume(tenancy: &Tenancy, actor: &Actor) -> Result<u64, SubjectError> {
     let mut resumed = 0;
-    for (tenant, entry) in tenancy.directory.erasures().await? {
-        erase(tenancy, actor, tenant, &entry, &|_| {}).await?;
+    for (tenant, subject) in tenancy.directory.erasures().await? {
+        erase(tenancy, actor, tenant, subject, &|_| {}).await?;
         resumed += 1;
     }
     Ok(resumed)
@@ -135,43 +143,64 @@ struct Erasure<'a> {
     tenancy: &'a Tenancy,
     actor: &'a Actor,
     tenant: TenantId,
-    entry: &'a SubjectEntry,
-    premises: &'a Premises,
+    subject: SubjectId,
     watch: &'a (dyn Fn(u64) + Send + Sync),
 }
 
+/// What a run has removed.
+#[derive(Default)]
+struct Gone {
+    objects: u64,
+    uploads: u64,
+    blobs: u64,
+    places: u64,
+}
+
+/// The parts of objects whose list only the subject's key opens, by the list's segment.
+type PartLists = HashMap<SegmentId, Vec<SegmentId>>;
+
 impl Erasure<'_> {
-    /// The parts of objects whose list only the subject's key opens, by the list's segment. Those that it does not open
-    /// any more are left out.
-    async fn part_lists(&self) -> Result<HashMap<SegmentId, Vec<SegmentId>>, SubjectError> {
+    /// What lists of parts the subject's objects have. Those that its key does not open any more are left out.
+    async fn part_lists(&self, name: &SubjectName) -> Result<PartLists, SubjectError> {
+        let premises = Premises::of(self.tenancy, self.tenant).await?;
         let mut lists = HashMap::new();
-        for roots in &self.premises.regions {
-            let mut after = None;
-            loop {
-                let page = self.premises.visit(roots, self.entry.token, after.as_ref()).await?;
-                for Visited { object, bucket, .. } in &page {
-                    let (Some(object), Some(bucket)) = (object, bucket) else { continue };
-                    if let (crate::index::rows::v1::Place::PartList, Some(list)) =
-                        (object.place, object.segments.first())
-                    {
-                        match self.premises.blobs(self.tenancy, roots, bucket, object).await {
-                            Ok(blobs) => drop(lists.insert(list.id, blobs)),
-                            Err(SubjectError::Directory(DirectoryError::Keys(KeyError::Destroyed))) => {}
-                            Err(error) => return Err(error),
-                        }
-                    }
-                }
-                match page.last() {
-                    Some(last) if page.len() == STEP => after = Some(last.at),
-                    _ => break,
-                }
+        for roots in &premises.regions {
+            for token in premises.tokens(name) {
+                self.part_lists_at(&premises, roots, token, &mut lists).await?;
             }
         }
         Ok(lists)
     }
 
+    async fn part_lists_at(
+        &self,
+        premises: &Premises,
+        roots: &RegionRoots,
+        token: [u8; 16],
+        lists: &mut PartLists,
+    ) -> Result<(), SubjectError> {
+        let mut after = None;
+        loop {
+            let (page, next) = premises.visit(roots, token, self.subject, after.as_ref()).await?;
+            for Visited { object, bucket, .. } in &page {
+                let (Some(object), Some(bucket)) = (object, bucket) else { continue };
+                if let (crate::index::rows::v1::Place::PartList, Some(list)) = (object.place, object.segments.first()) {
+                    match premises.blobs(self.tenancy, roots, bucket, object).await {
+                        Ok(blobs) => drop(lists.insert(list.id, blobs)),
+                        Err(SubjectError::Directory(DirectoryError::Keys(KeyError::Destroyed))) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     async fn destroy_key(&self) -> Result<ShredEvidence, SubjectError> {
-        let (keys, tenant, subject) = (self.tenancy.directory.key_service().clone(), self.tenant, self.entry.id);
+        let (keys, tenant, subject) = (self.tenancy.directory.key_service().clone(), self.tenant, self.subject);
         let destroyed = tokio::task::spawn_blocking(move || keys.destroy_subject(tenant.0, subject.0)).await;
         let evidence: Result<_, KeyError> = destroyed.map_err(|_| SubjectError::Worker)?;
         let evidence = evidence?;
@@ -186,38 +215,61 @@ impl Erasure<'_> {
         Ok(evidence)
     }
 
-    /// Removes what the places lead to, and the places, until there are none. Answers objects, uploads and blobs.
-    async fn remove(&self, lists: HashMap<SegmentId, Vec<SegmentId>>) -> Result<(u64, u64, u64), SubjectError> {
-        let (mut objects, mut uploads, mut blobs, mut places) = (0, 0, 0, 0);
-        for roots in &self.premises.regions {
-            loop {
-                let page = self.premises.visit(roots, self.entry.token, None).await?;
-                if page.is_empty() {
-                    break;
+    /// Removes what the places lead to, and the places, until none is left under any token. A rotation of the index root
+    /// that begins meanwhile brings a token that was not looked at: then once more.
+    async fn remove(&self, name: &SubjectName, lists: &PartLists, gone: &mut Gone) -> Result<(), SubjectError> {
+        loop {
+            let premises = Premises::of(self.tenancy, self.tenant).await?;
+            let tokens = premises.tokens(name);
+            for roots in &premises.regions {
+                for token in &tokens {
+                    self.remove_at(&premises, roots, *token, lists, gone).await?;
                 }
-                let removals = page.iter().map(|visited| self.remove_one(roots, visited, &lists));
-                for (object, upload, doomed) in futures::future::try_join_all(removals).await? {
-                    objects += u64::from(object);
-                    uploads += u64::from(upload);
-                    blobs += doomed.len() as u64;
-                    if !doomed.is_empty() {
-                        roots.blobs.delete(&doomed).await?;
-                    }
-                }
-                let dealt_with: Vec<_> = page.iter().map(|visited| visited.at).collect();
-                roots.index.remove_subject_places(&dealt_with).await?;
-                places += dealt_with.len() as u64;
-                (self.watch)(places);
+            }
+            let keys = self.tenancy.directory.keys(self.tenant).await?;
+            if keys.active_tik() == premises.keys.active_tik() {
+                return Ok(());
             }
         }
-        Ok((objects, uploads, blobs))
+    }
+
+    async fn remove_at(
+        &self,
+        premises: &Premises,
+        roots: &RegionRoots,
+        token: [u8; 16],
+        lists: &PartLists,
+        gone: &mut Gone,
+    ) -> Result<(), SubjectError> {
+        let mut after = None;
+        loop {
+            let (page, next) = premises.visit(roots, token, self.subject, after.as_ref()).await?;
+            let removals = page.iter().map(|visited| self.remove_one(premises, roots, visited, lists));
+            for (object, upload, doomed) in futures::future::try_join_all(removals).await? {
+                gone.objects += u64::from(object);
+                gone.uploads += u64::from(upload);
+                gone.blobs += doomed.len() as u64;
+                if !doomed.is_empty() {
+                    roots.blobs.delete(&doomed).await?;
+                }
+            }
+            let dealt_with: Vec<_> = page.iter().map(|visited| visited.at).collect();
+            roots.index.remove_subject_places(&dealt_with).await?;
+            gone.places += dealt_with.len() as u64;
+            (self.watch)(gone.places);
+            after = next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     async fn remove_one(
         &self,
+        premises: &Premises,
         roots: &RegionRoots,
         visited: &Visited,
-        lists: &HashMap<SegmentId, Vec<SegmentId>>,
+        lists: &PartLists,
     ) -> Result<(bool, bool, Vec<SegmentId>), SubjectError> {
         let Some(bucket) = &visited.bucket else { return Ok((false, false, Vec::new())) };
         let (mut removed, mut ended, mut doomed) = (false, false, Vec::new());
@@ -231,7 +283,7 @@ impl Erasure<'_> {
                         (crate::index::rows::v1::Place::PartList, Some(list)) => {
                             lists.get(&list.id).cloned().unwrap_or_else(|| vec![list.id])
                         }
-                        _ => self.premises.blobs(self.tenancy, roots, bucket, &row).await?,
+                        _ => premises.blobs(self.tenancy, roots, bucket, &row).await?,
                     };
                 }
                 // Deleted or replaced by a client since it was looked at.

@@ -5,7 +5,7 @@ use crate::directory::{DirectoryError, OpenedBucket};
 use crate::index::rows::v1::{ObjectRow, Place, SubjectRow};
 use crate::index::{Found, PlaceKey};
 use crate::model::ids::{BucketId, SegmentId, SubjectId, TenantId};
-use crate::model::names::ObjectName;
+use crate::model::names::{ObjectName, SubjectName};
 use crate::regions::RegionRoots;
 use crate::seal::{self, TenantKeys};
 use crate::tenancy::Tenancy;
@@ -50,16 +50,27 @@ impl Premises {
         Ok(Self { regions, buckets, keys })
     }
 
-    /// The next places of a subject in one region, each with its object if it is still there. Fewer than [`STEP`]: the
-    /// end.
+    /// The tokens that may stand for a subject, from the oldest live version of the index root to the active one: places
+    /// move only in this direction, so who follows it meets every one.
+    pub(super) fn tokens(&self, name: &SubjectName) -> Vec<[u8; 16]> {
+        let mut tokens: Vec<_> = self.keys.subject_tokens(name.as_str().as_bytes()).collect();
+        tokens.reverse();
+        tokens
+    }
+
+    /// The next places at a token in one region that are of this subject (after an erasure the name may have come to
+    /// mean another), each with its object if it is still there, and where to go on; no place to go on from: the end.
     pub(super) async fn visit(
         &self,
         roots: &RegionRoots,
         token: [u8; 16],
+        subject: SubjectId,
         after: Option<&PlaceKey>,
-    ) -> Result<Vec<Visited>, SubjectError> {
+    ) -> Result<(Vec<Visited>, Option<PlaceKey>), SubjectError> {
         let places = roots.index.subject_places(&self.keys, token, after, STEP).await?;
-        let visits = places.into_iter().map(|(at, row)| async move {
+        let next = places.last().filter(|_| places.len() == STEP).map(|(at, _)| *at);
+        let own = places.into_iter().filter(|(_, row)| row.subject == subject);
+        let visits = own.map(|(at, row)| async move {
             let bucket = self.buckets.get(&at.bucket).filter(|bucket| bucket.at.region == roots.region).cloned();
             let object = match &bucket {
                 Some(bucket) => find(roots, bucket, &at, &row).await?,
@@ -67,7 +78,7 @@ impl Premises {
             };
             Ok::<_, SubjectError>(Visited { at, row, bucket, object })
         });
-        futures::future::try_join_all(visits).await
+        Ok((futures::future::try_join_all(visits).await?, next))
     }
 
     /// The blobs of an object. Of one with a list of parts, the parts too while `subject`'s key still opens the list.

@@ -146,12 +146,12 @@ fn k09_every_rotation_under_mixed_load_without_one_client_error() {
     let client = Client::of(&server);
     more(&server, &client);
     let (stop, served) = (AtomicBool::new(false), AtomicU64::new(0));
-    // Not the index root: the demo tenant has a data subject, whose tokens are not moved yet, so it answers 501.
-    let rotations: [&[&str]; 5] = [
+    let rotations: [&[&str]; 6] = [
         &["key", "rotate", "master", "--geo", "europe"],
         &["key", "rotate", "tenant", "demo"],
         &["key", "rotate", "index-key", "--tenant", "demo", "--bucket", BUCKET],
         &["key", "rotate", "subject-root", "--tenant", "demo"],
+        &["key", "rotate", "index-root", "--tenant", "demo"],
         &["key", "reencrypt", "tenant", "demo"],
     ];
     let mut wire = admin(&server);

@@ -9,10 +9,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const SCRIPT: &str =
     concat!(include_str!("../api/common.py"), "\n", include_str!("subjects.py"), "\nglobals()[sys.argv[1]]()");
 const ONE: &str = "contact:4711";
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn case(server: &Server, name: &str) -> String {
     python(server, SCRIPT, &[name]).ok()
@@ -101,6 +104,43 @@ fn k13_an_erased_subject_is_not_there_in_any_way() {
     assert_eq!(anew["objects"], 1);
     assert_ne!(anew["subject"], result["subject"], "a destroyed id is never used again");
     after(&server);
+}
+
+/// The loss this guards against: the tenant's index root is replaced, the power goes in the middle, and a subject is two
+/// from then on: who asks to be forgotten is forgotten by half.
+#[test]
+fn k09_a_subject_is_the_same_one_under_another_index_root() {
+    let mut server = Server::start();
+    case(&server, "store");
+    case(&server, "many_others");
+    let rotate = ["key", "rotate", "index-root", "--tenant", "demo", "--json"];
+    for round in 0..3 {
+        server.geoseal(&[&rotate[..], &["--no-wait", "--records-per-second", "60"]].concat()).ok();
+        case(&server, "more");
+        if round < 2 {
+            server.kill();
+            server.restart();
+        }
+    }
+    // The one that was cut off may still be at work; then this one is told so.
+    let begun = Instant::now();
+    let done = loop {
+        let ran = server.geoseal(&rotate);
+        if ran.code() == Some(0) {
+            break ran.json();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", ran.refused());
+        thread::sleep(Duration::from_millis(100));
+    };
+    let result = done["result"].as_object().and_then(|result| result.values().next()).expect("a result");
+    assert_eq!(result["remaining"], 0, "{done}");
+    assert!(result["scanned"].as_u64() > Some(100), "{done}");
+    // What the other names lead to stays; of this one everything goes, whenever it was written.
+    let erased = erase(&server, ONE, &["--confirm", "demo"]).json();
+    let result = &erased["result"]["subject_erasure"];
+    assert_eq!((result["objects"].as_u64(), result["uploads"].as_u64()), (Some(8), Some(1)), "{erased}");
+    case(&server, "erased_under_another_root");
+    server.geoseal(&["audit", "verify"]).ok();
 }
 
 #[test]

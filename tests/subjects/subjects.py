@@ -173,3 +173,26 @@ def gone():
         refused(404, "NoSuchKey", s3.get_object, Bucket=BUCKET, Key=left[0])
         time.sleep(0.05)
     assert read(BUCKET, "s/two/kept") == SMALL
+
+
+def many_others():
+    """So many subjects that a walk over them takes a moment."""
+    with __import__("concurrent.futures").futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: put(f"others/{n:03}", SMALL, f"lead:{n}"), range(120)))
+
+
+def more():
+    """One more object of the subject while the index root changes, and one of somebody new."""
+    n = len(s3.list_objects_v2(Bucket=BUCKET, Prefix="more/").get("Contents", []))
+    put(f"more/{n}", SMALL, ONE)
+    put(f"others/new/{n}", SMALL, f"lead:new:{n}")
+    assert read(BUCKET, f"more/{n}") == SMALL
+
+
+def erased_under_another_root():
+    for key in [*OF_ONE, "s/copy/kept", "more/0", "more/1", "more/2"]:
+        refused(404, "NoSuchKey", s3.get_object, Bucket=BUCKET, Key=key)
+    assert not s3.list_objects_v2(Bucket=BUCKET, Prefix="more/").get("Contents")
+    assert len(s3.list_objects_v2(Bucket=BUCKET, Prefix="others/")["Contents"]) == 123
+    for key, body in OF_OTHERS.items():
+        assert read(BUCKET, key) == body, key

@@ -1,3 +1,4 @@
-//! Tests of rotations that need no process: jobs, their tokens, and who may hold them.
+//! Tests of rotations that need no process: jobs, their tokens, and who may hold them; an index root replaced under load.
 
 mod jobs;
+mod subjects;
