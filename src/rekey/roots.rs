@@ -11,7 +11,7 @@ use super::{PASSES_MAX, RekeyError, index_root};
 use crate::audit::Event as Record;
 use crate::directory::{Held, JobKind};
 use crate::model::ids::TenantId;
-use crate::seal::{KeyClient, KeyError, KeyKind, KeyState, RootStatus};
+use crate::seal::{KeyClient, KeyError, KeyKind, KeyState, Refusal, RootStatus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,8 +137,14 @@ async fn end(
     let old = roots.iter().filter(|old| old.kind == root.kind() && old.name.version < to);
     let mut retired = 0;
     for version in old.filter(|old| let_go && old.state == KeyState::DecryptOnly).map(|old| old.name.version) {
-        blocking(rooms, move |keys| keys.retire_root(tenant.0, root.kind(), version, 0)).await?;
-        retired += 1;
+        // Whoever holds a lease from before the last destruction holds this version too.
+        let retire = move |keys: &KeyClient| keys.retire_root(tenant.0, root.kind(), version, 0);
+        match if wait_until_let_go(rooms, tenant).await { blocking(rooms, retire).await.map(drop) } else { break } {
+            Ok(()) => retired += 1,
+            // A lease was renewed just now: the version stays, decrypt-only, for the next rotation.
+            Err(RekeyError::Keys(KeyError::Refused(Refusal::InUse))) => break,
+            Err(error) => return Err(error),
+        }
     }
     let kind = root.kind().as_str().to_owned();
     let ended = Record::RootRotationEnded { tenant, kind, from, to, rewrapped, remaining: 0, retired };
