@@ -10,6 +10,7 @@ use crate::destroy::ShredEvidence;
 use crate::entries::RotationJob;
 use crate::epoch::{BackupNote, EpochClosed, EpochJob};
 use crate::error::KeyError;
+use crate::geo_keys::DirectoryKey;
 use crate::grant::{ExportKey, Grant, SubjectGrant};
 use crate::heads::Head;
 use crate::material::Secret;
@@ -292,6 +293,10 @@ pub enum Request {
         #[cbor(n(0), with = "minicbor::bytes")]
         tenant: Id,
     },
+    #[n(70)]
+    RotateDirectoryKey {},
+    #[n(71)]
+    DirectoryKeys {},
     #[n(80)]
     RestoreNote {},
     #[n(81)]
@@ -301,7 +306,13 @@ pub enum Request {
 impl Request {
     /// Whether doing it twice is the same as doing it once, so that it may be asked again when a link broke.
     pub(crate) const fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::CreateTenant { .. } | Self::CreateSubject { .. } | Self::RotateTenant { .. })
+        !matches!(
+            self,
+            Self::CreateTenant { .. }
+                | Self::CreateSubject { .. }
+                | Self::RotateTenant { .. }
+                | Self::RotateDirectoryKey { .. }
+        )
     }
 }
 
@@ -408,6 +419,8 @@ pub enum Reply {
     Subjects(#[n(0)] SubjectsStep),
     #[n(61)]
     Under(#[n(0)] BTreeMap<u32, u64>),
+    #[n(70)]
+    DirectoryKeys(#[n(0)] Vec<DirectoryKey>),
     #[n(80)]
     RestoreNote(#[n(0)] Option<RestoreNote>),
 }
@@ -436,6 +449,12 @@ pub struct Hello {
     pub(crate) directory: KeyName,
     #[n(4)]
     pub(crate) secret: Secret,
+    /// Its older versions that still open.
+    #[n(5)]
+    pub(crate) older: Option<Vec<DirectoryKey>>,
+    /// Authenticates the holder's small state; the same for good. An older service has none.
+    #[n(6)]
+    pub(crate) state: Option<Secret>,
 }
 
 impl KeyAuthority for GeoKeyService {
@@ -473,6 +492,11 @@ impl KeyAuthority for GeoKeyService {
             Request::SubjectsUnder { tenant } => Reply::Under(self.subjects_under(tenant)?),
             Request::ReportCompromise { tenant, version } => Reply::Name(self.report_compromise(tenant, version)?),
             Request::LeaseForReencryption { tenant } => Reply::Lease(Box::new(self.grant_for_reencryption(tenant)?)),
+            Request::RotateDirectoryKey {} => {
+                self.rotate_directory_key()?;
+                Reply::DirectoryKeys(self.directory_keys())
+            }
+            Request::DirectoryKeys {} => Reply::DirectoryKeys(self.directory_keys()),
             Request::SetDue { tenant, due } => Reply::Seconds(self.set_due(tenant, due)?),
             Request::ClearDue { tenant } => done(self.clear_due(tenant)?),
             Request::IsDue { tenant } => Reply::Answer(self.is_due(tenant)?),
@@ -520,8 +544,12 @@ fn done((): ()) -> Reply {
 
 impl GeoKeyService {
     fn hello(&self) -> Hello {
-        let (directory, secret) = self.geo_keys().copy();
+        let mut live = self.directory_keys().into_iter();
+        let DirectoryKey { name: directory, secret } = live.next().expect("a service has its directory key");
+        let state = self.provider.state_mac()(&[b"link-state-v1\0", &self.geo[..]].concat());
         Hello {
+            older: Some(live.collect()),
+            state: Some(Secret::filled(|out| *out = state)),
             geo: self.geo,
             provider: self.provider_kind(),
             log_key: self.log_signer().public_key(),

@@ -7,14 +7,18 @@
 use crate::authority::{KeyAuthority, Reply, Request};
 use crate::backup::KeystoreCopy;
 use crate::calls::{Counters, ProviderCalls};
-use crate::context::Id;
+use crate::context::{Id, NO_ID};
+use crate::derive;
 use crate::destroy::ShredEvidence;
 use crate::entries::RotationJob;
 use crate::epoch::{BackupNote, EpochClosed, EpochJob};
 use crate::error::{KeyError, Refusal};
+use crate::geo_keys::{DirectoryKey, GeoKeys};
 use crate::grant::ExportKey;
 use crate::heads::Head;
 use crate::leases::{Cached, LeaseOptions, Leases};
+use crate::material::Secret;
+use crate::provider::StateMac;
 use crate::record::{KeyKind, KeyName, ProviderKind, Record};
 use crate::reroot::SubjectsStep;
 use crate::restored::RestoreNote;
@@ -23,7 +27,7 @@ use crate::rotate::{RotationProgress, ScanEvidence};
 use crate::service::{Clock, GeoKeyService, KeyProbe};
 use crate::shred_log::Shred;
 use crate::status::{ServiceStatus, TenantStatus};
-use crate::tenant_keys::{GeoKeys, SubjectKey, TenantKeys};
+use crate::tenant_keys::{SubjectKey, TenantKeys};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -38,6 +42,7 @@ pub struct KeyClient {
     flights: Mutex<HashMap<Id, Arc<Flight>>>,
     provider: ProviderKind,
     geo_keys: Arc<GeoKeys>,
+    state: Option<Secret>,
     log_key: [u8; 32],
     known: Mutex<Known>,
     /// The service's own counters, where it runs in this process.
@@ -354,6 +359,8 @@ impl KeyClient {
         if hello.geo != geo {
             return Err(KeyError::Protocol);
         }
+        let active = DirectoryKey { name: hello.directory, secret: hello.secret };
+        let live = std::iter::once(active).chain(hello.older.into_iter().flatten());
         Ok(Self {
             geo,
             authority,
@@ -361,7 +368,8 @@ impl KeyClient {
             leases: Arc::new(Leases::new(options)),
             flights: Mutex::default(),
             provider: hello.provider,
-            geo_keys: Arc::new(GeoKeys::new(geo, hello.directory, hello.secret)),
+            geo_keys: Arc::new(GeoKeys::new(geo, live.collect()).ok_or(KeyError::Protocol)?),
+            state: hello.state,
             log_key: hello.log_key,
             known: Mutex::default(),
             inside: None,
@@ -382,6 +390,42 @@ impl KeyClient {
     /// The keys of the geo's own directory.
     pub fn geo_keys(&self) -> Arc<GeoKeys> {
         Arc::clone(&self.geo_keys)
+    }
+
+    /// Authenticates small state of this process, such as its clock's: with the service's state key, and before services
+    /// had one with the directory key.
+    pub fn state_mac(&self) -> StateMac {
+        match &self.state {
+            Some(key) => {
+                let key = Secret::filled(|out| *out = *key.bytes());
+                Box::new(move |message| derive::mac(&key, message))
+            }
+            None => Box::new(self.geo_keys.state_mac()),
+        }
+    }
+
+    /// As [`GeoKeyService::rotate_directory_key`]; everybody here seals under the new version when it returns.
+    pub fn rotate_directory_key(&self) -> Result<KeyName, KeyError> {
+        self.directory_keys(Request::RotateDirectoryKey {})
+    }
+
+    /// As [`GeoKeyService::retire_root`] of the geo's directory key.
+    pub fn retire_directory_key(&self, version: u32, records_left: u64) -> Result<ShredEvidence, KeyError> {
+        let request = Request::RetireRoot { tenant: NO_ID, kind: KeyKind::Gdk, version, records_left };
+        let evidence = self.authority.call(request)?.shredded()?;
+        self.directory_keys(Request::DirectoryKeys {})?;
+        Ok(evidence)
+    }
+
+    /// Makes what the service has the live versions here; answers the active one.
+    pub fn refresh_directory_keys(&self) -> Result<KeyName, KeyError> {
+        self.directory_keys(Request::DirectoryKeys {})
+    }
+
+    fn directory_keys(&self, request: Request) -> Result<KeyName, KeyError> {
+        let Reply::DirectoryKeys(live) = self.authority.call(request)? else { return Err(KeyError::Protocol) };
+        self.geo_keys.replace(live);
+        Ok(self.geo_keys.name())
     }
 
     /// The public key of the geo's log signer.

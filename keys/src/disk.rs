@@ -153,6 +153,11 @@ impl Slots {
         Some((counter, plain[8..].to_vec()))
     }
 
+    /// What is written from now on is under another key.
+    pub(crate) fn rekey(&mut self, key: RowKey) {
+        self.key = key;
+    }
+
     /// Writes the next value; durable on return.
     pub(crate) fn write(&mut self, value: &[u8]) -> io::Result<()> {
         if value.len() > SLOT_VALUE_BYTES_MAX {

@@ -6,10 +6,9 @@ use crate::context::Id;
 use crate::disk::Slots;
 use crate::entries::place;
 use crate::error::{KeyError, KeystoreError, Refusal};
+use crate::geo_keys::GeoKeys;
 use crate::keystore::Change;
-use crate::row::RowKey;
 use crate::service::GeoKeyService;
-use crate::tenant_keys::GeoKeys;
 use minicbor::{Decode, Encode};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -52,10 +51,51 @@ impl Heads {
         if let Some(head) = open.get_mut(name) {
             return act(head);
         }
-        let key: RowKey = self.keys.head_key();
-        let (slots, value) = Slots::open(&self.dir.join(name), name.as_bytes(), key).map_err(KeystoreError::from)?;
+        act(open.entry(name.to_owned()).or_insert(self.read(name)?))
+    }
+
+    /// Under the active version of the geo's directory key, or the one before: whatever was written under a newer version is
+    /// newer. What is written next is under the active one.
+    fn read(&self, name: &str) -> Result<(Slots, Option<Head>), KeyError> {
+        let mut keys = self.keys.head_keys().into_iter();
+        let mut found = Err(std::io::ErrorKind::InvalidData.into());
+        for key in keys.by_ref() {
+            found = Slots::open(&self.dir.join(name), name.as_bytes(), key);
+            if !matches!(&found, Err(error) if error.kind() == std::io::ErrorKind::InvalidData) {
+                break;
+            }
+        }
+        let (mut slots, value) = found.map_err(KeystoreError::from)?;
+        if let Some(active) = self.keys.head_keys().into_iter().next() {
+            slots.rekey(active);
+        }
         let head = value.map(|value| Head::parse(&value).ok_or(KeystoreError::Damaged)).transpose()?;
-        act(open.entry(name.to_owned()).or_insert((slots, head)))
+        Ok((slots, head))
+    }
+
+    /// Writes every head anew under the active version of the geo's directory key, into both of its slots; durable on
+    /// return. Answers how many there are.
+    pub(crate) fn renew(&self) -> Result<u64, KeyError> {
+        let mut open = self.open.lock();
+        let mut renewed = 0;
+        for file in std::fs::read_dir(&self.dir).map_err(KeystoreError::from)? {
+            let name = file.map_err(KeystoreError::from)?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if !open.contains_key(name) {
+                open.insert(name.to_owned(), self.read(name)?);
+            }
+            let (Some((slots, newest)), Some(active)) = (open.get_mut(name), self.keys.head_keys().into_iter().next())
+            else {
+                continue;
+            };
+            slots.rekey(active);
+            if let Some(head) = *newest {
+                write_to(slots, newest, head)?;
+                write_to(slots, newest, head)?;
+                renewed += 1;
+            }
+        }
+        Ok(renewed)
     }
 }
 

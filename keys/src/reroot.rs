@@ -1,13 +1,16 @@
 //! A tenant's roots one by one: a new version of any of the three, subject keys wrapped again under a new subject root, a
 //! version reported as compromised, and what a re-encryption may still open. Rows in index engines are the caller's.
 
-use crate::context::Id;
+use crate::context::{Id, NO_ID};
 use crate::destroy::ShredEvidence;
 use crate::entries::{KeyState, RootEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError, Refusal};
+use crate::geo_keys::DirectoryKey;
 use crate::keystore::{Change, Keystore, salt_of};
 use crate::record::{KeyKind, KeyName, Unverified};
-use crate::service::{GeoKeyService, NewRoot, put_revocation_seq, revocation_seq, root_entries, tenant_entry, verify};
+use crate::service::{
+    GeoKeyService, NewRoot, directory_keys, put_revocation_seq, revocation_seq, root_entries, tenant_entry, verify,
+};
 use crate::shred_log::{Shred, Shredded};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
@@ -39,6 +42,12 @@ impl GeoKeyService {
         if !matches!(kind, KeyKind::Trk | KeyKind::Srk | KeyKind::Tik) {
             return Err(Refusal::State.into());
         }
+        let name = self.next_version(store, tenant, kind)?;
+        self.supersede(&tenant);
+        Ok(name)
+    }
+
+    fn next_version(&self, store: &mut Keystore, tenant: Id, kind: KeyKind) -> Result<KeyName, KeyError> {
         let now = self.clock.cc_lo();
         let roots = root_entries(store, &tenant)?;
         let versions = roots.iter().filter(|root| root.kind == kind);
@@ -52,8 +61,25 @@ impl GeoKeyService {
             active.map(|root| RootEntry { state: KeyState::DecryptOnly, since: now, ..root.clone() }.put()).collect();
         changes.push(made.activated(now).put());
         store.commit(changes, &*self.provider)?;
-        self.supersede(&tenant);
         Ok(made.entry.name)
+    }
+
+    /// Gives the geo's directory key a new version. What is sealed from now on is under it at once, the heads that the
+    /// service keeps are written anew; rows under older versions open until [`GeoKeyService::retire_root`] of tenant zero.
+    pub fn rotate_directory_key(&self) -> Result<KeyName, KeyError> {
+        let name = {
+            let mut store = self.store.lock();
+            let name = self.next_version(&mut store, NO_ID, KeyKind::Gdk)?;
+            self.geo_keys().replace(directory_keys(&store, self.geo, &*self.provider)?);
+            name
+        };
+        self.heads.renew()?;
+        Ok(name)
+    }
+
+    /// The live versions of the geo's directory key, for its holders.
+    pub(crate) fn directory_keys(&self) -> Vec<DirectoryKey> {
+        self.geo_keys().copies()
     }
 
     /// Destroys one older version of a root. `records_left` is what a full scan, begun after the rotation, found under
@@ -66,6 +92,10 @@ impl GeoKeyService {
         version: u32,
         records_left: u64,
     ) -> Result<ShredEvidence, KeyError> {
+        if kind == KeyKind::Gdk {
+            // A head that was written while the key changed may be under the version before.
+            self.heads.renew()?;
+        }
         let mut store = self.store.lock();
         let place = place::root(&tenant, kind, version);
         let root = RootEntry::parse(&place, store.entry(&place).ok_or(KeyError::Unknown)?)?;
@@ -81,6 +111,9 @@ impl GeoKeyService {
                 let what = Shredded::Root { tenant, kind: root.kind, version, compromised };
                 store.log_shreds(&[Shred { at: now, what }], &*self.provider)?;
                 store.commit(vec![root.destroyed(now).put()], &*self.provider)?;
+                if kind == KeyKind::Gdk {
+                    self.geo_keys().replace(directory_keys(&store, self.geo, &*self.provider)?);
+                }
                 self.supersede(&tenant);
             }
         }

@@ -54,10 +54,6 @@ impl RowKey {
         self.lease.check()
     }
 
-    pub(crate) fn context(&self) -> BucketContext {
-        self.context
-    }
-
     /// Seals `plain` as the row of `kind` at `row_key`, under a fresh salt; appends `trailing` as it is.
     ///
     /// # Panics

@@ -14,6 +14,7 @@ use crate::context::{Id, NO_ID, ObjectContext};
 use crate::entries::{KeyState, RootEntry, TenantEntry, TenantState, place};
 use crate::epoch::{self, Watch};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
+use crate::geo_keys::{DirectoryKey, GeoKeys};
 use crate::grant::opens;
 use crate::heads::{Head, Heads};
 use crate::keystore::{Change, Keystore, Older, unwrap_root, unwrap_roots, wrap_root};
@@ -26,7 +27,7 @@ use crate::revocations::{Feed, RevocationKind};
 use crate::shred_log::{self, Replayed};
 use crate::signer::LogSigner;
 use crate::subjects::SubjectCache;
-use crate::tenant_keys::{Gate, GeoKeys, Lease, TenantKeys};
+use crate::tenant_keys::{Gate, Lease, TenantKeys};
 use minicbor::{Decode, Encode};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -430,15 +431,33 @@ pub(crate) fn put_revocation_seq(seq: u64) -> Change {
 }
 
 fn open_geo_keys(store: &mut Keystore, geo: Id, provider: &dyn MasterKeys, now: i64) -> Result<GeoKeys, KeyError> {
-    let active = root_entries(store, &NO_ID)?.into_iter().rev().find(|entry| entry.state == KeyState::Active);
-    if let Some(RootEntry { name, record: Some(record), .. }) = active {
-        return Ok(GeoKeys::new(geo, name, unwrap_root(provider, &record, &ObjectContext::of_root(NO_ID, geo))?.0));
+    if let Some(keys) = GeoKeys::new(geo, directory_keys(store, geo, provider)?) {
+        return Ok(keys);
     }
     let made = NewRoot::make(provider, NO_ID, geo, KeyKind::Gdk, 1, now)?;
     store.commit(vec![made.entry.put()], provider)?;
     verify(store, std::slice::from_ref(&made), provider, geo)?;
     store.commit(vec![made.activated(now).put()], provider)?;
-    Ok(GeoKeys::new(geo, made.entry.name, made.secret.0))
+    let only = vec![DirectoryKey { name: made.entry.name, secret: made.secret.0 }];
+    Ok(GeoKeys::new(geo, only).ok_or(KeystoreError::Damaged)?)
+}
+
+/// The live versions of the geo's directory key, the active one first; none: it was never made, or never verified.
+pub(crate) fn directory_keys(
+    store: &Keystore,
+    geo: Id,
+    provider: &dyn MasterKeys,
+) -> Result<Vec<DirectoryKey>, KeyError> {
+    let mut live = root_entries(store, &NO_ID)?;
+    live.retain(|entry| matches!(entry.state, KeyState::Active | KeyState::DecryptOnly));
+    if live.iter().all(|entry| entry.state != KeyState::Active) {
+        return Ok(Vec::new());
+    }
+    let newest_first = live.iter().rev().filter_map(|entry| Some((entry.name, entry.record.as_ref()?)));
+    let context = ObjectContext::of_root(NO_ID, geo);
+    let unwrapped = newest_first
+        .map(|(name, record)| Ok(DirectoryKey { name, secret: unwrap_root(provider, record, &context)?.0 }));
+    unwrapped.collect()
 }
 
 fn open_signer(store: &mut Keystore, provider: &dyn MasterKeys) -> Result<LogSigner, KeyError> {

@@ -11,7 +11,7 @@
 //! there is one copy of a root in the process and it is cleared when the last request lets go.
 
 use crate::context::{BucketContext, Id, NO_ID, ObjectContext};
-use crate::derive::{self, Purpose};
+use crate::derive;
 use crate::error::{KeyError, OpenClass, OpenError};
 use crate::grant::SubjectGrant;
 use crate::material::{Secret, random_array};
@@ -523,55 +523,6 @@ impl TenantKeys {
 
     fn sk_parent<'a>(&self, srk: &'a SrkPurposes) -> Parent<'a> {
         Parent { name: srk.name, secret: &srk.wrap_sk }
-    }
-}
-
-/// The geo directory key: seals the rows that must be found before the tenant is known.
-pub struct GeoKeys {
-    name: KeyName,
-    rows: RowKey,
-    names: Secret,
-    root: Secret,
-}
-
-impl GeoKeys {
-    pub(crate) fn new(geo: Id, name: KeyName, root: Secret) -> Self {
-        let names = derive::purpose(&root, Purpose::Token, &NO_ID, &geo);
-        let context = BucketContext { tenant: NO_ID, geo, bucket: NO_ID };
-        let of_rows = Secret::filled(|out| *out = *root.bytes());
-        Self { name, names, root, rows: RowKey::new(of_rows, name.version, context, Lease::permanent()) }
-    }
-
-    /// The key itself, for a holder of the geo's keys.
-    pub(crate) fn copy(&self) -> (KeyName, Secret) {
-        (self.name, Secret::filled(|out| *out = *self.root.bytes()))
-    }
-
-    /// Authenticates small state of this process, such as its clock's.
-    pub fn state_mac(&self) -> impl Fn(&[u8]) -> [u8; 32] + Send + Sync + use<> {
-        let key = derive::state_key(&self.root);
-        move |message| derive::mac(&key, message)
-    }
-
-    /// A handle of its own for the sealed heads, which the service keeps.
-    pub(crate) fn head_key(&self) -> RowKey {
-        let secret = Secret::filled(|out| *out = *self.root.bytes());
-        RowKey::new(secret, self.name.version, self.rows.context(), Lease::permanent())
-    }
-
-    /// The key's id and version.
-    pub fn name(&self) -> KeyName {
-        self.name
-    }
-
-    /// Seals and opens the geo's directory rows.
-    pub fn directory(&self) -> &RowKey {
-        &self.rows
-    }
-
-    /// The token that stands for a tenant's or a login's name.
-    pub fn name_token(&self, name: &[u8]) -> [u8; 16] {
-        derive::token(&self.names, name)
     }
 }
 

@@ -139,6 +139,8 @@ pub struct KeyWork {
 pub enum WorkOn {
     /// A geo's master key gets a new version.
     Master(&'static Geo),
+    /// A geo's directory key gets a new version.
+    Directory(&'static Geo),
     /// A tenant's data key gets a new version.
     Tenant(TenantRef),
     /// A bucket's index key gets a new version.

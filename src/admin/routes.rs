@@ -289,6 +289,13 @@ pub(super) fn routes() -> Vec<Route> {
             |c| Box::pin(async move { key_work(&c, WorkOn::Master(door::geo(c.param("geo"))?)).await }),
         ),
         acts::<wire::KeyWork, wire::Operation>(
+            "/admin/v1/keys/directory/{geo}/rotate",
+            Acts,
+            "rotateDirectoryKey",
+            "Rotate a geo's directory key: what is found before the tenant is known is sealed anew; older versions are destroyed at the end",
+            |c| Box::pin(async move { key_work(&c, WorkOn::Directory(door::geo(c.param("geo"))?)).await }),
+        ),
+        acts::<wire::KeyWork, wire::Operation>(
             "/admin/v1/keys/tenant/{tenant}/rotate",
             Acts,
             "rotateTenant",

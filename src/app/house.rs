@@ -236,8 +236,8 @@ impl Keys {
         for geo in geos {
             opened.push(GeoClient { geo, client: key_link::connect(&config.keys, geo, &late)? });
         }
-        let geo_keys = opened.first().ok_or(AppError::NoRegion)?.client.geo_keys();
-        let (clock, simulated) = clock(&config.data_dir, time, || Box::new(geo_keys.state_mac()))?;
+        let first = &opened.first().ok_or(AppError::NoRegion)?.client;
+        let (clock, simulated) = clock(&config.data_dir, time, || first.state_mac())?;
         late.set(&clock);
         Ok(Self { geos: opened, clock, simulated })
     }

@@ -9,7 +9,7 @@ use crate::admin::error::ActError;
 use crate::admin::operations::Progress;
 use crate::admin::wire;
 use crate::audit::Actor;
-use crate::directory::{Job, JobError, JobKind};
+use crate::directory::{GEO_LANE, Job, JobError, JobKind};
 use crate::model::atlas::Geo;
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::BucketName;
@@ -28,6 +28,16 @@ pub(super) async fn start(
     let KeyWork { on, records_per_s } = work;
     match on {
         WorkOn::Master(geo) => rotate_master(acts, order, geo, records_per_s).await,
+        WorkOn::Directory(geo) => {
+            let room = *acts.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
+            let of = OfTenant { rooms: acts.house.rekey_rooms(room), id: GEO_LANE, label: geo.id.into() };
+            let steps = [
+                "make a new version of the geo's directory key; everything is sealed under it at once",
+                "seal its rows again, move tenants' names and logins to its tokens",
+                "scan those rows: zero under older versions, or it does not end; then destroy those versions",
+            ];
+            Ok(on_tenant(acts, order, of, Task::Directory, &steps, records_per_s))
+        }
         WorkOn::Tenant(tenant) => {
             let of = of_tenant(acts, &tenant).await?;
             let steps = [
@@ -94,6 +104,7 @@ pub(super) struct OfTenant {
 /// What is done to a tenant's keys.
 #[derive(Clone, Copy)]
 enum Task {
+    Directory,
     Tenant,
     IndexKey(BucketId),
     SubjectRoot,
@@ -104,6 +115,7 @@ enum Task {
 impl Task {
     fn kind(self) -> &'static str {
         match self {
+            Self::Directory => "rotate-directory-key",
             Self::Tenant => "rotate-tenant",
             Self::IndexKey(_) => "rotate-index-key",
             Self::SubjectRoot => "rotate-subject-root",
@@ -114,6 +126,7 @@ impl Task {
 
     fn of_job(job: &Job) -> Option<Self> {
         match (job.kind, job.bucket) {
+            (JobKind::RotateDirectoryKey, _) => Some(Self::Directory),
             (JobKind::RotateTenant, _) => Some(Self::Tenant),
             (JobKind::RotateIndexKey, Some(bucket)) => Some(Self::IndexKey(bucket)),
             (JobKind::RotateSubjectRoot, _) => Some(Self::SubjectRoot),
@@ -126,6 +139,10 @@ impl Task {
     async fn run(self, of: &OfTenant, run: &Run<'_>) -> Result<wire::OperationResult, RekeyError> {
         let label = &of.label;
         Ok(match self {
+            Self::Directory => {
+                let geo = of.rooms.directory.geo().id;
+                root_rotated("gdk", geo, rekey::rotate_directory_key(&of.rooms, run).await?)
+            }
             Self::Tenant => {
                 let done = rekey::rotate_tenant(&of.rooms, run, of.id).await?;
                 wire::OperationResult::Rotation(wire::Rotation {
@@ -188,6 +205,11 @@ pub(super) async fn of_tenant(acts: &HouseActs, tenant: &TenantRef) -> Result<Of
     Ok(OfTenant { rooms: acts.house.rekey_rooms(room), id, label })
 }
 
+/// What its operations are said to be about.
+fn subject_of(of: &OfTenant) -> String {
+    if of.id == GEO_LANE { of.label.clone() } else { of.id.to_string() }
+}
+
 async fn bucket_id(of: &OfTenant, name: &BucketName) -> Result<BucketId, ActError> {
     let bucket = of.rooms.directory.bucket(of.id, name).await.map_err(|error| act_error(error.into()))?;
     Ok(bucket.ok_or(ActError::NoSuchBucket)?.bucket)
@@ -217,7 +239,7 @@ fn begin<H: Send + 'static>(
     records_per_s: Option<NonZeroU32>,
     held: H,
 ) -> wire::Operation {
-    let (subject, now) = (of.id.to_string(), acts.house.clock.now().wall);
+    let (subject, now) = (subject_of(&of), acts.house.clock.now().wall);
     acts.operations.start(task.kind(), &subject, now, move |progress| async move {
         let _held = held;
         run(&of, task, &by, records_per_s, progress).await
@@ -245,8 +267,10 @@ async fn run(
 /// Runs the job of a tenant that was cut off to its end.
 async fn take_up(of: &OfTenant, run: &Run<'_>) -> Result<(), RekeyError> {
     let job = of.rooms.directory.job(of.id).await?.filter(|job| job.ended.is_none());
-    match job.as_ref().and_then(Task::of_job) {
-        Some(task) => task.run(of, run).await.map(drop),
+    match job.map(|job| Task::of_job(&job).ok_or(job.kind)) {
+        Some(Ok(task)) => task.run(of, run).await.map(drop),
+        // An epoch's close: whoever closes epochs takes it up.
+        Some(Err(kind)) => Err(JobError::Unfinished(kind).into()),
         None => Ok(()),
     }
 }
@@ -257,7 +281,8 @@ pub(super) async fn take_up_all(acts: &HouseActs) {
         let Ok(jobs) = room.directory.jobs().await else { continue };
         for job in jobs.iter().filter(|job| job.ended.is_none()) {
             let Some(task) = Task::of_job(job) else { continue };
-            let of = OfTenant { rooms: acts.house.rekey_rooms(room), id: job.lane, label: job.lane.to_string() };
+            let label = if job.lane == GEO_LANE { room.geo.id.into() } else { job.lane.to_string() };
+            let of = OfTenant { rooms: acts.house.rekey_rooms(room), id: job.lane, label };
             tracing::info!(job = %job.id, kind = job.kind.as_str(), "a job that was cut off is taken up");
             begin(acts, of, task, Actor::part("server"), UNFOLLOWED_RECORDS_PER_S, ());
         }

@@ -142,6 +142,10 @@ pub enum Event {
     MasterRotationBegun { from: u32, to: u32 },
     /// `remaining` records of the old version were found by scan: zero, or it did not end.
     MasterRotationEnded { from: u32, to: u32, rewrapped: u64, remaining: u64 },
+    /// A geo's directory key gets a new version.
+    DirectoryKeyRotationBegun { from: u32 },
+    /// `remaining` rows of older versions were found by scan: zero; so many older versions were destroyed.
+    DirectoryKeyRotationEnded { from: u32, to: u32, resealed: u64, remaining: u64, retired: u32 },
     /// A master key was destroyed.
     MasterKeyDestroyed { version: u32 },
     /// Somebody, or the schedule, asks for the close of an epoch; another has to approve.

@@ -569,6 +569,18 @@ pub enum Rotate {
         #[allow(missing_docs)]
         long: Long,
     },
+    /// The directory key of a geo, which seals tenants' names and logins; older versions are destroyed at the end
+    Directory {
+        /// The geo
+        #[arg(long)]
+        geo: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        pace: Pace,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
     /// The data key of a tenant
     Tenant {
         /// Its name or id

@@ -32,6 +32,9 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
         Key::Rotate(Rotate::Master { geo, pace, long }) => {
             work_on(client, output, &["keys", "master", &geo, "rotate"], &at(pace), long).await
         }
+        Key::Rotate(Rotate::Directory { geo, pace, long }) => {
+            work_on(client, output, &["keys", "directory", &geo, "rotate"], &at(pace), long).await
+        }
         Key::Rotate(Rotate::Tenant { tenant, pace, long }) => {
             work_on(client, output, &["keys", "tenant", &tenant, "rotate"], &at(pace), long).await
         }

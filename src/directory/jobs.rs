@@ -54,6 +54,9 @@ pub enum JobKind {
     /// The close of an epoch.
     #[n(7)]
     Epoch,
+    /// A new directory key of the geo; every row under it is sealed again.
+    #[n(8)]
+    RotateDirectoryKey,
 }
 
 impl JobKind {
@@ -67,6 +70,7 @@ impl JobKind {
             Self::Reencrypt => "reencrypt",
             Self::Retire => "retire",
             Self::Epoch => "epoch",
+            Self::RotateDirectoryKey => "rotate-directory-key",
         }
     }
 }
@@ -234,14 +238,20 @@ impl Directory {
         row.map(|row| self.open_job(&row_key, &row)).transpose()
     }
 
+    /// Whether a runner of this process is at work in a lane: it replaces its row itself, and nobody else may.
+    pub(super) fn has_runner(&self, lane: TenantId) -> bool {
+        self.lanes.0.lock().get(&lane).is_some_and(|lane| lane.runner.strong_count() > 0)
+    }
+
     fn open_job(&self, row_key: &[u8], row: &[u8]) -> Result<Job, DirectoryError> {
-        let opened = self.keys.geo_keys().directory().open(kind::JOB, row_key, row)?;
+        let opened = self.keys.geo_keys().open(kind::JOB, row_key, row)?;
         let job: Job = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
         if row_key[1..] == job.lane.0 { Ok(job) } else { Err(DirectoryError::Integrity) }
     }
 
     async fn commit_job(&self, job: &Job, before: Option<Bytes>) -> Result<Bytes, JobError> {
         let row_key = rows::row_key(kind::JOB, &[&job.lane.0]);
+        let _sealing = self.sealing.read().await;
         let row = self.keys.geo_keys().directory().seal(kind::JOB, &row_key, &rows::encode(job), &[]);
         let row = Bytes::from(row);
         let mut batch = Batch::new();

@@ -9,7 +9,7 @@ use crate::model::ids::TenantId;
 use crate::model::login::{Login, Role};
 use crate::model::names::AccessId;
 use crate::model::time::Millis;
-use crate::seal::{CredentialSecret, KeyError};
+use crate::seal::{CredentialSecret, KeyError, row_version};
 use std::sync::Arc;
 
 /// A login as an administrator sees it: no secret.
@@ -34,7 +34,7 @@ impl Directory {
         if let Some(login) = self.cache.read().logins.get(access_id) {
             return Ok(Some(login.clone()));
         }
-        let Some((row_key, row)) = self.login_row(access_id).await? else { return Ok(None) };
+        let Some((row_key, _, row)) = self.find_login(access_id).await? else { return Ok(None) };
         if row.revoked.is_some() {
             return Ok(None);
         }
@@ -64,11 +64,15 @@ impl Directory {
         let keys = self.keys(tenant).await?;
         let access_id = AccessId::random();
         let secret = CredentialSecret::random();
-        let row_key = self.login_row_key(&access_id)?;
+        let _sealing = self.sealing.read().await;
+        let row_key = self.login_row_key(&access_id);
         let record = keys.wrap_credential(&secret, credential_id(&row_key))?;
         let sealed_id = keys.directory().seal(kind::LOGIN, ACCESS_ID_AT, access_id.as_str().as_bytes(), &[]);
         let row = LoginRow { tenant, role, created: now, revoked: None, record: record.to_vec(), access_id: sealed_id };
-        self.write_login(&access_id, &row).await?;
+        let geo_keys = self.keys.geo_keys();
+        let mut batch = Batch::new();
+        batch.put(row_key.clone(), geo_keys.directory().seal(kind::LOGIN, &row_key, &rows::encode(&row), &[]));
+        self.engine.commit(batch).await?;
         let secret = secret.reveal();
         Ok(Login { access_id, tenant, geo: self.geo, role, secret })
     }
@@ -77,7 +81,7 @@ impl Directory {
     pub async fn logins(&self, tenant: TenantId) -> Result<Vec<LoginEntry>, DirectoryError> {
         let keys = self.keys(tenant).await?;
         let mut logins = Vec::new();
-        for (_, row) in self.login_rows(tenant).await? {
+        for (_, _, row) in self.login_rows(tenant).await? {
             let opened = directory_key(&keys, &row.access_id)?.open(kind::LOGIN, ACCESS_ID_AT, &row.access_id)?;
             let access_id = String::from_utf8(opened.plain).ok().and_then(|text| AccessId::parse(&text).ok());
             let access_id = access_id.ok_or(DirectoryError::Integrity)?;
@@ -95,12 +99,13 @@ impl Directory {
         now: Millis,
     ) -> Result<Option<LoginEntry>, DirectoryError> {
         let _change = self.change.lock().await;
-        let Some((_, mut row)) = self.login_row(access_id).await?.filter(|(_, row)| row.tenant == tenant) else {
-            return Ok(None);
-        };
+        let found = self.find_login(access_id).await?.filter(|(_, _, row)| row.tenant == tenant);
+        let Some((row_key, version, mut row)) = found else { return Ok(None) };
         if row.revoked.is_none() {
             row.revoked = Some(now);
-            self.write_login(access_id, &row).await?;
+            let mut batch = Batch::new();
+            batch.put(row_key.clone(), self.seal_login(&row_key, version, &row)?);
+            self.engine.commit(batch).await?;
         }
         self.cache.write().logins.remove(access_id);
         let LoginRow { role, created, revoked, .. } = row;
@@ -112,18 +117,16 @@ impl Directory {
         hex::encode(self.keys.geo_keys().name_token(access_id.as_str().as_bytes()))
     }
 
-    /// The row keys of a tenant's logins, for its purge.
-    pub(super) async fn login_rows(&self, tenant: TenantId) -> Result<Vec<(Vec<u8>, LoginRow)>, DirectoryError> {
+    /// A tenant's logins: where each stands, and the version of the geo's directory key that it is under.
+    pub(super) async fn login_rows(&self, tenant: TenantId) -> Result<Vec<FoundLogin>, DirectoryError> {
         let mut range = KeyRange::prefix(&[kind::LOGIN]);
         let mut found = Vec::new();
-        let geo_keys = self.keys.geo_keys();
         loop {
             let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
             for (row_key, sealed) in &page {
-                let opened = geo_keys.directory().open(kind::LOGIN, row_key, sealed)?;
-                let row: LoginRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
+                let (version, row) = self.open_login(row_key, sealed)?;
                 if row.tenant == tenant {
-                    found.push((row_key.to_vec(), row));
+                    found.push((row_key.to_vec(), version, row));
                 }
             }
             match page.last() {
@@ -133,29 +136,33 @@ impl Directory {
         }
     }
 
-    async fn login_row(&self, access_id: &AccessId) -> Result<Option<(Vec<u8>, LoginRow)>, DirectoryError> {
-        let geo_keys = self.keys.geo_keys();
-        let row_key = self.login_row_key(access_id)?;
-        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
-        let opened = geo_keys.directory().open(kind::LOGIN, &row_key, &sealed)?;
-        let row = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
-        Ok(Some((row_key, row)))
+    async fn find_login(&self, access_id: &AccessId) -> Result<Option<FoundLogin>, DirectoryError> {
+        let found = self.find_named(kind::LOGIN, access_id.as_str().as_bytes()).await?;
+        let Some((row_key, sealed)) = found else { return Ok(None) };
+        let (version, row) = self.open_login(&row_key, &sealed)?;
+        Ok(Some((row_key, version, row)))
     }
 
-    async fn write_login(&self, access_id: &AccessId, row: &LoginRow) -> Result<(), DirectoryError> {
-        let geo_keys = self.keys.geo_keys();
-        let row_key = self.login_row_key(access_id)?;
-        let sealed = geo_keys.directory().seal(kind::LOGIN, &row_key, &rows::encode(row), &[]);
-        let mut batch = Batch::new();
-        batch.put(row_key, sealed);
-        Ok(self.engine.commit(batch).await?)
+    pub(super) fn open_login(&self, row_key: &[u8], sealed: &[u8]) -> Result<(u32, LoginRow), DirectoryError> {
+        let opened = self.keys.geo_keys().open(kind::LOGIN, row_key, sealed)?;
+        Ok((row_version(sealed)?, rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?))
     }
 
-    fn login_row_key(&self, access_id: &AccessId) -> Result<Vec<u8>, DirectoryError> {
+    /// A login's row for where it stands, under the version of the geo's directory key whose token that is: only who moves
+    /// it to another token seals it under another version. Called with the lock of changes held.
+    pub(super) fn seal_login(&self, row_key: &[u8], version: u32, row: &LoginRow) -> Result<Vec<u8>, DirectoryError> {
+        let key = self.keys.geo_keys().directory_of_version(version).ok_or(DirectoryError::Integrity)?;
+        Ok(key.seal(kind::LOGIN, row_key, &rows::encode(row), &[]))
+    }
+
+    pub(super) fn login_row_key(&self, access_id: &AccessId) -> Vec<u8> {
         let token = self.keys.geo_keys().name_token(access_id.as_str().as_bytes());
-        Ok(rows::row_key(kind::LOGIN, &[&token]))
+        rows::row_key(kind::LOGIN, &[&token])
     }
 }
+
+/// Where a login stands, the version of the geo's directory key it is under, and its row.
+pub(super) type FoundLogin = (Vec<u8>, u32, LoginRow);
 
 /// A credential's record is bound to the token of its login: the id behind the row key's first byte.
 pub(super) fn credential_id(row_key: &[u8]) -> [u8; 16] {

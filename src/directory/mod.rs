@@ -12,6 +12,7 @@
 mod buckets;
 mod closes;
 mod due;
+mod geo_rows;
 mod jobs;
 mod logins;
 mod notes;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 
 pub use closes::{ClosePart, Lives, Outside, Replaced, TenantRemoval};
 pub use due::DUE_TENANT;
+pub use geo_rows::GeoStep;
 pub use jobs::{GEO_LANE, Held, Job, JobError, JobKind, STALL_S, Wanted};
 pub use logins::LoginEntry;
 pub use periods::Period;
@@ -105,6 +107,8 @@ pub struct Directory {
     /// Held while a data subject is made or its erasure begins or ends.
     subjects: tokio::sync::Mutex<()>,
     commits: tokio::sync::RwLock<()>,
+    /// Held from the sealing of a row under the geo's directory key until its commit: a switch of that key waits for it.
+    sealing: tokio::sync::RwLock<()>,
     lanes: jobs::Lanes,
     cache: Arc<RwLock<Cache>>,
 }
@@ -160,6 +164,7 @@ impl Directory {
             acts: tokio::sync::Mutex::new(()),
             subjects: tokio::sync::Mutex::new(()),
             commits: tokio::sync::RwLock::new(()),
+            sealing: tokio::sync::RwLock::new(()),
             lanes: jobs::Lanes::default(),
             cache,
         }

@@ -33,13 +33,14 @@ impl Directory {
     pub async fn periods(&self, tenant: TenantId) -> Result<Vec<Period>, DirectoryError> {
         let row_key = rows::row_key(kind::PERIODS, &[&tenant.0]);
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(Vec::new()) };
-        let opened = self.keys.geo_keys().directory().open(kind::PERIODS, &row_key, &sealed)?;
+        let opened = self.keys.geo_keys().open(kind::PERIODS, &row_key, &sealed)?;
         rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)
     }
 
     /// Keeps this in the place of what was known; durable on return.
     pub async fn keep_periods(&self, tenant: TenantId, periods: &Vec<Period>) -> Result<(), DirectoryError> {
         let row_key = rows::row_key(kind::PERIODS, &[&tenant.0]);
+        let _sealing = self.sealing.read().await;
         let sealed = self.keys.geo_keys().directory().seal(kind::PERIODS, &row_key, &rows::encode(periods), &[]);
         let mut batch = Batch::new();
         batch.put(row_key, sealed);

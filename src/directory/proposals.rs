@@ -40,6 +40,7 @@ impl Directory {
     /// Proposes an act, or approves it when another administrator proposed the same within a day.
     pub async fn propose(&self, act: &str, by: &str, now: Millis) -> Result<Approval, DirectoryError> {
         let _change = self.change.lock().await;
+        let _sealing = self.sealing.read().await;
         let row_key = row_key(act);
         let open = match self.engine.get(&row_key).await? {
             None => None,
@@ -87,7 +88,7 @@ impl Directory {
     }
 
     fn open_proposal(&self, row_key: &[u8], row: &[u8]) -> Result<Proposal, DirectoryError> {
-        let opened = self.keys.geo_keys().directory().open(kind::PROPOSAL, row_key, row)?;
+        let opened = self.keys.geo_keys().open(kind::PROPOSAL, row_key, row)?;
         rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)
     }
 }

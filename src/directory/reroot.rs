@@ -29,15 +29,16 @@ impl Directory {
     /// one. Its data subjects are moved by [`Directory::move_subjects`].
     pub async fn reroot_tenant(&self, tenant: TenantId) -> Result<Rerooted, DirectoryError> {
         let _change = self.change.lock().await;
+        let _sealing = self.sealing.read().await;
         let keys = self.keys(tenant).await?;
         let mut done = Rerooted::default();
         for (row_key, sealed) in self.bucket_rows(tenant).await? {
             done.seen += 1;
             done.changed += u64::from(self.reroot_bucket(&keys, tenant, row_key, sealed).await?);
         }
-        for (row_key, row) in self.login_rows(tenant).await? {
+        for (row_key, version, row) in self.login_rows(tenant).await? {
             done.seen += 1;
-            done.changed += u64::from(self.reroot_login(&keys, &row_key, row).await?);
+            done.changed += u64::from(self.reroot_login(&keys, &row_key, version, row).await?);
         }
         done.seen += 1;
         done.changed += u64::from(self.reroot_detail(&keys, tenant).await?);
@@ -57,7 +58,7 @@ impl Directory {
                 count(parent_version(record)?);
             }
         }
-        for (_, row) in self.login_rows(tenant).await? {
+        for (_, _, row) in self.login_rows(tenant).await? {
             count(version_of(&row.access_id)?);
             count(parent_version(&row.record)?);
         }
@@ -124,6 +125,7 @@ impl Directory {
         &self,
         keys: &TenantKeys,
         row_key: &[u8],
+        version: u32,
         mut row: v1::LoginRow,
     ) -> Result<bool, DirectoryError> {
         let record = keys.rewrap_credential(&row.record, credential_id(row_key))?;
@@ -136,9 +138,8 @@ impl Directory {
         if let Some(record) = record {
             row.record = record.to_vec();
         }
-        let geo_keys = self.keys.geo_keys();
         let mut batch = Batch::new();
-        batch.put(row_key.to_vec(), geo_keys.directory().seal(kind::LOGIN, row_key, &rows::encode(&row), &[]));
+        batch.put(row_key.to_vec(), self.seal_login(row_key, version, &row)?);
         self.engine.commit(batch).await?;
         Ok(true)
     }

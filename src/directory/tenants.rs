@@ -59,9 +59,10 @@ impl Directory {
 
     /// The living tenant of this name.
     pub async fn tenant_named(&self, name: &TenantName) -> Result<Option<Arc<TenantEntry>>, DirectoryError> {
-        let row_key = self.name_row_key(name)?;
-        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
-        let opened = self.keys.geo_keys().directory().open(kind::TENANT_NAME, &row_key, &sealed)?;
+        let Some((row_key, sealed)) = self.find_named(kind::TENANT_NAME, name.as_str().as_bytes()).await? else {
+            return Ok(None);
+        };
+        let opened = self.keys.geo_keys().open(kind::TENANT_NAME, &row_key, &sealed)?;
         let row: v1::NameRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
         self.tenant(row.tenant).await
     }
@@ -87,7 +88,12 @@ impl Directory {
     /// Enters a new tenant, whose keys exist. Errors: `NameTaken`.
     pub async fn enter_tenant(&self, standing: Standing, detail: Detail) -> Result<Arc<TenantEntry>, DirectoryError> {
         let name = TenantName::parse(&detail.name).map_err(|_| DirectoryError::Integrity)?;
-        let (row_key, name_key) = (rows::row_key(kind::TENANT, &[&standing.id.0]), self.name_row_key(&name)?);
+        let _change = self.change.lock().await;
+        let _sealing = self.sealing.read().await;
+        if self.find_named(kind::TENANT_NAME, name.as_str().as_bytes()).await?.is_some() {
+            return Err(DirectoryError::NameTaken);
+        }
+        let (row_key, name_key) = (rows::row_key(kind::TENANT, &[&standing.id.0]), self.name_row_key(&name));
         let entry = TenantEntry { revision: 1, standing, detail: Some(detail) };
         let mut batch = Batch::new();
         batch.expect(row_key.clone(), None);
@@ -114,6 +120,7 @@ impl Directory {
         standing: Standing,
     ) -> Result<Arc<TenantEntry>, DirectoryError> {
         let _change = self.change.lock().await;
+        let _sealing = self.sealing.read().await;
         // No write of an object may be between its look at the old standing and its commit.
         let _commits = self.commits.write().await;
         let row_key = rows::row_key(kind::TENANT, &[&standing.id.0]);
@@ -141,6 +148,7 @@ impl Directory {
     /// Needs none of its keys; again does no harm. Answers how many rows went.
     pub async fn bury_tenant(&self, id: TenantId) -> Result<u64, DirectoryError> {
         let _change = self.change.lock().await;
+        let _sealing = self.sealing.read().await;
         let row_key = rows::row_key(kind::TENANT, &[&id.0]);
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(0) };
         let mut entry = self.open_tenant(&row_key, &sealed).await?;
@@ -176,7 +184,7 @@ impl Directory {
 
     /// The row keys of a tenant's name, logins, buckets, data subjects, job and cryptoperiods, by full listing.
     async fn rows_of(&self, id: TenantId) -> Result<Vec<Vec<u8>>, DirectoryError> {
-        let mut found: Vec<_> = self.login_rows(id).await?.into_iter().map(|(row_key, _)| row_key).collect();
+        let mut found: Vec<_> = self.login_rows(id).await?.into_iter().map(|(row_key, ..)| row_key).collect();
         for kind in [kind::JOB, kind::PERIODS] {
             let row_key = rows::row_key(kind, &[&id.0]);
             found.extend(self.engine.get(&row_key).await?.is_some().then_some(row_key));
@@ -186,7 +194,7 @@ impl Directory {
         loop {
             let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
             for (row_key, sealed) in &page {
-                let opened = geo_keys.directory().open(kind::TENANT_NAME, row_key, sealed)?;
+                let opened = geo_keys.open(kind::TENANT_NAME, row_key, sealed)?;
                 let row: v1::NameRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
                 found.extend((row.tenant == id).then(|| row_key.to_vec()));
             }
@@ -209,9 +217,9 @@ impl Directory {
         Ok(found)
     }
 
-    fn name_row_key(&self, name: &TenantName) -> Result<Vec<u8>, DirectoryError> {
+    pub(super) fn name_row_key(&self, name: &TenantName) -> Vec<u8> {
         let token = self.keys.geo_keys().name_token(name.as_str().as_bytes());
-        Ok(rows::row_key(kind::TENANT_NAME, &[&token]))
+        rows::row_key(kind::TENANT_NAME, &[&token])
     }
 
     async fn seal_detail(&self, entry: &TenantEntry) -> Result<Vec<u8>, DirectoryError> {
@@ -227,7 +235,7 @@ impl Directory {
     }
 
     pub(super) fn open_row(&self, row_key: &[u8], sealed: &[u8]) -> Result<v1::TenantRow, DirectoryError> {
-        let opened = self.keys.geo_keys().directory().open(kind::TENANT, row_key, sealed)?;
+        let opened = self.keys.geo_keys().open(kind::TENANT, row_key, sealed)?;
         rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)
     }
 

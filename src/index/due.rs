@@ -4,17 +4,22 @@
 //! so due work is found without any tenant's key, also after the key is gone; what else there is to say is sealed under
 //! the tenant's directory key.
 
-use super::acts::Act;
+use super::acts::{Act, ResealedRow};
 use super::anchor::Value;
-use super::bucket::OpenBucket;
+use super::bucket::{OpenBucket, Stamp};
 use super::engine::{Direction, KeyRange};
 use super::error::IndexError;
+use super::fence::Fence;
 use super::region::RegionIndex;
 use super::row_keys::{self, DueKey, RowKind};
 use crate::model::ids::{BucketId, TenantId, UploadId};
 use crate::model::time::Millis;
-use crate::seal::RowKey;
+use crate::seal::{GeoKeys, RowKey, row_version};
 use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// Rows read in one scan.
+const STEP: usize = 1000;
 
 /// A row that is due.
 #[derive(Clone, Debug)]
@@ -64,6 +69,55 @@ impl RegionIndex {
         let row_key = row_keys::due(&key);
         let sealed = Value::new(directory.seal(RowKind::Due as u8, &row_key, about, &[]).into());
         self.submit(|reply| Act::Write { rows: vec![(row_key, Some(sealed))], reply }).await
+    }
+
+    /// Seals what is sealed under an older version of the geo's directory key again: due rows of nobody's bucket, and the
+    /// anchor. Answers how many rows.
+    pub async fn reseal_geo_rows(&self, keys: &GeoKeys, fence: &Fence) -> Result<u64, IndexError> {
+        let (active, mut rows) = (keys.name().version, Vec::new());
+        for (row_key, value) in self.geo_rows().await? {
+            if row_version(&value)? != active && row_key.first() == Some(&(RowKind::Due as u8)) {
+                let plain = keys.open(RowKind::Due as u8, &row_key, &value)?.plain;
+                let sealed = keys.directory().seal(RowKind::Due as u8, &row_key, &plain, &[]);
+                let (sealed, old) = (Value::new(sealed.into()), Stamp::of(&value));
+                rows.push(ResealedRow { from: row_key.clone(), to: row_key, sealed, old });
+            }
+        }
+        let fence = fence.clone();
+        let resealed = self.submit(|reply| Act::MovePlaces { rows, fence, reply }).await?;
+        // Any commit writes the anchor, under the active version.
+        let anchor = row_keys::anchor(self.shared.region);
+        self.submit(|reply| Act::Write { rows: vec![(anchor, None)], reply }).await?;
+        Ok(resealed + 1)
+    }
+
+    /// Rows by the version of the geo's directory key they are under.
+    pub async fn under_directory_keys(&self) -> Result<BTreeMap<u32, u64>, IndexError> {
+        let mut under = BTreeMap::new();
+        for (_, value) in self.geo_rows().await? {
+            *under.entry(row_version(&value)?).or_default() += 1;
+        }
+        Ok(under)
+    }
+
+    async fn geo_rows(&self) -> Result<Vec<(Bytes, Bytes)>, IndexError> {
+        let anchor = row_keys::anchor(self.shared.region);
+        let mut found: Vec<_> =
+            self.shared.engine.get(&anchor).await?.map(|value| (anchor, value)).into_iter().collect();
+        let mut range = KeyRange::prefix(&[RowKind::Due as u8]);
+        loop {
+            let page = self.shared.engine.scan(range.clone(), STEP, Direction::Ascending).await?;
+            let len = page.len();
+            let last = page.last().map(|(row_key, _)| row_key.clone());
+            // Those of uploads are sealed under their bucket's key.
+            let of_geo =
+                |(row_key, _): &(Bytes, Bytes)| DueKey::parse(row_key).is_some_and(|due| due.kind != DUE_UPLOAD);
+            found.extend(page.into_iter().filter(of_geo));
+            match last {
+                Some(last) if len == STEP => range = range.behind(&last),
+                _ => return Ok(found),
+            }
+        }
     }
 
     /// Up to `limit` rows that are due at `now` or were before, the oldest first.

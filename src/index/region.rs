@@ -179,7 +179,7 @@ impl RegionIndex {
         let row_key = row_keys::anchor(region);
         let anchor_row = engine.get(&row_key).await?;
         let anchor: Anchor = match &anchor_row {
-            Some(row) => super::rows::decode(&keys.directory().open(RowKind::Anchor as u8, &row_key, row)?.plain)?,
+            Some(row) => super::rows::decode(&keys.open(RowKind::Anchor as u8, &row_key, row)?.plain)?,
             None => Anchor::START,
         };
         let saved = anchors.newest(region)?;

@@ -6,6 +6,7 @@
 //! cut off is taken up, not begun anew, and a runner that was taken over changes nothing more. Only `reencrypt` reads or
 //! writes payload. Must not know HTTP.
 
+mod directory_key;
 mod epoch;
 mod index_key;
 mod index_root;
@@ -22,6 +23,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 
+pub use directory_key::rotate_directory_key;
 pub use epoch::{abort_epoch, close_epoch};
 pub use index_key::{IndexKeyEvidence, rotate_index_key};
 pub use master::{MasterEvidence, rotate_master};

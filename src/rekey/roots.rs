@@ -185,7 +185,7 @@ async fn roots_of(rooms: &Rooms, tenant: TenantId) -> Result<Vec<RootStatus>, Re
     Ok(status.map_or(Vec::new(), |status| status.roots))
 }
 
-fn older(found: &BTreeMap<u32, u64>, version: u32) -> u64 {
+pub(super) fn older(found: &BTreeMap<u32, u64>, version: u32) -> u64 {
     found.range(..version).map(|(_, records)| records).sum()
 }
 

@@ -144,7 +144,7 @@ async fn put_next(rooms: &GeoRooms, roots: &RegionRoots, clock: &dyn Clock) -> R
     let seconds = u64::try_from(at.seconds()).unwrap_or(0);
     let next = DueKey { seconds, kind: DUE_ORPHANS, tenant: NOBODY, id: [0; 16] };
     let geo_keys = rooms.tenancy.directory.key_service().geo_keys();
-    roots.index.put_due(geo_keys.directory(), next, &[]).await?;
+    roots.index.put_due(&geo_keys.directory(), next, &[]).await?;
     match old.filter(|old| *old != next) {
         Some(old) => Ok(roots.index.remove_due(&[old]).await?),
         None => Ok(()),

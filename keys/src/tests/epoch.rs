@@ -193,5 +193,5 @@ fn m10_with_the_key_store_wiped_the_keyring_opens_nothing_of_an_image_of_the_dis
     }
     assert!(keys.open_bucket_key(&bucket_record, fill(0x30)).is_err());
     assert!(keys.new_bucket_key(fill(0x30)).unwrap().0.row_key().open(b'o', b"place", &row).is_err());
-    assert!(service.geo_keys().directory().open(b'm', b"place", &named).is_err());
+    assert!(service.geo_keys().open(b'm', b"place", &named).is_err());
 }

@@ -141,7 +141,7 @@ fn fx15_nothing_of_another_geo_opens_and_no_provider_is_asked() {
     let of_rows = [
         bucket.row_key().open(b'o', b"place", &row).err(),
         ours.directory().open(b'b', b"place", &directory).err(),
-        service.geo_keys().directory().open(b'n', b"place", &of_geo).err(),
+        service.geo_keys().open(b'n', b"place", &of_geo).err(),
     ];
     assert!(of_rows.iter().all(|refused| refused.unwrap().class() == OpenClass::Commitment));
     let elsewhere = BucketContext { tenant: TENANT, geo: there.geo, bucket: there.bucket };

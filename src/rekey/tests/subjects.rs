@@ -4,7 +4,7 @@
 //! an older root.
 
 use crate::audit::{Actor, AuditLog, Head, HeadError, HeadStore};
-use crate::blob::ObjectStoreBlobs;
+use crate::blob::{BlobStore, ObjectStoreBlobs, Readers};
 use crate::directory::{Detail, Directory, OpenedBucket};
 use crate::index::anchor::{Anchor, AnchorStore, AnchorStoreError};
 use crate::index::engine::{Batch, Direction, EngineError, KeyRange, Snapshot};
@@ -16,6 +16,7 @@ use crate::model::ids::{ObjectId, SubjectId, TenantId, VersionId};
 use crate::model::names::{BucketName, SubjectName};
 use crate::model::object::{BucketRef, ContentHeaders};
 use crate::model::time::Millis;
+use crate::model::traffic::Traffic;
 use crate::regions::{RegionRoots, Regions};
 use crate::rekey::{Rooms, Run, Watch, rotate_index_root};
 use crate::seal::{self, Clock, GeoKeyService, KeyClient, LeaseOptions, LocalKeyring, Unlock};
@@ -72,6 +73,10 @@ impl Watch for Nobody {
     fn done(&self, _: u64) {}
 }
 
+pub(super) fn nobody_watches() -> &'static dyn Watch {
+    &Nobody
+}
+
 /// Gives way to others a random number of times before everything it does.
 #[derive(Clone)]
 struct Halting(MemoryEngine, Arc<Mutex<fastrand::Rng>>);
@@ -120,8 +125,8 @@ impl Engine for Halting {
 }
 
 /// What a crash leaves: the engines, the key service's disk (and here the service itself).
-struct World {
-    service: Arc<GeoKeyService>,
+pub(super) struct World {
+    pub(super) service: Arc<GeoKeyService>,
     engine: Halting,
     regions: Regions,
     audit: Arc<AuditLog>,
@@ -151,7 +156,7 @@ fn service(at: &Path) -> Arc<GeoKeyService> {
 }
 
 impl World {
-    async fn new(seed: u64) -> Self {
+    pub(super) async fn new(seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let service = service(dir.path());
         let chance = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)));
@@ -164,13 +169,15 @@ impl World {
             let engine = Arc::new(Halting(MemoryEngine::default(), chance.clone()));
             let (anchors, options) = (Arc::new(NoAnchors), IndexOptions::default());
             let index = RegionIndex::open(engine, region, anchors, service.geo_keys(), START, options).await.unwrap();
-            let blobs = Arc::new(ObjectStoreBlobs::local(&dir.path().join(region.id)).unwrap());
-            regions.insert(region.id, Arc::new(RegionRoots { region, index, blobs, inline_bytes_max: 65_536 }));
+            let blobs = Arc::new(ObjectStoreBlobs::local(&dir.path().join(region.id)).unwrap()) as Arc<dyn BlobStore>;
+            let readers = Readers::new(blobs.clone());
+            regions
+                .insert(region.id, Arc::new(RegionRoots { region, index, blobs, readers, inline_bytes_max: 65_536 }));
         }
         Self { service, engine, regions: Arc::new(regions), audit, clock, chance, _dir: dir }
     }
 
-    fn tenancy(&self) -> Tenancy {
+    pub(super) fn tenancy(&self) -> Tenancy {
         let client = Arc::new(KeyClient::embedded(self.service.clone(), LeaseOptions::default()).unwrap());
         let directory = Arc::new(Directory::new(geo(), Arc::new(self.engine.clone()), client));
         Tenancy { directory, audit: self.audit.clone(), regions: self.regions.clone(), clock: self.clock.clone() }
@@ -267,7 +274,8 @@ impl House {
 
     async fn rotate(self) {
         let Tenancy { directory, regions, audit, clock } = self.tenancy;
-        let (rooms, by) = (Rooms { directory, regions, audit, clock }, Actor::part("test"));
+        let (rooms, by) =
+            (Rooms { directory, regions, audit, clock, traffic: Traffic::default() }, Actor::part("test"));
         let run = Run { actor: &by, records_per_s: None, watch: &Nobody };
         let done = rotate_index_root(&rooms, &run, self.tenant).await.unwrap();
         assert_eq!(done.remaining, 0);

@@ -92,7 +92,7 @@ async fn an_upload_is_aborted_after_a_day_and_only_by_its_own_due_row() {
     let forged = crate::index::DueKey { id: upload.0, ..roots.index.due_of_tenant(id).await.unwrap()[0] };
     let forged = crate::index::DueKey { seconds: 1, ..forged };
     let keys = house.keys.geo_keys();
-    roots.index.put_due(keys.directory(), forged, &bucket.at.bucket.0).await.unwrap();
+    roots.index.put_due(&keys.directory(), forged, &bucket.at.bucket.0).await.unwrap();
     let report = house.sweeper.run(&operator()).await.unwrap();
     assert_eq!(report.uploads_aborted, 0);
     assert!(roots.index.has_upload(bucket.at.bucket, upload).await.unwrap());
