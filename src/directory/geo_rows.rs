@@ -27,8 +27,19 @@ pub struct GeoStep {
     pub seen: u64,
     /// Rows sealed again.
     pub resealed: u64,
+    /// Rows that stay because their tenant's keys do not open.
+    pub closed: u64,
     /// Pass it to go on; none: that was the end.
     pub next: Option<Bytes>,
+}
+
+/// What becomes of a row under an older version.
+enum Next {
+    Anew(Anew),
+    /// Its tenant's keys do not open.
+    KeysClosed,
+    /// A runner at work writes it itself, with its next step.
+    ItsRunners,
 }
 
 /// A row to be written in the place of another.
@@ -67,11 +78,16 @@ impl Directory {
         let _sealing = self.sealing.read().await;
         let (page, next) = self.geo_rows(after, limit).await?;
         let active = self.keys.geo_keys().name().version;
-        let mut step = GeoStep { seen: page.len() as u64, resealed: 0, next };
+        let mut step = GeoStep { seen: page.len() as u64, next, ..GeoStep::default() };
         let mut rows = Vec::new();
         for (row_key, sealed) in page {
-            if row_version(&sealed)? != active {
-                rows.extend(self.anew(row_key, sealed).await?);
+            if row_version(&sealed)? == active {
+                continue;
+            }
+            match self.anew(row_key, sealed).await? {
+                Next::Anew(row) => rows.push(row),
+                Next::KeysClosed => step.closed += 1,
+                Next::ItsRunners => {}
             }
         }
         step.resealed = self.replace_geo_rows(rows).await?;
@@ -113,9 +129,8 @@ impl Directory {
         Ok((Vec::new(), None))
     }
 
-    /// The same row under the active version; `None` when it cannot be: its tenant's keys do not open, or a runner
-    /// writes it itself.
-    async fn anew(&self, from: Bytes, old: Bytes) -> Result<Option<Anew>, DirectoryError> {
+    /// The same row under the active version.
+    async fn anew(&self, from: Bytes, old: Bytes) -> Result<Next, DirectoryError> {
         let geo_keys = self.keys.geo_keys();
         let kind = from.first().copied().unwrap_or(0);
         let (to, plain) = match kind {
@@ -123,21 +138,23 @@ impl Directory {
                 let row: v1::NameRow =
                     rows::decode(&geo_keys.open(kind, &from, &old)?.plain).ok_or(DirectoryError::Integrity)?;
                 let entry = self.tenant(row.tenant).await?;
-                let Some(detail) = entry.and_then(|entry| entry.detail.clone()) else { return Ok(None) };
+                let Some(detail) = entry.and_then(|entry| entry.detail.clone()) else {
+                    return Ok(Next::KeysClosed);
+                };
                 let name = TenantName::parse(&detail.name).map_err(|_| DirectoryError::Integrity)?;
                 (self.name_row_key(&name), rows::encode(&row))
             }
             kind::LOGIN => match self.login_anew(&from, &old).await? {
                 Some(moved) => moved,
-                None => return Ok(None),
+                None => return Ok(Next::KeysClosed),
             },
             kind::JOB if self.has_runner(TenantId(from[1..].try_into().map_err(|_| DirectoryError::Integrity)?)) => {
-                return Ok(None);
+                return Ok(Next::ItsRunners);
             }
             _ => (from.to_vec(), geo_keys.open(kind, &from, &old)?.plain),
         };
         let sealed = geo_keys.directory().seal(kind, &to, &plain, &[]);
-        Ok(Some(Anew { from, old, to, sealed }))
+        Ok(Next::Anew(Anew { from, old, to, sealed }))
     }
 
     /// A login at the active token. Its secret's record is bound to the token, so it is wrapped again.

@@ -48,7 +48,7 @@ pub async fn rotate_directory_key(rooms: &Rooms, run: &Run<'_>) -> Result<RootEv
     let begun = Instant::now();
     loop {
         run.watch.phase("sealing", held.job().total);
-        reseal(rooms, run, &regions, &mut held).await?;
+        let closed = reseal(rooms, run, &regions, &mut held).await?;
         run.watch.phase("scanning", held.job().total);
         let found = under(rooms, &regions).await?;
         let left = older(&found, held.job().to);
@@ -56,7 +56,8 @@ pub async fn rotate_directory_key(rooms: &Rooms, run: &Run<'_>) -> Result<RootEv
             return end(rooms, run, held, found.values().sum()).await;
         }
         held.step(rooms.now(), |job| (job.cursor, job.done, job.remaining) = (None, 0, left)).await?;
-        if begun.elapsed() > PATIENCE {
+        // Those of runners at work go with their next steps; those of suspended tenants stay.
+        if left == closed || begun.elapsed() > PATIENCE {
             return Err(RekeyError::Leftover(left));
         }
         tokio::time::sleep(LOOK).await;
@@ -88,12 +89,13 @@ pub(super) async fn regions(rooms: &Rooms) -> Result<Vec<Arc<RegionRoots>>, Reke
     Ok(served)
 }
 
-async fn reseal(rooms: &Rooms, run: &Run<'_>, regions: &[Arc<RegionRoots>], held: &mut Held) -> Result<(), RekeyError> {
-    let mut pace = rooms.pace(run);
+async fn reseal(rooms: &Rooms, run: &Run<'_>, regions: &[Arc<RegionRoots>], held: &mut Held) -> Result<u64, RekeyError> {
+    let (mut pace, mut closed) = (rooms.pace(run), 0);
     let mut cursor = held.job().cursor.as_ref().map(|cursor| Bytes::copy_from_slice(cursor));
     loop {
         let step = rooms.directory.reseal_geo_rows(cursor.as_ref(), pace.step(STEP_ROWS)).await?;
         cursor = step.next;
+        closed += step.closed;
         let kept = cursor.as_ref().map(|cursor| cursor.to_vec().into());
         held.step(rooms.now(), |job| {
             job.cursor = kept;
@@ -111,7 +113,7 @@ async fn reseal(rooms: &Rooms, run: &Run<'_>, regions: &[Arc<RegionRoots>], held
         let resealed = roots.index.reseal_geo_rows(&keys, held.fence()).await?;
         held.step(rooms.now(), |job| (job.done, job.changed) = (job.done + resealed, job.changed + resealed)).await?;
     }
-    Ok(())
+    Ok(closed)
 }
 
 async fn end(rooms: &Rooms, run: &Run<'_>, held: Held, scanned: u64) -> Result<RootEvidence, RekeyError> {

@@ -30,6 +30,7 @@ const ELSEWHERE: [&str; 20] = [
     "key destroy",
     "key reencrypt tenant",
     "key report-compromise",
+    "key rotate directory",
     "key rotate index-key",
     "key rotate index-root",
     "key rotate subject-root",

@@ -4,7 +4,7 @@
 use super::{admin, audit, operation, state};
 use geoseal_support::records::bytes;
 use geoseal_support::server::{BUCKET, Launch, Server};
-use geoseal_support::signer::{Request, object_path};
+use geoseal_support::signer::{Body, Request, object_path};
 use geoseal_support::wire::Wire;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -81,6 +81,44 @@ fn k09_jobs_that_were_cut_off_go_on_by_themselves() {
     read_back(&server, &stored);
     let dry = server.geoseal(&["key", "destroy", "tdk/demo/1", "--dry-run", "--json"]).json();
     assert_eq!(dry["counts"]["in_use"], 0, "{dry}");
+    server.geoseal(&["audit", "verify"]).ok();
+}
+
+/// K-09: the geo's directory key, which every login is found by, is cut off half-way. Whoever had a login has it still,
+/// before the next start ends the rotation and after it.
+#[test]
+fn k09_a_directory_key_rotation_that_was_cut_off_locks_nobody_out() {
+    let mut server = Server::start();
+    let logins: Vec<_> = (0..6).map(|n| (format!("tenant-{n}"), super::tenant(&server, &format!("tenant-{n}")))).collect();
+    let everybody = |server: &Server| {
+        let mut wire = Wire::to(server);
+        let host = wire.host().to_owned();
+        for (name, who) in &logins {
+            let list = Request::new("GET", "/").signed(who, &host, Body::Hashed);
+            let answer = wire.exchange(&list).expect("no connection drops");
+            assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+            assert_eq!(state(server, name), "ACTIVE");
+        }
+    };
+    let rotate = ["key", "rotate", "directory", "--geo", "europe"];
+    let begun = server.geoseal(&[&rotate[..], &["--records-per-second", "4", "--no-wait", "--json"]].concat()).json();
+    in_its_middle(&server, begun["id"].as_str().expect("an operation"), "rotate directory");
+    everybody(&server);
+    let consent = server.home().join("consent.txt");
+    let again = ["tenant", "create", "tenant-0", "--geo", "europe", "--home", "westeurope", "--consent"];
+    let again = server.geoseal(&[&again[..], &[consent.to_str().expect("UTF-8")]].concat());
+    assert_eq!(again.code(), Some(4), "a name leads to one tenant: {}", again.stderr());
+    server.kill();
+    server.restart();
+    everybody(&server);
+    let last = entry(&server, "directory-key-rotation-ended", 0);
+    assert_eq!((&last["detail"]["remaining"], &last["detail"]["retired"]), (&"0".into(), &"1".into()), "{last}");
+    everybody(&server);
+    let again = server.geoseal(&[&rotate[..], &["--json"]].concat()).json();
+    assert_eq!(again["result"]["rotation"]["from"], "gdk/europe/2", "{again}");
+    server.kill();
+    server.restart();
+    everybody(&server);
     server.geoseal(&["audit", "verify"]).ok();
 }
 

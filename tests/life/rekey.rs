@@ -146,8 +146,9 @@ fn k09_every_rotation_under_mixed_load_without_one_client_error() {
     let client = Client::of(&server);
     more(&server, &client);
     let (stop, served) = (AtomicBool::new(false), AtomicU64::new(0));
-    let rotations: [&[&str]; 6] = [
+    let rotations: [&[&str]; 7] = [
         &["key", "rotate", "master", "--geo", "europe"],
+        &["key", "rotate", "directory", "--geo", "europe"],
         &["key", "rotate", "tenant", "demo"],
         &["key", "rotate", "index-key", "--tenant", "demo", "--bucket", BUCKET],
         &["key", "rotate", "subject-root", "--tenant", "demo"],
