@@ -15,19 +15,26 @@
 //!   reordered or cut is refused; only a torn frame beyond the witness is dropped.
 //! - After a failed write nothing more is written: the disk's state is known again only by opening it anew.
 
-use crate::context::{BucketContext, Id, NO_ID, ObjectContext};
+mod changes;
+mod file;
+mod generation;
+mod roots;
+
+pub(crate) use changes::{Change, Entries};
+pub(crate) use file::{FileKey, open_file, seal_file, unwrap_file_key};
+pub(crate) use generation::sha256;
+pub(crate) use roots::{salt_of, unwrap_root, unwrap_roots, wrap_root};
+
+use crate::context::Id;
 use crate::disk;
-use crate::error::{KeyError, KeystoreError, ProviderError};
-use crate::material::{Secret, random_array};
-use crate::provider::{MasterKeys, RootSecret, Witness, Wrapped};
-use crate::record::{BLOB_BYTES_MAX, KeyKind, KeyName, ProviderKind, ProviderRecord, RootFields};
+use crate::error::{KeyError, KeystoreError};
+use crate::provider::{MasterKeys, Witness};
+use crate::record::{KeyName, ProviderRecord};
 use crate::row::RowKey;
-use crate::segment::{HEADER_BYTES, SegmentInfo, SegmentKind, plain_len};
 use crate::shards::{Limits, Shards};
 use crate::shred_log::{Shred, ShredLog};
-use crate::tenant_keys::{Dek, Lease};
-use ring::digest;
-use std::collections::BTreeMap;
+use changes::{apply, encode_changes};
+use generation::{Loaded, create_journal, frame_place, remove_other_journals};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,25 +43,9 @@ use zeroize::Zeroizing;
 
 /// All that a shard may hold on disk: 64k records and room for states.
 pub(crate) const SHARD_BYTES_MAX: u64 = 64 << 20;
-const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 const FRAME_BYTES_MAX: usize = 16 << 20;
 /// A journal longer than this is folded into a new generation by the next commit.
 const FRAMES_MAX: u64 = 4096;
-
-pub(crate) type Entries = BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>>;
-
-/// One change of one entry.
-pub(crate) enum Change {
-    Put(Vec<u8>, Vec<u8>),
-    Remove(Vec<u8>),
-}
-
-impl Change {
-    fn key(&self) -> &[u8] {
-        let (Self::Put(key, _) | Self::Remove(key)) = self;
-        key
-    }
-}
 
 /// What a new generation replaced.
 pub(crate) struct Compaction {
@@ -364,256 +355,7 @@ pub(crate) struct ReadBack {
     pub(crate) entries: Vec<(Vec<u8>, Zeroizing<Vec<u8>>)>,
 }
 
-/// The key of one file, unwrapped.
-pub(crate) type FileKey = RootSecret;
-
-/// A file of entries, ready to be written, its file key verified by unwrapping it again.
-pub(crate) struct SealedFile {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) record: ProviderRecord,
-    frames: RowKey,
-}
-
-/// Seals entries under a file key of their own, that one under `master`. `number` tells the file from every other one:
-/// a generation's, or a shard's.
-pub(crate) fn seal_file<'a>(
-    geo: Id,
-    number: u64,
-    entries: impl Iterator<Item = (&'a Vec<u8>, &'a Zeroizing<Vec<u8>>)>,
-    master: KeyName,
-    provider: &dyn MasterKeys,
-) -> Result<SealedFile, KeyError> {
-    let name = KeyName { id: random_array(), version: 1 };
-    let root = RootSecret(Secret::random());
-    let record = wrap_root(provider, master, KeyKind::File, name, &root, &root_context(geo))?;
-    let again = unwrap_root(provider, &record, &root_context(geo))?;
-    if !again.0.same(&root.0) {
-        return Err(ProviderError::Wrong.into());
-    }
-    let mut bytes = record.to_bytes();
-    let dek = Dek::new(name, root.0, Lease::permanent());
-    bytes.extend_from_slice(&dek.seal_whole(&shard_info(geo, name.id), &encode_entries(number, entries)));
-    Ok(SealedFile { bytes, record, frames: frame_key(geo, again) })
-}
-
-/// A generation and its journal as they were read and verified.
-struct Loaded {
-    /// Without those of the shards.
-    entries: Entries,
-    shards: Shards,
-    generation: u64,
-    seq: u64,
-    chain: [u8; 32],
-    record: ProviderRecord,
-    frames: RowKey,
-    journal: Option<File>,
-}
-
-impl Loaded {
-    fn open(
-        dir: &Path,
-        geo: Id,
-        bytes: &[u8],
-        witness: Option<Witness>,
-        provider: &dyn MasterKeys,
-        older: Older,
-    ) -> Result<Self, KeyError> {
-        let (record, at) = ProviderRecord::parse(bytes).map_err(|_| KeystoreError::Damaged)?;
-        let file_key = unwrap_file_key(geo, &record, provider)?;
-        let frames = frame_key(geo, RootSecret(Secret::filled(|out| *out = *file_key.0.bytes())));
-        let (generation, mut entries) = open_file(geo, &record, file_key, &bytes[at..])?;
-        let shards = Shards::of_main(&mut entries)?;
-        let mut loaded =
-            Self { entries, shards, generation, seq: 0, chain: sha256(bytes), record, frames, journal: None };
-        // Accepted unseen: every frame that fits is taken, and nothing is held against it.
-        let accepted = older == Older::Accept;
-        if !accepted {
-            loaded.check_generation(witness)?;
-        }
-        loaded.replay(dir, witness, accepted)?;
-        Ok(loaded)
-    }
-
-    fn check_generation(&self, witness: Option<Witness>) -> Result<(), KeystoreError> {
-        match witness {
-            Some(witness) if self.generation < witness.generation => Err(KeystoreError::RolledBack),
-            Some(witness) if self.generation == witness.generation => self.check_chain(&witness),
-            Some(_) => Ok(()),
-            // A store that was made, and its maker died before telling the witness.
-            None if self.generation == 1 && self.entries.is_empty() => Ok(()),
-            None => Err(KeystoreError::NoWitness),
-        }
-    }
-
-    /// At the witnessed number the digest must be the witnessed one: two histories never share it.
-    fn check_chain(&self, witness: &Witness) -> Result<(), KeystoreError> {
-        if self.seq == witness.seq && self.chain != witness.chain {
-            return Err(KeystoreError::RolledBack);
-        }
-        Ok(())
-    }
-
-    /// Applies the journal's frames. Bytes beyond the last good frame are a torn write if the witness never saw them,
-    /// and are cut off; below that they are damage.
-    fn replay(&mut self, dir: &Path, witness: Option<Witness>, accepted: bool) -> Result<(), KeyError> {
-        let seen = witness.filter(|witness| witness.generation == self.generation && !accepted);
-        let path = journal_path(dir, self.generation);
-        let bytes = disk::read(&path, JOURNAL_BYTES_MAX).map_err(KeystoreError::from)?;
-        let mut rest = bytes.as_deref().unwrap_or(&[]);
-        while !rest.is_empty() {
-            let Some((frame, changes)) = self.next_frame(rest) else { break };
-            if witness.is_none() && !accepted {
-                return Err(KeystoreError::NoWitness.into());
-            }
-            self.seq += 1;
-            self.chain = sha256(frame);
-            if let Some(witness) = &seen {
-                self.check_chain(witness)?;
-            }
-            for change in changes {
-                self.shards.touch(change.key(), &self.entries);
-                apply(&mut self.entries, change);
-            }
-            rest = &rest[frame.len()..];
-        }
-        if seen.is_some_and(|witness| self.seq < witness.seq) {
-            return Err(if rest.is_empty() { KeystoreError::RolledBack } else { KeystoreError::Damaged }.into());
-        }
-        let Some(bytes) = &bytes else { return Ok(()) };
-        let file = OpenOptions::new().append(true).open(&path).map_err(KeystoreError::from)?;
-        if !rest.is_empty() {
-            file.set_len((bytes.len() - rest.len()) as u64).map_err(KeystoreError::from)?;
-            file.sync_all().map_err(KeystoreError::from)?;
-        }
-        self.journal = Some(file);
-        Ok(())
-    }
-
-    fn next_frame<'a>(&self, rest: &'a [u8]) -> Option<(&'a [u8], Vec<Change>)> {
-        let len = u32::from_be_bytes(*rest.first_chunk::<4>()?) as usize;
-        let frame = rest.get(..len.checked_add(4)?)?;
-        let place = frame_place(self.generation, self.seq + 1, &self.chain);
-        let row = self.frames.open(b'j', &place, &frame[4..]).ok()?;
-        Some((frame, decode_changes(&Zeroizing::new(row.plain))?))
-    }
-}
-
-/// Wraps a root under a version of the master key.
-pub(crate) fn wrap_root(
-    provider: &dyn MasterKeys,
-    master: KeyName,
-    kind: KeyKind,
-    root: KeyName,
-    secret: &RootSecret,
-    context: &ObjectContext,
-) -> Result<ProviderRecord, KeyError> {
-    let fields = RootFields { provider: provider.kind(), kind, root, master };
-    let blob = provider.wrap(&fields, secret, context)?;
-    if blob.len() > BLOB_BYTES_MAX {
-        return Err(ProviderError::Wrong.into());
-    }
-    let kcv = crate::derive::kcv(&secret.0, &fields.to_bytes(), context);
-    Ok(ProviderRecord { fields, kcv, blob })
-}
-
-/// Unwraps a root and checks that it is the one the record was made for.
-pub(crate) fn unwrap_root(
-    provider: &dyn MasterKeys,
-    record: &ProviderRecord,
-    context: &ObjectContext,
-) -> Result<RootSecret, KeyError> {
-    let root = provider.unwrap(&record.fields, &record.blob, context)?;
-    if !record.vouches_for(&root.0, context) {
-        return Err(ProviderError::Wrong.into());
-    }
-    Ok(root)
-}
-
-/// Unwraps several roots of one owner in as few calls as the provider can, and checks each.
-pub(crate) fn unwrap_roots(
-    provider: &dyn MasterKeys,
-    records: &[&ProviderRecord],
-    context: &ObjectContext,
-) -> Result<Vec<RootSecret>, KeyError> {
-    let wrapped: Vec<Wrapped<'_>> =
-        records.iter().map(|record| (&record.fields, record.blob.as_slice(), context)).collect();
-    let roots = provider.unwrap_many(&wrapped)?;
-    let are_right = roots.len() == records.len()
-        && records.iter().zip(&roots).all(|(record, root)| record.vouches_for(&root.0, context));
-    if are_right { Ok(roots) } else { Err(ProviderError::Wrong.into()) }
-}
-
-/// 24 bytes of a provider's blob that are nowhere else: the salt inside a local one, the end of any other (ciphertext
-/// and tag; what comes before may be the same in every blob of a key).
-pub(crate) fn salt_of(record: &ProviderRecord) -> Option<[u8; 24]> {
-    match record.fields.provider {
-        ProviderKind::Local => record.blob.get(48..72).and_then(|salt| salt.try_into().ok()),
-        ProviderKind::Pkcs11 | ProviderKind::Transit | ProviderKind::AwsKms => record.blob.last_chunk().copied(),
-    }
-}
-
 const SHARD: &str = "shard-0001.seal";
-
-fn root_context(geo: Id) -> ObjectContext {
-    ObjectContext::of_root(NO_ID, geo)
-}
-
-fn shard_info(geo: Id, file_key: Id) -> SegmentInfo {
-    // One file key seals one segment, so its id names both.
-    SegmentInfo {
-        kind: SegmentKind::KeystoreShard,
-        part: 1,
-        context: root_context(geo),
-        segment_id: file_key,
-        dek_id: file_key,
-    }
-}
-
-fn frame_key(geo: Id, file_key: RootSecret) -> RowKey {
-    RowKey::new(file_key.0, 1, BucketContext { tenant: NO_ID, geo, bucket: NO_ID }, Lease::permanent())
-}
-
-/// Unwraps the key of a file that was read; its master key must be one of this keyring's.
-pub(crate) fn unwrap_file_key(
-    geo: Id,
-    record: &ProviderRecord,
-    provider: &dyn MasterKeys,
-) -> Result<FileKey, KeyError> {
-    let known = provider.versions()?.iter().any(|version| version.name == record.fields.master);
-    if !known || record.fields.provider != provider.kind() {
-        return Err(KeystoreError::OtherMaster.into());
-    }
-    unwrap_root(provider, record, &root_context(geo)).map_err(|error| match error {
-        KeyError::Provider(ProviderError::Wrong) => KeystoreError::Damaged.into(),
-        other => other,
-    })
-}
-
-pub(crate) fn open_file(
-    geo: Id,
-    record: &ProviderRecord,
-    key: FileKey,
-    sealed: &[u8],
-) -> Result<(u64, Entries), KeyError> {
-    let name = record.fields.root;
-    let dek = Dek::new(name, key.0, Lease::permanent());
-    let len = plain_len(sealed.len() as u64).filter(|_| sealed.len() >= HEADER_BYTES).ok_or(KeystoreError::Damaged)?;
-    let plain = dek.open_whole(&shard_info(geo, name.id), sealed, len).map_err(|_| KeystoreError::Damaged)?;
-    Ok(decode_entries(&Zeroizing::new(plain)).ok_or(KeystoreError::Damaged)?)
-}
-
-/// `generation | seq | digest of what came before`: where a frame stands, as its row key.
-fn frame_place(generation: u64, seq: u64, chain: &[u8; 32]) -> [u8; 48] {
-    let mut place = [0; 48];
-    place[..8].copy_from_slice(&generation.to_be_bytes());
-    place[8..16].copy_from_slice(&seq.to_be_bytes());
-    place[16..].copy_from_slice(chain);
-    place
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    digest::digest(&digest::SHA256, bytes).as_ref().try_into().expect("SHA-256 is 32 bytes")
-}
 
 fn lock(dir: &Path) -> Result<File, KeystoreError> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"))?;
@@ -622,123 +364,4 @@ fn lock(dir: &Path) -> Result<File, KeystoreError> {
         Err(TryLockError::WouldBlock) => Err(KeystoreError::Locked),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
-}
-
-fn journal_path(dir: &Path, generation: u64) -> PathBuf {
-    dir.join(format!("journal.{generation:020}"))
-}
-
-fn create_journal(dir: &Path, generation: u64) -> Result<File, KeystoreError> {
-    let path = journal_path(dir, generation);
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-    disk::sync_directory_of(&path)?;
-    Ok(file)
-}
-
-/// Overwrites and unlinks the journals of generations that are gone.
-fn remove_other_journals(dir: &Path, generation: u64) -> Result<(), KeystoreError> {
-    let live = journal_path(dir, generation);
-    for file in fs::read_dir(dir)? {
-        let path = file?.path();
-        let is_journal = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"journal."));
-        if is_journal && path != live {
-            disk::shred(&path)?;
-        }
-    }
-    Ok(())
-}
-
-fn apply(entries: &mut Entries, change: Change) {
-    match change {
-        Change::Put(key, value) => {
-            entries.insert(key, Zeroizing::new(value));
-        }
-        Change::Remove(key) => {
-            entries.remove(&key);
-        }
-    }
-}
-
-const PUT: u8 = 1;
-const REMOVE: u8 = 2;
-const ENTRIES_VERSION: u8 = 1;
-
-/// `version | generation | (u16 len | key | u32 len | value)*`, in order of keys.
-fn encode_entries<'a>(
-    generation: u64,
-    entries: impl Iterator<Item = (&'a Vec<u8>, &'a Zeroizing<Vec<u8>>)>,
-) -> Zeroizing<Vec<u8>> {
-    let entries: Vec<_> = entries.collect();
-    let len = 9 + entries.iter().map(|(key, value)| 6 + key.len() + value.len()).sum::<usize>();
-    let mut out = Zeroizing::new(Vec::with_capacity(len));
-    out.push(ENTRIES_VERSION);
-    out.extend_from_slice(&generation.to_be_bytes());
-    for (key, value) in entries {
-        put_entry(&mut out, key, value);
-    }
-    out
-}
-
-fn decode_entries(plain: &[u8]) -> Option<(u64, Entries)> {
-    let (&version, rest) = plain.split_first()?;
-    let (generation, mut rest) = rest.split_first_chunk::<8>()?;
-    if version != ENTRIES_VERSION {
-        return None;
-    }
-    let mut entries = Entries::new();
-    while !rest.is_empty() {
-        let (key, value) = take_entry(&mut rest)?;
-        entries.insert(key, Zeroizing::new(value));
-    }
-    Some((u64::from_be_bytes(*generation), entries))
-}
-
-/// `(op | u16 len | key | u32 len | value)*`; a removal has an empty value.
-fn encode_changes(changes: &[Change]) -> Zeroizing<Vec<u8>> {
-    let mut out = Zeroizing::new(Vec::with_capacity(256 * changes.len()));
-    for change in changes {
-        match change {
-            Change::Put(key, value) => {
-                out.push(PUT);
-                put_entry(&mut out, key, value);
-            }
-            Change::Remove(key) => {
-                out.push(REMOVE);
-                put_entry(&mut out, key, &[]);
-            }
-        }
-    }
-    out
-}
-
-fn decode_changes(mut rest: &[u8]) -> Option<Vec<Change>> {
-    let mut changes = Vec::new();
-    while let Some((op, after)) = rest.split_first() {
-        rest = after;
-        let (key, value) = take_entry(&mut rest)?;
-        changes.push(match *op {
-            PUT => Change::Put(key, value),
-            REMOVE if value.is_empty() => Change::Remove(key),
-            _ => return None,
-        });
-    }
-    Some(changes)
-}
-
-fn put_entry(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let key_len = u16::try_from(key.len()).expect("entry keys are some tens of bytes");
-    let value_len = u32::try_from(value.len()).expect("entries are some KiB at most");
-    out.extend_from_slice(&key_len.to_be_bytes());
-    out.extend_from_slice(key);
-    out.extend_from_slice(&value_len.to_be_bytes());
-    out.extend_from_slice(value);
-}
-
-fn take_entry(rest: &mut &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (len, after) = rest.split_first_chunk::<2>()?;
-    let (key, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-    let (len, after) = after.split_first_chunk::<4>()?;
-    let (value, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-    *rest = after;
-    Some((key.to_vec(), value.to_vec()))
 }
