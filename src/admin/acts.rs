@@ -217,11 +217,12 @@ pub trait Acts: Send + Sync + 'static {
         login: &AccessId,
     ) -> Result<Outcome<wire::Credential>, ActError>;
 
-    /// Key versions, of one geo or tenant or of all.
+    /// Key versions, of one geo or tenant or of all; with `count`, how many records are under each, up to a bound.
     async fn key_status(
         &self,
         geo: Option<&'static Geo>,
         tenant: Option<&TenantRef>,
+        count: bool,
     ) -> Result<wire::KeyStatus, ActError>;
 
     /// Destroys one version of a key after a scan found nothing under it; where two administrators have to agree, the

@@ -272,12 +272,13 @@ pub(super) fn routes() -> Vec<Route> {
             "/admin/v1/keys",
             Auditor,
             "keyStatus",
-            "Versions and states of keys",
-            &["geo", "tenant"],
+            "Versions and states of keys; with `count`, how many records are under each",
+            &["count", "geo", "tenant"],
             |c| {
                 Box::pin(async move {
                     let tenant: Option<TenantRef> = c.query("tenant")?;
-                    ok(&c.acts.key_status(door::geo_asked(&c)?, tenant.as_ref()).await?)
+                    let count = c.query("count")?.unwrap_or(false);
+                    ok(&c.acts.key_status(door::geo_asked(&c)?, tenant.as_ref(), count).await?)
                 })
             },
         ),

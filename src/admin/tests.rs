@@ -155,7 +155,12 @@ impl Acts for House {
         Err(ActError::NoSuchCredential)
     }
 
-    async fn key_status(&self, _: Option<&'static Geo>, _: Option<&TenantRef>) -> Result<wire::KeyStatus, ActError> {
+    async fn key_status(
+        &self,
+        _: Option<&'static Geo>,
+        _: Option<&TenantRef>,
+        _: bool,
+    ) -> Result<wire::KeyStatus, ActError> {
         Ok(wire::KeyStatus { geos: vec![] })
     }
 

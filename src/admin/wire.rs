@@ -377,15 +377,18 @@ pub struct Plan {
 /// The state of one version of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyVersion {
-    /// Such as `mk/europe/3` or `tdk/contoso/1`.
+    /// Such as `mk/europe/3`, `gdk/europe/1` or `tdk/contoso/1`.
     pub id: String,
     /// 1 and up.
     pub version: u32,
     /// `current`, `decrypt-only`, `compromised`, `destroy-scheduled`, `destroyed`, `suspended`.
     pub state: String,
-    /// How many records are wrapped under it, where that is known.
+    /// How many records are under it, where that was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
+    /// Counting stopped at its bound: there may be more than `records`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// The keys of one geo.
@@ -397,7 +400,10 @@ pub struct GeoKeys {
     pub provider: String,
     /// Its master key.
     pub master: Vec<KeyVersion>,
-    /// Its tenants' data keys.
+    /// Its directory key, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directory: Vec<KeyVersion>,
+    /// Its tenants' keys.
     pub tenants: Vec<TenantKeys>,
     /// A rotation that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -410,7 +416,7 @@ pub struct GeoKeys {
     pub proposals: Vec<super::proposals::Proposal>,
 }
 
-/// The data keys of one tenant.
+/// The keys of one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantKeys {
     /// The tenant.
@@ -419,7 +425,8 @@ pub struct TenantKeys {
     /// Its name, while it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Oldest first.
+    /// Its data key (`tdk/`), its roots above data subjects' keys (`srk/`) and index keys (`tik/`), each oldest first; with
+    /// counts, its buckets' index keys (`ik/`), too.
     pub versions: Vec<KeyVersion>,
 }
 

@@ -165,8 +165,9 @@ impl Acts for HouseActs {
         &self,
         geo: Option<&'static Geo>,
         tenant: Option<&TenantRef>,
+        count: bool,
     ) -> Result<wire::KeyStatus, ActError> {
-        keys::status(self, geo, tenant).await
+        keys::status(self, geo, tenant, count).await
     }
 
     async fn destroy_key(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError> {

@@ -193,5 +193,11 @@ pub(super) async fn report_compromise(
     let _still = directory.pause_commits().await;
     let room = *acts.rooms(Some(directory.geo()))?.first().ok_or(ActError::GeoNotServed)?;
     ask(room, move |keys| keys.report_compromise(tenant.0, version)).await?;
-    Ok(Outcome::Done(wire::KeyVersion { id: found.shown, version, state: "compromised".into(), records: None }))
+    Ok(Outcome::Done(wire::KeyVersion {
+        id: found.shown,
+        version,
+        state: "compromised".into(),
+        records: None,
+        more: false,
+    }))
 }

@@ -2,6 +2,7 @@
 
 use super::acts::HouseActs;
 use super::house::GeoRoom;
+use super::keywork::rekey_error;
 use super::schedule;
 use super::tenants::{act_error, actor, find};
 use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
@@ -12,21 +13,26 @@ use crate::audit::{Event as Record, Hash};
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::rekey::schedule::{Scheduled as On, Standing};
-use crate::seal::{KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, TenantState, TenantStatus};
+use crate::rekey::{self, COUNT_ROWS_MAX, Counted, TenantCounts};
+use crate::seal::{
+    KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, RootStatus, TenantState, TenantStatus,
+};
 use crate::tenant::State;
 
 pub(super) async fn status(
     acts: &HouseActs,
     geo: Option<&'static Geo>,
     tenant: Option<&TenantRef>,
+    count: bool,
 ) -> Result<wire::KeyStatus, ActError> {
     let only = match tenant {
         Some(tenant) => Some(find(acts, tenant).await?.entry.standing.id),
         None => None,
     };
     let mut geos = Vec::new();
+    let mut left = count.then_some(COUNT_ROWS_MAX);
     for room in acts.rooms(geo)? {
-        geos.push(geo_keys(acts, room, only).await?);
+        geos.push(geo_keys(acts, room, only, &mut left).await?);
     }
     if only.is_some() {
         geos.retain(|geo| !geo.tenants.is_empty());
@@ -34,7 +40,13 @@ pub(super) async fn status(
     Ok(wire::KeyStatus { geos })
 }
 
-async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> Result<wire::GeoKeys, ActError> {
+/// `left`: rows that may be read to count records; none: they are not counted.
+async fn geo_keys(
+    acts: &HouseActs,
+    room: &GeoRoom,
+    only: Option<TenantId>,
+    left: &mut Option<u64>,
+) -> Result<wire::GeoKeys, ActError> {
     let status = ask(room, KeyClient::status).await?;
     let geo = room.geo.id;
     let master = status.masters.iter().map(|(master, records)| wire::KeyVersion {
@@ -48,7 +60,15 @@ async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> R
         }
         .into(),
         records: Some(*records),
+        more: false,
     });
+    let rooms = acts.house.rekey_rooms(room);
+    let counted = match left {
+        Some(_) => Some(rekey::count_directory(&rooms).await.map_err(rekey_error)?),
+        None => None,
+    };
+    let directory = status.directory.iter();
+    let directory = directory.map(|root| version(format!("gdk/{geo}"), root, false, counted.as_ref())).collect();
     let mut tenants = Vec::new();
     for tenant in &status.tenants {
         let id = TenantId(tenant.tenant);
@@ -57,7 +77,13 @@ async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> R
         }
         let entry = room.directory.tenant(id).await.map_err(|error| act_error(error.into()))?;
         let name = entry.and_then(|entry| entry.detail.clone()).map(|detail| detail.name);
-        tenants.push(shown(tenant, name));
+        let counts = match left {
+            Some(left) if tenant.state == TenantState::Active => {
+                Some(rekey::count_tenant(&rooms, id, left).await.map_err(rekey_error)?)
+            }
+            _ => None,
+        };
+        tenants.push(shown(tenant, name, counts.as_ref()));
     }
     let schedule = scheduled(acts, room, only, &tenants).await;
     let proposals = if only.is_some() { Vec::new() } else { super::keyend::proposals(acts, room).await? };
@@ -65,6 +91,7 @@ async fn geo_keys(acts: &HouseActs, room: &GeoRoom, only: Option<TenantId>) -> R
         geo: geo.into(),
         provider: provider(room.keys.provider_kind()).into(),
         master: master.collect(),
+        directory,
         tenants,
         rotation: acts.operations.running("rotate-master", geo),
         schedule,
@@ -105,13 +132,36 @@ async fn scheduled(
     shown.map(|standing| schedule::shown(standing, named(standing), now)).collect()
 }
 
-fn shown(tenant: &TenantStatus, name: Option<String>) -> wire::TenantKeys {
+fn shown(tenant: &TenantStatus, name: Option<String>, counts: Option<&TenantCounts>) -> wire::TenantKeys {
     let id = TenantId(tenant.tenant);
     let label = name.clone().unwrap_or_else(|| id.to_string());
     let suspended = tenant.state == TenantState::Suspended;
-    let versions = tenant.roots.iter().filter(|root| root.kind == KeyKind::Trk).map(|root| wire::KeyVersion {
-        id: format!("tdk/{label}/{}", root.name.version),
-        version: root.name.version,
+    let of_kind = |kind: KeyKind, prefix: &str, counted: Option<&Counted>| {
+        let roots = tenant.roots.iter().filter(|root| root.kind == kind);
+        roots.map(|root| version(format!("{prefix}/{label}"), root, suspended, counted)).collect::<Vec<_>>()
+    };
+    let mut versions = of_kind(KeyKind::Trk, "tdk", counts.map(|counts| &counts.data));
+    versions.extend(of_kind(KeyKind::Srk, "srk", counts.map(|counts| &counts.subjects)));
+    versions.extend(of_kind(KeyKind::Tik, "tik", counts.map(|counts| &counts.index)));
+    for (bucket, active, old, counted) in counts.iter().flat_map(|counts| &counts.buckets) {
+        let live = old.iter().map(|old| (old, "decrypt-only")).chain([(active, "current")]);
+        versions.extend(live.map(|(number, state)| wire::KeyVersion {
+            id: format!("ik/{label}/{bucket}/{number}"),
+            version: *number,
+            state: state.into(),
+            records: Some(counted.under.get(number).copied().unwrap_or(0)),
+            more: !counted.whole,
+        }));
+    }
+    wire::TenantKeys { tenant: id, name, versions }
+}
+
+fn version(of: String, root: &RootStatus, suspended: bool, counted: Option<&Counted>) -> wire::KeyVersion {
+    let number = root.name.version;
+    let is_live = root.state != KeyState::Destroyed;
+    wire::KeyVersion {
+        id: format!("{of}/{number}"),
+        version: number,
         state: match root.state {
             KeyState::Destroyed => "destroyed",
             _ if suspended => "suspended",
@@ -121,9 +171,9 @@ fn shown(tenant: &TenantStatus, name: Option<String>) -> wire::TenantKeys {
             KeyState::Compromised => "compromised",
         }
         .into(),
-        records: None,
-    });
-    wire::TenantKeys { tenant: id, name, versions: versions.collect() }
+        records: counted.filter(|_| is_live).map(|counted| counted.under.get(&number).copied().unwrap_or(0)),
+        more: is_live && counted.is_some_and(|counted| !counted.whole),
+    }
 }
 
 /// Log → key service, which voids every lease before it answers.
@@ -184,7 +234,7 @@ async fn switch(
     // Read anew: while its keys are suspended, a tenant has no name.
     let known = tenancy.directory.tenant(id).await.map_err(|error| act_error(error.into()))?;
     let known = known.and_then(|entry| entry.detail.clone()).or_else(|| entry.detail.clone());
-    Ok(Outcome::Done(shown(&status, known.map(|detail| detail.name))))
+    Ok(Outcome::Done(shown(&status, known.map(|detail| detail.name), None)))
 }
 
 /// Asks the key service beside the requests: it blocks.

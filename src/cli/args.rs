@@ -379,6 +379,9 @@ pub enum Key {
         /// Only this tenant
         #[arg(long)]
         tenant: Option<String>,
+        /// Count the records under each version by reading them, up to a bound
+        #[arg(long)]
+        count: bool,
     },
     /// Rotate: wrap anew under a new version; no data is rewritten
     #[command(subcommand)]

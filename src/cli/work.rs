@@ -22,9 +22,12 @@ const LOOK_EVERY_MAX: Duration = Duration::from_secs(1);
 /// Runs one command.
 pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result<(), Failure> {
     match command {
-        Key::Status { geo, tenant } => {
-            let query: Vec<_> =
-                [("geo", geo), ("tenant", tenant)].into_iter().filter_map(|(n, v)| Some((n, v?))).collect();
+        Key::Status { geo, tenant, count } => {
+            let count = count.then(|| "true".to_owned());
+            let query: Vec<_> = [("count", count), ("geo", geo), ("tenant", tenant)]
+                .into_iter()
+                .filter_map(|(n, v)| Some((n, v?)))
+                .collect();
             let status: KeyStatus = client.get(&["keys"], &query).await?;
             output.result(&status, versions)
         }
@@ -238,11 +241,13 @@ fn tenant_versions(keys: &TenantKeys) -> String {
 
 fn versions(status: &KeyStatus) -> String {
     let row = |of: &str, v: &KeyVersion| {
-        [of.to_owned(), v.id.clone(), v.state.clone(), v.records.map_or(String::new(), |n| n.to_string())]
+        let more = if v.more { " or more" } else { "" };
+        [of.to_owned(), v.id.clone(), v.state.clone(), v.records.map_or(String::new(), |n| format!("{n}{more}"))]
     };
     let mut rows = vec![];
     for geo in &status.geos {
         rows.extend(geo.master.iter().map(|v| row(&format!("{} ({})", geo.geo, geo.provider), v)));
+        rows.extend(geo.directory.iter().map(|v| row(&geo.geo, v)));
         for tenant in &geo.tenants {
             let of = tenant.name.clone().unwrap_or_else(|| tenant.tenant.to_string());
             rows.extend(tenant.versions.iter().map(|v| row(&of, v)));

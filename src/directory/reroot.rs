@@ -45,8 +45,13 @@ impl Directory {
         Ok(done)
     }
 
-    /// Records of a tenant by the version of the index root they are under, read from the engine.
-    pub async fn under_index_roots(&self, tenant: TenantId) -> Result<BTreeMap<u32, u64>, DirectoryError> {
+    /// Records of a tenant by the version of the index root they are under, read from the engine. Reads at most `left` rows
+    /// of data subjects, which are taken from it; none is left: there may be more.
+    pub async fn under_index_roots(
+        &self,
+        tenant: TenantId,
+        left: &mut u64,
+    ) -> Result<BTreeMap<u32, u64>, DirectoryError> {
         let mut under = BTreeMap::new();
         let mut count = |version: u32| *under.entry(version).or_default() += 1;
         let version_of = |sealed: &[u8]| seal::row_version(sealed).map_err(DirectoryError::from);
@@ -76,8 +81,9 @@ impl Directory {
                 for (_, sealed) in &page {
                     count(version_of(sealed)?);
                 }
+                *left = left.saturating_sub(page.len() as u64);
                 match page.last() {
-                    Some((last, _)) if page.len() == SCAN => range = range.behind(last),
+                    Some((last, _)) if page.len() == SCAN && *left > 0 => range = range.behind(last),
                     _ => break,
                 }
             }

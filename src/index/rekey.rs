@@ -22,7 +22,9 @@ use super::region::RegionIndex;
 use super::row_keys::{self, DueKey, RowKind};
 use super::rows;
 use super::rows::v1::ObjectRow;
+use crate::seal::row_version;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The kinds of rows that are sealed under a bucket's key, in the order in which they are sealed anew. Inline segments
@@ -103,6 +105,22 @@ impl RegionIndex {
         found.scanned += page.len() as u64;
         found.remaining += page.iter().filter(|(_, value)| bucket.is_old(value)).count() as u64;
         Ok(next)
+    }
+
+    /// One step of counting rows by the version of the bucket's key they are under: reads up to `limit` behind `cursor`,
+    /// and answers how many those were, and where to go on.
+    pub async fn count_versions(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        cursor: Option<&Bytes>,
+        limit: usize,
+        under: &mut BTreeMap<u32, u64>,
+    ) -> Result<(u64, Option<Bytes>), IndexError> {
+        let (page, next) = self.sealed_rows(bucket, cursor, limit).await?;
+        for (_, value) in &page {
+            *under.entry(row_version(value)?).or_default() += 1;
+        }
+        Ok((page.len() as u64, next))
     }
 
     /// The next rows that are sealed under the bucket's key, and where to go on.

@@ -89,7 +89,12 @@ impl RegionIndex {
     }
 
     /// How many places of a tenant are sealed under which version of its index root. Needs no key.
-    pub async fn subject_places_under(&self, tenant: TenantId) -> Result<BTreeMap<u32, u64>, IndexError> {
+    /// Reads at most `left` of them, which are taken from it; none is left: there may be more.
+    pub async fn subject_places_under(
+        &self,
+        tenant: TenantId,
+        left: &mut u64,
+    ) -> Result<BTreeMap<u32, u64>, IndexError> {
         let mut range = KeyRange::prefix(&row_keys::of_subject(tenant, None));
         let mut under = BTreeMap::new();
         loop {
@@ -97,8 +102,9 @@ impl RegionIndex {
             for (_, sealed) in &page {
                 *under.entry(row_version(sealed)?).or_default() += 1;
             }
+            *left = left.saturating_sub(page.len() as u64);
             match page.last() {
-                Some((last, _)) if page.len() == STEP => range = range.behind(last),
+                Some((last, _)) if page.len() == STEP && *left > 0 => range = range.behind(last),
                 _ => return Ok(under),
             }
         }

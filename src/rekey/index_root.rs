@@ -24,9 +24,18 @@ use std::sync::Arc;
 
 /// Records by the version of the index root they are under: the directory's, and the places of all regions.
 pub(super) async fn under(rooms: &Rooms, tenant: TenantId) -> Result<BTreeMap<u32, u64>, RekeyError> {
-    let mut under = rooms.directory.under_index_roots(tenant).await?;
+    under_at_most(rooms, tenant, &mut u64::MAX).await
+}
+
+/// The same of at most `left` rows, which are taken from it; none is left: there may be more.
+pub(super) async fn under_at_most(
+    rooms: &Rooms,
+    tenant: TenantId,
+    left: &mut u64,
+) -> Result<BTreeMap<u32, u64>, RekeyError> {
+    let mut under = rooms.directory.under_index_roots(tenant, left).await?;
     for roots in regions(rooms, tenant).await? {
-        for (version, places) in roots.index.subject_places_under(tenant).await? {
+        for (version, places) in roots.index.subject_places_under(tenant, left).await? {
             *under.entry(version).or_default() += places;
         }
     }

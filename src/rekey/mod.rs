@@ -6,6 +6,7 @@
 //! cut off is taken up, not begun anew, and a runner that was taken over changes nothing more. Only `reencrypt` reads or
 //! writes payload. Must not know HTTP.
 
+mod counts;
 mod directory_key;
 mod epoch;
 mod index_key;
@@ -23,6 +24,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 
+pub use counts::{COUNT_ROWS_MAX, Counted, TenantCounts, count_directory, count_tenant};
 pub use directory_key::rotate_directory_key;
 pub use epoch::{abort_epoch, close_epoch};
 pub use index_key::{IndexKeyEvidence, rotate_index_key};
