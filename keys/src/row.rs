@@ -54,6 +54,11 @@ impl RowKey {
         self.lease.check()
     }
 
+    #[cfg(test)]
+    pub(crate) fn context(&self) -> BucketContext {
+        self.context
+    }
+
     /// Seals `plain` as the row of `kind` at `row_key`, under a fresh salt; appends `trailing` as it is.
     ///
     /// # Panics

@@ -59,7 +59,10 @@ pub async fn count_tenant(rooms: &Rooms, tenant: TenantId, left: &mut u64) -> Re
         (cursor, *left) = (Some(page.cursor), left.saturating_sub(read));
         pace.spent(read).await;
     }
-    for place in places.0.iter().filter(|_| *left > 0) {
+    for place in &places.0 {
+        if *left == 0 {
+            break;
+        }
         let uploads = place.roots.index.list_uploads(&place.bucket.index).await?;
         *left = left.saturating_sub(uploads.len() as u64);
         for upload in uploads.iter().filter(|upload| upload.subject.is_none()) {

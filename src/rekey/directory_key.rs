@@ -89,7 +89,12 @@ pub(super) async fn regions(rooms: &Rooms) -> Result<Vec<Arc<RegionRoots>>, Reke
     Ok(served)
 }
 
-async fn reseal(rooms: &Rooms, run: &Run<'_>, regions: &[Arc<RegionRoots>], held: &mut Held) -> Result<u64, RekeyError> {
+async fn reseal(
+    rooms: &Rooms,
+    run: &Run<'_>,
+    regions: &[Arc<RegionRoots>],
+    held: &mut Held,
+) -> Result<u64, RekeyError> {
     let (mut pace, mut closed) = (rooms.pace(run), 0);
     let mut cursor = held.job().cursor.as_ref().map(|cursor| Bytes::copy_from_slice(cursor));
     loop {

@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 /// Records by the version of the index root they are under: the directory's, and the places of all regions.
 pub(super) async fn under(rooms: &Rooms, tenant: TenantId) -> Result<BTreeMap<u32, u64>, RekeyError> {
-    under_at_most(rooms, tenant, &mut u64::MAX).await
+    let mut all = u64::MAX;
+    under_at_most(rooms, tenant, &mut all).await
 }
 
 /// The same of at most `left` rows, which are taken from it; none is left: there may be more.

@@ -89,7 +89,8 @@ fn k09_jobs_that_were_cut_off_go_on_by_themselves() {
 #[test]
 fn k09_a_directory_key_rotation_that_was_cut_off_locks_nobody_out() {
     let mut server = Server::start();
-    let logins: Vec<_> = (0..6).map(|n| (format!("tenant-{n}"), super::tenant(&server, &format!("tenant-{n}")))).collect();
+    let logins: Vec<_> =
+        (0..6).map(|n| (format!("tenant-{n}"), super::tenant(&server, &format!("tenant-{n}")))).collect();
     let everybody = |server: &Server| {
         let mut wire = Wire::to(server);
         let host = wire.host().to_owned();

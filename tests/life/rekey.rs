@@ -294,6 +294,59 @@ fn k12_a_reencryption_interrupted_fifty_times_changes_nothing_that_shows() {
     assert!(names.iter().zip(&before).all(|(name, face_before)| face(&server, &mut wire, name) == *face_before));
 }
 
+/// Every kind of key is counted by version, and what a rotation moves is seen to move: the same records, none of them
+/// under the version before.
+#[test]
+fn k09_status_counts_the_records_under_every_version_of_every_kind() {
+    let server = Server::start();
+    let mut wire = Wire::to(&server);
+    for i in 0..40 {
+        let put = Request::new("PUT", &object_path(BUCKET, &format!("counted/{i}"))).body(bytes(i, 300));
+        let put = if i % 4 == 0 { put.header("x-amz-meta-geoseal-subject", &format!("person-{i}")) } else { put };
+        assert_eq!(wire.call(&server, put).status, 200);
+    }
+    let counted = || -> BTreeMap<String, u64> {
+        let status = server.geoseal(&["key", "status", "--geo", "europe", "--count", "--json"]).json();
+        let geo = &status["geos"][0];
+        let tenants = geo["tenants"].as_array().into_iter().flatten().map(|tenant| &tenant["versions"]);
+        let all = tenants.chain([&geo["master"], &geo["directory"]]).filter_map(Value::as_array).flatten();
+        let mut found = BTreeMap::new();
+        for version in all.filter(|version| version["state"] != "destroyed") {
+            assert!(version.get("more").is_none(), "so few are all counted: {version}");
+            let id = version["id"].as_str().expect("an id").to_owned();
+            // A bucket is named by its id: here there is one whose rows are counted.
+            let kind = id.split('/').next().expect("a kind").to_owned();
+            let number = version["version"].as_u64().expect("a number");
+            *found.entry(format!("{kind}/{number}")).or_default() += version["records"].as_u64().expect("counted");
+        }
+        found
+    };
+    let before = counted();
+    assert!(["mk/1", "gdk/1", "tdk/1", "srk/1", "tik/1", "ik/1"].iter().all(|key| before[*key] > 0), "{before:?}");
+    assert!(before["srk/1"] >= 10 && before["tdk/1"] >= 30 && before["ik/1"] >= 40, "{before:?}");
+    let rotations: [(&str, &[&str]); 5] = [
+        ("tdk", &["tenant", "demo"]),
+        ("srk", &["subject-root", "--tenant", "demo"]),
+        ("tik", &["index-root", "--tenant", "demo"]),
+        ("gdk", &["directory", "--geo", "europe"]),
+        ("mk", &["master", "--geo", "europe"]),
+    ];
+    for (kind, what) in rotations {
+        let before = counted()[&format!("{kind}/1")];
+        server.geoseal(&[&["key", "rotate"], what].concat()).ok();
+        let after = counted();
+        assert_eq!(after.get(&format!("{kind}/1")).copied().unwrap_or(0), 0, "{kind}: {after:?}");
+        // The job of the rotation is a row itself.
+        let now = after[&format!("{kind}/2")];
+        assert!(now >= before && now <= before + 2, "{kind}: {before} before, {after:?}");
+    }
+    let table = server.geoseal(&["key", "status", "--tenant", "demo", "--count"]).ok();
+    assert!(["tdk/demo/2", "srk/demo/2", "tik/demo/2", "ik/demo/", "gdk/europe/2"].iter().all(|id| table.contains(id)));
+    let uncounted = server.geoseal(&["key", "status", "--tenant", "demo", "--json"]).json();
+    let versions = uncounted["geos"][0]["tenants"][0]["versions"].as_array().expect("versions");
+    assert!(versions.iter().all(|version| version.get("records").is_none()), "{uncounted}");
+}
+
 /// K-11: a key is not destroyed while rows need it, whatever was counted before; and once they do not, it is.
 #[test]
 fn k11_a_key_in_use_is_not_destroyed() {

@@ -316,7 +316,8 @@ impl House {
         let held: BTreeSet<_> =
             objects.values().map(|row| (row.name.clone(), row.version_id, row.subject.expect("a subject's"))).collect();
         assert_eq!(held, placed, "an object without its place, or a place without its object");
-        let all: u64 = index.subject_places_under(self.tenant, &mut u64::MAX).await.unwrap().values().sum();
+        let mut most = u64::MAX;
+        let all: u64 = index.subject_places_under(self.tenant, &mut most).await.unwrap().values().sum();
         assert_eq!(all, placed.len() as u64, "places that no name leads to");
         for (_, _, id) in &placed {
             directory.subject_key(self.tenant, *id).await.expect("nothing is left of who was erased");
