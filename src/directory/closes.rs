@@ -39,9 +39,6 @@ pub enum Outside {
     /// Its keys are suspended: nothing of it can be wrapped anew.
     #[n(0)]
     Suspended,
-    /// Its index root is not replaced while it has data subjects.
-    #[n(1)]
-    HasSubjects,
     /// A bucket lies in a region that is not served here.
     #[n(2)]
     RegionNotServed,
@@ -133,9 +130,10 @@ impl Directory {
         let _change = self.change.lock().await;
         let geo_keys = self.keys.geo_keys();
         if let Some(sealed) = self.engine.get(&[kind::CLOSE]).await? {
-            let opened = geo_keys.directory().open(kind::CLOSE, &[kind::CLOSE], &sealed)?;
+            let opened = geo_keys.open(kind::CLOSE, &[kind::CLOSE], &sealed)?;
             return rows::decode(&opened.plain).ok_or(DirectoryError::Integrity);
         }
+        let _sealing = self.sealing.read().await;
         let mut batch = Batch::new();
         let sealed = geo_keys.directory().seal(kind::CLOSE, &[kind::CLOSE], &rows::encode(&now), &[]);
         batch.put(vec![kind::CLOSE], sealed);
@@ -151,13 +149,14 @@ impl Directory {
     }
 
     fn open_part(&self, row_key: &[u8], sealed: &[u8]) -> Result<ClosePart, DirectoryError> {
-        let opened = self.keys.geo_keys().directory().open(kind::CLOSE, row_key, sealed)?;
+        let opened = self.keys.geo_keys().open(kind::CLOSE, row_key, sealed)?;
         rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)
     }
 
     /// Keeps what a close did for a tenant, in the place of what was kept before; durable on return.
     pub async fn keep_close_part(&self, number: u64, part: &ClosePart) -> Result<(), DirectoryError> {
         let row_key = part_row_key(number, Some(part.tenant));
+        let _sealing = self.sealing.read().await;
         let mut batch = Batch::new();
         let sealed = self.keys.geo_keys().directory().seal(kind::CLOSE, &row_key, &rows::encode(part), &[]);
         batch.put(row_key, sealed);

@@ -17,8 +17,9 @@ use crate::seal::{KeyClient, KeyError, KeyName, row_version};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// The kinds of rows that are sealed under their tenant's keys. Every other row is sealed under the geo's.
-const OF_TENANTS: [u8; 3] = [kind::BUCKET, kind::SUBJECT, kind::ERASURE];
+/// The kinds of rows that are sealed under their tenant's keys, or not at all (what was removed: ids and a random value).
+/// Every other row is sealed under the geo's key.
+const OF_OTHERS: [u8; 4] = [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL];
 
 /// One step of a rotation of the geo's directory key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl Directory {
         limit: usize,
     ) -> Result<(Vec<(Bytes, Bytes)>, Option<Bytes>), DirectoryError> {
         let first = after.and_then(|after| after.first().copied());
-        for kind in (first.unwrap_or(0)..=u8::MAX).filter(|kind| !OF_TENANTS.contains(kind)) {
+        for kind in (first.unwrap_or(0)..=u8::MAX).filter(|kind| !OF_OTHERS.contains(kind)) {
             let mut range = KeyRange::prefix(&[kind]);
             if let Some(after) = after.filter(|_| Some(kind) == first) {
                 range = range.behind(after);

@@ -58,6 +58,8 @@ pub async fn rotate_directory_key(rooms: &Rooms, run: &Run<'_>) -> Result<RootEv
         held.step(rooms.now(), |job| (job.cursor, job.done, job.remaining) = (None, 0, left)).await?;
         // Those of runners at work go with their next steps; those of suspended tenants stay.
         if left == closed || begun.elapsed() > PATIENCE {
+            // Ended all the same, so that it keeps no other work on the geo waiting: the next one finds what is left by scan.
+            held.end(rooms.now(), found.values().sum(), left).await?;
             return Err(RekeyError::Leftover(left));
         }
         tokio::time::sleep(LOOK).await;

@@ -126,7 +126,7 @@ pub(super) async fn drop_leftovers(rooms: &Rooms, tenant: TenantId, version: u32
 }
 
 /// The served regions of the geo. Errors: `RegionNotServed` when a bucket of the tenant lies elsewhere.
-async fn regions(rooms: &Rooms, tenant: TenantId) -> Result<Vec<Arc<RegionRoots>>, RekeyError> {
+pub(super) async fn regions(rooms: &Rooms, tenant: TenantId) -> Result<Vec<Arc<RegionRoots>>, RekeyError> {
     for at in rooms.directory.buckets(tenant).await? {
         if !rooms.regions.contains_key(at.region.id) {
             return Err(RekeyError::RegionNotServed(at.region.id));

@@ -201,8 +201,8 @@ async fn of_tenant(
     }
     match patiently(rooms, run, tenant, Work::IndexRoot).await {
         Ok(replaced) => part.index_root = Some(replaced),
-        Err(RekeyError::HasSubjects) => {
-            outside.insert(Outside::HasSubjects);
+        Err(RekeyError::RegionNotServed(_)) => {
+            outside.insert(Outside::RegionNotServed);
         }
         Err(error) => return Err(error),
     }
@@ -292,7 +292,7 @@ async fn take_up(rooms: &Rooms, run: &Run<'_>, tenant: TenantId) -> Result<(), R
     };
     match ended {
         // Somebody else took it up, or its bucket is gone.
-        Err(RekeyError::Job(JobError::Running) | RekeyError::NoSuchBucket | RekeyError::HasSubjects) => Ok(()),
+        Err(RekeyError::Job(JobError::Running) | RekeyError::NoSuchBucket) => Ok(()),
         ended => ended,
     }
 }

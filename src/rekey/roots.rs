@@ -87,6 +87,10 @@ impl Root {
 }
 
 async fn rotate(rooms: &Rooms, run: &Run<'_>, tenant: TenantId, root: Root) -> Result<RootEvidence, RekeyError> {
+    if matches!(root, Root::Index) {
+        // Nothing is begun that cannot be ended.
+        index_root::regions(rooms, tenant).await?;
+    }
     let mut held = rooms.begin(root.job(), tenant, None).await?;
     if held.job().to == 0 {
         let current = root.active(rooms, tenant).await?;

@@ -194,8 +194,6 @@ pub struct RootReplaced {
 pub enum LeftOut {
     /// Its keys were suspended.
     KeysSuspended,
-    /// It has data subjects, and its index root is not replaced while it has.
-    IndexRootWithSubjects,
     /// A bucket of it lies in a region that the closing server did not serve.
     RegionNotServed,
     /// A request held the older root's keys until the end.
@@ -210,7 +208,6 @@ impl From<&ClosePart> for KeysReplaced {
             |replaced: Replaced| RootReplaced { from: replaced.from, to: replaced.to, records: replaced.records };
         let left_out = part.outside.iter().map(|outside| match outside {
             Outside::Suspended => LeftOut::KeysSuspended,
-            Outside::HasSubjects => LeftOut::IndexRootWithSubjects,
             Outside::RegionNotServed => LeftOut::RegionNotServed,
             Outside::HeldOn => LeftOut::OlderRootHeld,
             Outside::Purging => LeftOut::BeingPurged,
