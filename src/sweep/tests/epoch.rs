@@ -82,7 +82,8 @@ async fn opened(house: &House, rows: &Rows, tenants: &[TenantId], of: impl Fn(&[
         roots.push(house.directory.keys(*tenant).await.unwrap());
     }
     let geo_keys = house.keys.geo_keys();
-    let mut keys: Vec<&RowKey> = vec![geo_keys.directory()];
+    let of_geo = geo_keys.directory();
+    let mut keys: Vec<&RowKey> = vec![&of_geo];
     for bucket in &buckets {
         keys.push(bucket.index.key.row_key());
         keys.extend(bucket.index.old.as_ref().map(|old| old.row_key()));
