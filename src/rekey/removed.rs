@@ -96,7 +96,7 @@ async fn look(rooms: &Rooms, job: &EpochJob) -> Result<BTreeMap<TenantId, Remove
 
 async fn noted(rooms: &Rooms) -> Result<BTreeMap<TenantId, Removed>, RekeyError> {
     let mut found: BTreeMap<TenantId, Removed> = BTreeMap::new();
-    for region in &rooms.directory.geo().regions[..] {
+    for region in rooms.directory.geo().regions {
         let Some(roots) = rooms.regions.get(region.id) else { continue };
         for (bucket, tenant) in roots.index.removals().await? {
             found.entry(tenant).or_default().buckets.push((roots.clone(), bucket));

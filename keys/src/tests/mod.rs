@@ -3,6 +3,7 @@
 mod agree;
 mod cases;
 mod crash;
+mod directory_key;
 mod epoch;
 mod geo;
 mod k17;
