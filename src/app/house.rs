@@ -275,7 +275,8 @@ async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Resul
     let engine = Arc::new(FjallEngine::open(&dir.join("directory"), options)?);
     let directory = Arc::new(Directory::new(geo, engine, keys.clone()));
     let heads = Arc::new(LogHeads(keys.clone()));
-    let audit = AuditLog::open(&dir.join("audit"), geo.id, clock.clone(), heads)?;
+    let open = if is_restored { AuditLog::open_after_restore } else { AuditLog::open };
+    let audit = open(&dir.join("audit"), geo.id, clock.clone(), heads)?;
     if let Some(note) = restored {
         let event = Record::KeysRestored {
             reason: Hash(note.reason),

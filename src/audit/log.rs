@@ -28,6 +28,12 @@ pub enum AuditError {
     /// There are files, but the key service knows of no log.
     #[error("there is an audit log here that the key service knows nothing of: it belongs to another key store")]
     Unknown,
+    /// The log says more than the key service answers for, and no crash explains it.
+    #[error(
+        "the audit log goes on for {0} entries that the key store knows nothing of: the key store is an older copy, its \
+         witness with it; put the newest one back, or the audit log of the same backup"
+    )]
+    HeadBehind(u64),
     /// A write failed; the log takes nothing until it is opened again.
     #[error("the audit log cannot be written")]
     Unwritable,
@@ -75,6 +81,24 @@ struct Waiting {
     answer: oneshot::Sender<Receipt>,
 }
 
+/// What explains that a log has entries that its head's keeper does not know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    /// They were written, and the crash came before the head was saved.
+    ByACrash,
+    /// The keeper is an older copy, and somebody says so.
+    ByARestore,
+}
+
+/// Whether entries that nobody was answered for can all have been of the one group that a crash cut off. The start of a
+/// server is answered for before anything else is written; only the notes of later starts that failed may follow.
+fn is_one_group(behind: &[Entry]) -> bool {
+    let mut written = behind.iter().filter(|entry| entry.name() != "log-recovered");
+    let all = written.clone().count();
+    let starts = written.any(|entry| entry.name() == "server-started");
+    all <= if starts { 1 } else { GROUP_MAX }
+}
+
 /// Entries that share one sync at most, and that may wait at most.
 const GROUP_MAX: usize = 512;
 /// How long an append waits for its answer.
@@ -83,8 +107,29 @@ const ANSWER: Duration = Duration::from_secs(10);
 const FILE_BYTES: u64 = 8 << 20;
 
 impl AuditLog {
-    /// Opens or begins the log of `geo` in `dir`. Blocks on the disk: for start-up.
+    /// Opens or begins the log of `geo` in `dir`. Blocks on the disk: for start-up. Errors: `HeadBehind`, when its head's
+    /// keeper was rolled back.
     pub fn open(dir: &Path, geo: &str, clock: Arc<dyn Clock>, heads: Arc<dyn HeadStore>) -> Result<Self, AuditError> {
+        Self::open_with(dir, geo, clock, heads, Ahead::ByACrash)
+    }
+
+    /// The same where the head's keeper was put back from a backup, and an operator said so.
+    pub fn open_after_restore(
+        dir: &Path,
+        geo: &str,
+        clock: Arc<dyn Clock>,
+        heads: Arc<dyn HeadStore>,
+    ) -> Result<Self, AuditError> {
+        Self::open_with(dir, geo, clock, heads, Ahead::ByARestore)
+    }
+
+    fn open_with(
+        dir: &Path,
+        geo: &str,
+        clock: Arc<dyn Clock>,
+        heads: Arc<dyn HeadStore>,
+        ahead: Ahead,
+    ) -> Result<Self, AuditError> {
         std::fs::create_dir_all(dir)?;
         let anchored = match heads.newest()? {
             Some(head) => head,
@@ -96,6 +141,12 @@ impl AuditLog {
             None => return Err(AuditError::Unknown),
         };
         let head = recover(dir, geo, &anchored)?;
+        if ahead == Ahead::ByACrash && head.entries > anchored.entries {
+            let behind = verify::entries(dir, anchored.entries, 2 * GROUP_MAX, &head)?;
+            if !is_one_group(&behind) {
+                return Err(AuditError::HeadBehind(head.entries - anchored.entries));
+            }
+        }
         let mut writer = Writer { dir: dir.to_owned(), file: None, bytes: 0, head, heads };
         if head.entries > anchored.entries {
             let event = Event::LogRecovered { unanswered: head.entries - anchored.entries };

@@ -261,6 +261,52 @@ async fn nothing_is_answered_for_when_the_head_cannot_be_kept() {
     assert_eq!(log.tail(1).unwrap()[0].event(), Some(Event::LogRecovered { unanswered: 1 }));
 }
 
+#[tokio::test]
+async fn a_head_that_was_rolled_back_with_its_keeper_is_noticed_by_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let heads = Arc::new(Heads::default());
+    let log = open(dir.path(), &heads).unwrap();
+    let started = || Event::ServerStarted { release: "1".into() };
+    let sweeper = Actor::part("sweeper");
+    log.append(&sweeper, started()).await.unwrap();
+    log.append(&sweeper, event(1)).await.unwrap();
+    let old = log.head();
+    log.append(&sweeper, event(2)).await.unwrap();
+    drop(log);
+    // One group may have been cut off by a crash.
+    let newest = log_of(dir.path(), &heads);
+    *heads.newest.lock() = Some(old);
+    let log = open(dir.path(), &heads).unwrap();
+    assert_eq!(log.tail(1).unwrap()[0].event(), Some(Event::LogRecovered { unanswered: 1 }));
+    assert!(newest.entries > old.entries);
+    // A start that was answered for, and something behind it, cannot.
+    log.append(&sweeper, started()).await.unwrap();
+    drop(log);
+    let log = open(dir.path(), &heads).unwrap();
+    log.append(&sweeper, event(3)).await.unwrap();
+    drop(log);
+    *heads.newest.lock() = Some(old);
+    assert!(matches!(open(dir.path(), &heads), Err(AuditError::HeadBehind(4))));
+    // Nor can more than a group.
+    let dir = tempfile::tempdir().unwrap();
+    let heads = Arc::new(Heads::default());
+    let log = open(dir.path(), &heads).unwrap();
+    let old = log.head();
+    for n in 0..600 {
+        log.append(&sweeper, event(n)).await.unwrap();
+    }
+    drop(log);
+    *heads.newest.lock() = Some(old);
+    assert!(matches!(open(dir.path(), &heads), Err(AuditError::HeadBehind(600))));
+    let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::frozen(Millis(1_800_000_000_000)));
+    let log = AuditLog::open_after_restore(dir.path(), GEO, clock, heads.clone()).unwrap();
+    assert_eq!(log.head().entries, 601, "an operator said so, and it goes on");
+}
+
+fn log_of(dir: &Path, heads: &Arc<Heads>) -> Head {
+    open(dir, heads).unwrap().head()
+}
+
 #[test]
 fn actors_and_events_have_fixed_words() {
     for bad in ["", "a b", "jane@example.com", &"x".repeat(65)] {

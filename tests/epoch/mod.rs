@@ -1,6 +1,7 @@
 //! What was destroyed stays so: through the restore of a backup from before, and, once an epoch is closed, against
 //! everybody who kept a copy and holds every key that lives.
 
+mod anchors;
 mod backup;
 mod close;
 mod removed;
