@@ -43,6 +43,19 @@ fn an_old_key_store_with_its_keyring_and_witness_is_noticed_by_the_audit_log() {
     // The witness was put back, too: this is not what `--accept-restore` is for.
     let accept = ["--accept-restore", "europe", "--reason", "a thief's word"];
     assert!(daemon.refused(&accept).refused().contains("is not older than its witness"));
+
+    // M-10: the key store is wiped, the disks are sold. With the keyring and everything else in hand nothing begins again.
+    fs::remove_dir_all(of_geo.join("keystore")).expect("our own directory");
+    let refused = daemon.refused(&[]).refused();
+    assert!(refused.contains("witness"), "{refused}");
+    for vouching in ["keyring.witness", "keystore.shreds"] {
+        let _ = fs::remove_file(of_geo.join(vouching));
+    }
+    let refused = daemon.refused(&[]).refused();
+    assert!(
+        !refused.contains("panicked") && (refused.contains("europe") || refused.contains("audit log")),
+        "{refused}"
+    );
 }
 
 fn copy_any(from: &Path, to: &Path) {
