@@ -10,11 +10,15 @@ use super::removed;
 use super::rooms::{Rooms, Run};
 use super::{RekeyError, STEP_ROWS};
 use crate::audit::{Actor, Event as Record};
-use crate::directory::{GEO_LANE, JobKind};
+use crate::directory::{GEO_LANE, Held, JobError, JobKind};
 use crate::model::ids::OperationId;
 use crate::seal::{EpochJob, EpochPhase, KeyClient, KeyError};
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How often, and how many times, to look whether the geo's lane is free: two minutes.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOKS: u32 = 600;
 /// Roots in one durable step.
 const STEP_RECORDS: usize = STEP_ROWS;
 
@@ -22,7 +26,7 @@ const STEP_RECORDS: usize = STEP_ROWS;
 /// while another runner is at work on it.
 pub async fn close_epoch(rooms: &Rooms, run: &Run<'_>, soak_s: i64) -> Result<EpochJob, RekeyError> {
     let keys = rooms.directory.key_service();
-    let mut held = rooms.begin(JobKind::Epoch, GEO_LANE, None).await?;
+    let mut held = lane(rooms).await?;
     let begun = blocking(keys, KeyClient::epoch_job).await?;
     let job = match begun {
         Some(job) => job,
@@ -56,6 +60,17 @@ pub async fn close_epoch(rooms: &Rooms, run: &Run<'_>, soak_s: i64) -> Result<Ep
         }
         held.step(rooms.now(), |_| ()).await?;
     }
+}
+
+/// The geo's lane, after a job there that runs and does not take long.
+async fn lane(rooms: &Rooms) -> Result<Held, RekeyError> {
+    for _ in 0..LOOKS {
+        match rooms.begin(JobKind::Epoch, GEO_LANE, None).await {
+            Err(RekeyError::Job(JobError::Running)) => tokio::time::sleep(LOOK).await,
+            held => return held,
+        }
+    }
+    rooms.begin(JobKind::Epoch, GEO_LANE, None).await
 }
 
 /// Takes a close back that has destroyed nothing yet. Keys of tenants that it replaced stay replaced.

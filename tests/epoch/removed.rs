@@ -57,9 +57,11 @@ fn k15_of_what_living_tenants_removed_no_old_copy_is_worth_anything() {
         (0..8).for_each(|n| client.put(&format!("kept/{n}")));
         client.put("over");
     }
-    let subject = Request::new("PUT", &object_path(LETTERS, "of/a")).body(body("of/a"));
-    let answer = forgets.call(subject.header("x-amz-meta-geoseal-subject", "subject-4711"));
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    for (name, subject) in [("of/a", "subject-4711"), ("of/b", "subject-1")] {
+        let put = Request::new("PUT", &object_path(LETTERS, name)).body(body(name));
+        let answer = forgets.call(put.header("x-amz-meta-geoseal-subject", subject));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
     forgets.put("of/nobody");
     let yesterday = backup(&server, "yesterday");
 
@@ -104,7 +106,7 @@ fn k15_of_what_living_tenants_removed_no_old_copy_is_worth_anything() {
     let kept: Vec<_> = (0..8).map(|n| format!("kept/{n}")).collect();
     intact(&server, &removes, &kept);
     intact(&server, &keeps, &[kept.clone(), gone(), vec!["over".into()]].concat());
-    intact(&server, &forgets, &["of/nobody".into()]);
+    intact(&server, &forgets, &["of/nobody".into(), "of/b".into()]);
     assert_eq!(removes.get("over").body, b"another text");
     assert_eq!((removes.get("gone/1").status, forgets.get("of/a").status), (404, 404));
     server.geoseal(&["audit", "verify"]).ok();
