@@ -44,6 +44,25 @@ async fn what_no_row_names_goes_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_somebody_reads_is_not_collected_until_he_is_done() {
+    let world = World::new();
+    let house = world.open().await;
+    let id = house.tenant("a").await;
+    let bucket = house.bucket(id, "bucket", 0).await;
+    let (roots, blob) = (house.roots(&bucket), house.orphan(&bucket).await);
+    // Its object went while it was read.
+    let mut reader = roots.readers.begin();
+    reader.reads(blob);
+    roots.readers.retire(blob, vec![blob]).await.unwrap();
+    world.clock.advance(DAY_MS / 2).unwrap();
+    assert_eq!(house.sweeper.run(&operator()).await.unwrap().orphans_removed, 0);
+    assert!(house.blobs(0).await.contains_key(&blob));
+    drop(reader);
+    roots.readers.tick().await.unwrap();
+    assert!(!house.blobs(0).await.contains_key(&blob));
+}
+
+#[tokio::test]
 async fn nothing_is_collected_while_a_bucket_cannot_be_read() {
     let world = World::new();
     let house = world.open().await;
