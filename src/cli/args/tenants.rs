@@ -1,0 +1,186 @@
+//! Tenants: their life, their logins, their data subjects, their leaving.
+
+use super::{Long, Rehearse};
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// `geoseal tenant …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Tenant {
+    /// Create a tenant
+    Create {
+        /// 1 to 63 of a-z, 0-9 and -
+        name: String,
+        /// The border that its bytes and keys do not cross
+        #[arg(long)]
+        geo: String,
+        /// Its home region; may be left out where the geo has one
+        #[arg(long, value_name = "REGION")]
+        home: Option<String>,
+        /// Copies in a second region of the geo
+        #[arg(long, value_enum, default_value_t = Replication::None)]
+        replication: Replication,
+        /// The text that was agreed to; its SHA-256 is recorded
+        #[arg(long, value_name = "FILE")]
+        consent: Option<PathBuf>,
+        /// Whom to reach about this tenant's data
+        #[arg(long)]
+        contact: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// Show one tenant
+    Show {
+        /// Its name or id
+        tenant: String,
+    },
+    /// List tenants
+    List,
+    /// Serve nothing, keep everything
+    Disable {
+        /// Its name or id
+        tenant: String,
+        /// Why. The audit log keeps its SHA-256, not the text: it holds no words of people
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// Serve a disabled tenant again
+    Enable {
+        /// Its name or id
+        tenant: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// End it: kept for 90 days, then destroyed, with a certificate
+    Terminate {
+        /// Its name or id
+        tenant: String,
+        /// Why. The audit log keeps its SHA-256, not the text: it holds no words of people
+        #[arg(long)]
+        reason: String,
+        /// The tenant's name once more
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// Take a termination back, before destruction begins
+    Reinstate {
+        /// Its name or id
+        tenant: String,
+        /// The text of the new consent; its SHA-256 is recorded
+        #[arg(long, value_name = "FILE")]
+        consent: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+}
+
+/// Copies inside the geo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Replication {
+    /// None
+    None,
+    /// In a second region of the geo
+    Geo,
+}
+
+/// `geoseal credential …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Credential {
+    /// Make a login; its secret is shown once
+    Create {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// What it may do
+        #[arg(long, value_enum, default_value_t = Role::Service)]
+        role: Role,
+        /// Write the login to this new file (mode 600) as environment variables, and print no secret
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// The logins of a tenant, without secrets
+    List {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+    },
+    /// Revoke a login at once
+    Revoke {
+        /// The login: AWS_ACCESS_KEY_ID
+        login: String,
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+}
+
+/// What a login may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Reads only
+    ReadOnly,
+    /// Reads and writes
+    Service,
+}
+
+/// `geoseal export`.
+#[derive(Debug, Clone, Args)]
+pub struct Export {
+    /// The tenant's name or id
+    #[arg(long)]
+    pub tenant: String,
+    /// The directory to make; everything in it is sealed
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Only this bucket
+    #[arg(long)]
+    pub bucket: Option<String>,
+    /// Write the keys that open it to this new file (mode 600); keep it apart from the directory
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// The tenant's name once more
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+    /// Change nothing; print what there is to export
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `geoseal dsr …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Dsr {
+    /// Erase a data subject: its key is destroyed, its objects are removed
+    Erase {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// The file that holds the subject, as x-amz-meta-geoseal-subject named it; - is standard input. Never an
+        /// argument: those can be read by others on the machine
+        #[arg(long, value_name = "FILE")]
+        subject_file: PathBuf,
+        /// The tenant's name once more
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
+}
