@@ -386,6 +386,8 @@ impl House {
     pub(super) async fn get(&self, bucket: &OpenedBucket, name: &str) -> Option<Vec<u8>> {
         let name = ObjectName::parse(name.to_owned()).unwrap();
         let roots = self.roots(bucket);
+        // As a request does it: a handle from before the clock moved may be void by now.
+        let bucket = &*self.directory.open_bucket(&bucket.at).await.unwrap().unwrap();
         let found = roots.index.get(&bucket.index, &name).await.unwrap()?;
         let (row, segment) = (&found.row, found.row.segments[0]);
         let sealed = match found.inline {
