@@ -95,11 +95,11 @@ struct Newest(Mutex<Option<Head>>);
 
 impl HeadStore for Newest {
     fn newest(&self) -> Result<Option<Head>, HeadError> {
-        Ok(self.0.lock().unwrap().clone())
+        Ok(*self.0.lock().unwrap())
     }
 
     fn save(&self, head: &Head) -> Result<(), HeadError> {
-        *self.0.lock().unwrap() = Some(head.clone());
+        *self.0.lock().unwrap() = Some(*head);
         Ok(())
     }
 }
