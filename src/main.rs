@@ -63,4 +63,16 @@ impl Wiring for House {
     fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String> {
         app::verify_certificate(certificate, log_key)
     }
+
+    fn write_log(&self, dir: &Path, checkpoint: &str, lines: &[String]) -> Result<(), String> {
+        app::write_log(dir, checkpoint, lines)
+    }
+
+    fn verify_log(&self, dir: &Path, log_key: &[u8; 32], older: Option<&str>) -> Result<(u64, String), String> {
+        app::verify_log(dir, log_key, older)
+    }
+
+    fn verify_proof(&self, proof: &str, log_key: &[u8; 32]) -> Result<String, String> {
+        app::verify_proof(proof, log_key)
+    }
 }

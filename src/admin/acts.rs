@@ -8,6 +8,7 @@ use super::backups::{CreateBackup, KnownBackup};
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
 use super::proposals::Withdrawn;
+use super::transparency::{LogCheckpoint, LogLines, LogProof};
 use super::wire;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
@@ -316,6 +317,15 @@ pub trait Acts: Send + Sync + 'static {
 
     /// The key that signs this geo's certificates. GeoNotServed.
     async fn log_key(&self, geo: &'static Geo) -> Result<wire::LogKey, ActError>;
+
+    /// Size and Merkle root of this geo's audit log, signed. GeoNotServed.
+    async fn log_checkpoint(&self, geo: &'static Geo) -> Result<LogCheckpoint, ActError>;
+
+    /// At most `limit` entries of this geo's audit log from index `from` on, as they lie in it. GeoNotServed.
+    async fn log_lines(&self, geo: &'static Geo, from: u64, limit: usize) -> Result<LogLines, ActError>;
+
+    /// One entry of this geo's audit log, and what shows that it is in it. GeoNotServed, BadQuery.
+    async fn log_proof(&self, geo: &'static Geo, index: u64) -> Result<LogProof, ActError>;
 
     /// The certificate of a purged tenant, as it was signed. NoCertificate.
     async fn certificate(&self, tenant: &TenantRef) -> Result<serde_json::Value, ActError>;

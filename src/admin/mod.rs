@@ -20,6 +20,7 @@ pub mod proposals;
 mod replay;
 mod routes;
 pub mod schedules;
+pub mod transparency;
 pub mod wire;
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use super::house::{GeoRoom, House};
 use super::schedule::Counted;
-use super::{backups, epochs, exports, keyend, keys, keywork, subjects, sweeps, tenants};
+use super::{backups, epochs, exports, keyend, keys, keywork, subjects, sweeps, tenants, transparency};
 use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
 use crate::admin::operations::Operations;
 use crate::admin::proposals::Withdrawn;
+use crate::admin::transparency::{LogCheckpoint, LogLines, LogProof};
 use crate::admin::wire;
 use crate::audit::{AuditError, Event as Record};
 use crate::config::{EpochConfig, RotationConfig};
@@ -327,6 +328,18 @@ impl Acts for HouseActs {
         let room = *self.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
         let public = hex::encode(room.keys.log_key());
         Ok(wire::LogKey { geo: geo.id.into(), algorithm: "ed25519".into(), public })
+    }
+
+    async fn log_checkpoint(&self, geo: &'static Geo) -> Result<LogCheckpoint, ActError> {
+        transparency::checkpoint(self, geo).await
+    }
+
+    async fn log_lines(&self, geo: &'static Geo, from: u64, limit: usize) -> Result<LogLines, ActError> {
+        transparency::lines(self, geo, from, limit).await
+    }
+
+    async fn log_proof(&self, geo: &'static Geo, index: u64) -> Result<LogProof, ActError> {
+        transparency::proof(self, geo, index).await
     }
 
     async fn certificate(&self, tenant: &TenantRef) -> Result<serde_json::Value, ActError> {

@@ -9,9 +9,12 @@
 
 use super::entry::{self, Entry};
 use super::event::{Act, Event};
-use super::verify::{self, BadIndex, Summary, VerifyError};
+use super::tree::Checkpoint;
+use super::tree::Tree;
+use super::verify::{self, BadIndex, Fault, Summary, VerifyError};
 use super::{Actor, Hash, Head, HeadError, HeadStore};
 use crate::model::clock::{Clock, Reading};
+use parking_lot::{Mutex, MutexGuard};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -73,6 +76,7 @@ pub struct AuditLog {
     clock: Arc<dyn Clock>,
     queue: mpsc::Sender<Waiting>,
     head: watch::Receiver<Head>,
+    tree: Mutex<Tree>,
 }
 
 struct Waiting {
@@ -103,6 +107,8 @@ fn is_one_group(behind: &[Entry]) -> bool {
 const GROUP_MAX: usize = 512;
 /// How long an append waits for its answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Entries read at once for the Merkle tree.
+const TREE_STEP: usize = 4096;
 /// A file this long is followed by another.
 const FILE_BYTES: u64 = 8 << 20;
 
@@ -155,7 +161,7 @@ impl AuditLog {
         let (queue, waiting) = mpsc::channel(GROUP_MAX);
         let (publish, head) = watch::channel(writer.head);
         std::thread::Builder::new().name("audit".into()).spawn(move || run(writer, waiting, &publish))?;
-        Ok(Self { dir: dir.to_owned(), geo: geo.to_owned(), clock, queue, head })
+        Ok(Self { dir: dir.to_owned(), geo: geo.to_owned(), clock, queue, head, tree: Mutex::default() })
     }
 
     /// Records `event` by `actor`; durable, and its head saved, on return. `Slow` when the head's keeper is out of reach:
@@ -189,6 +195,38 @@ impl AuditLog {
     /// At most `limit` entries from index `from` on, as far as they were answered for. Blocks on the disk.
     pub fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, AuditError> {
         Ok(verify::entries(&self.dir, from, limit, &self.head())?)
+    }
+
+    /// The lines of at most `limit` entries from index `from` on, as far as they were answered for. Blocks on the disk.
+    pub fn lines(&self, from: u64, limit: usize) -> Result<Vec<String>, AuditError> {
+        Ok(verify::lines(&self.dir, from, limit, &self.head())?)
+    }
+
+    /// Size and root of the log as a Merkle tree, as it is now. Blocks on the disk; after a start it reads the whole log.
+    pub fn checkpoint(&self) -> Result<Checkpoint, AuditError> {
+        let head = self.head();
+        let root = self.tree(&head)?.root(head.entries).expect("the tree has all entries of the head");
+        Ok(Checkpoint { geo: self.geo.clone(), size: head.entries, root })
+    }
+
+    /// What shows that entry `index` is in the log of a checkpoint over `size` entries: its line, and the hashes beside its
+    /// way to the root. `None`: it is not. Blocks on the disk.
+    pub fn prove(&self, index: u64, size: u64) -> Result<Option<(String, Vec<Hash>)>, AuditError> {
+        let Some(hashes) = self.tree(&self.head())?.prove(index, size) else { return Ok(None) };
+        Ok(self.lines(index, 1)?.pop().map(|line| (line, hashes)))
+    }
+
+    /// The tree, with every entry up to `head` in it.
+    fn tree(&self, head: &Head) -> Result<MutexGuard<'_, Tree>, AuditError> {
+        let mut tree = self.tree.lock();
+        while tree.size() < head.entries {
+            let lines = verify::lines(&self.dir, tree.size(), TREE_STEP, head)?;
+            if lines.is_empty() {
+                return Err(AuditError::Bad(BadIndex { index: tree.size(), fault: Fault::Missing }));
+            }
+            lines.iter().for_each(|line| tree.push(line.as_bytes()));
+        }
+        Ok(tree)
     }
 
     /// Walks the whole chain up to the head. Blocks on the disk.

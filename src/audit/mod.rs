@@ -13,6 +13,7 @@ mod event;
 mod log;
 #[cfg(test)]
 mod tests;
+pub mod tree;
 mod verify;
 
 pub use entry::{Actor, BadActor, Entry, Hash};

@@ -104,6 +104,21 @@ pub(super) fn walk_from_anchor(dir: &Path, geo: &str, head: &Head) -> Result<Fou
 
 /// At most `limit` entries from `from` on, before `head`. Each is checked against its own hash.
 pub(super) fn entries(dir: &Path, from: u64, limit: usize, head: &Head) -> Result<Vec<Entry>, VerifyError> {
+    read(dir, from, limit, head, |_, entry| entry)
+}
+
+/// Their lines, without line feeds.
+pub(super) fn lines(dir: &Path, from: u64, limit: usize, head: &Head) -> Result<Vec<String>, VerifyError> {
+    read(dir, from, limit, head, |line, _| String::from_utf8(line).expect("JSON is UTF-8"))
+}
+
+fn read<T>(
+    dir: &Path,
+    from: u64,
+    limit: usize,
+    head: &Head,
+    wanted: impl Fn(Vec<u8>, Entry) -> T,
+) -> Result<Vec<T>, VerifyError> {
     let files = files(dir)?;
     let start = files.iter().rposition(|(first, _)| *first <= from).unwrap_or(0);
     let mut found = Vec::new();
@@ -113,8 +128,9 @@ pub(super) fn entries(dir: &Path, from: u64, limit: usize, head: &Head) -> Resul
                 return Ok(found);
             }
             if index >= from {
-                let entry = entry::read(&line?.bytes).filter(|entry| entry.index == index);
-                found.push(entry.ok_or(BadIndex { index, fault: Fault::Edited })?);
+                let line = line?.bytes;
+                let entry = entry::read(&line).filter(|entry| entry.index == index);
+                found.push(wanted(line, entry.ok_or(BadIndex { index, fault: Fault::Edited })?));
             }
         }
     }

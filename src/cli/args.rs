@@ -174,11 +174,53 @@ pub enum Audit {
         #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
-    /// Walk the chain: every entry in place and unchanged?
+    /// Every entry in place and unchanged? Of the server's log, or, with --log or --proof, without a server
     Verify {
         /// Only this geo's log
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["log", "proof"])]
         geo: Option<String>,
+        /// An exported log, to be verified by its public key alone
+        #[arg(long, value_name = "DIR", requires = "log_key", conflicts_with = "proof")]
+        log: Option<PathBuf>,
+        /// With --log: an older checkpoint, kept elsewhere, that it has to go on from
+        #[arg(long, value_name = "FILE", requires = "log")]
+        checkpoint: Option<PathBuf>,
+        /// The proof of one entry, to be verified by the public key alone
+        #[arg(long, value_name = "FILE", requires = "log_key")]
+        proof: Option<PathBuf>,
+        /// The log key, as printed by `audit log-key`, or a file that holds it
+        #[arg(long, value_name = "HEX|FILE")]
+        log_key: Option<String>,
+    },
+    /// Size and Merkle root of a geo's log, signed; whoever keeps it can tell later that nothing before it was changed
+    Checkpoint {
+        /// The geo
+        #[arg(long)]
+        geo: String,
+        /// Write the signed note here
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// The whole log of a geo into a new directory that anybody can verify
+    Export {
+        /// The geo
+        #[arg(long)]
+        geo: String,
+        /// A directory that is not there yet
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// One entry, and what shows that it is in the log, for somebody who gets nothing else of it
+    Prove {
+        /// The geo
+        #[arg(long)]
+        geo: String,
+        /// Its index, as `audit tail` prints it
+        #[arg(long, value_name = "INDEX")]
+        entry: u64,
+        /// Write the proof here
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// The public key that signs a geo's certificates; keep it, to verify them offline
     LogKey {
@@ -274,6 +316,11 @@ mod tests {
             "sweep status",
             "audit tail -n 5",
             "audit verify --geo europe",
+            "audit verify --log log --log-key k --checkpoint old",
+            "audit verify --proof p --log-key k",
+            "audit checkpoint --geo europe --out c",
+            "audit export --geo europe --out log",
+            "audit prove --geo europe --entry 7",
             "certificate get contoso",
             "certificate verify cert.json --log-key k",
             "clock show --admin-url https://h:9001 --admin-token-file t --ca c",
@@ -290,6 +337,10 @@ mod tests {
             "serve --config c --accept-rollback westeurope",
             "tenant disable c --reason r --force",
             "audit tail --after 3",
+            "audit verify --log log",
+            "audit verify --log log --log-key k --geo europe",
+            "audit verify --log-key k --checkpoint old",
+            "audit export --geo europe",
             "tenant terminate c",
         ] {
             assert!(Cli::try_parse_from(std::iter::once("geoseal").chain(line.split(' '))).is_err(), "{line}");

@@ -310,6 +310,18 @@ mod tests {
             Err("not in this test".into())
         }
 
+        fn write_log(&self, _: &Path, _: &str, _: &[String]) -> Result<(), String> {
+            unreachable!("init exports nothing")
+        }
+
+        fn verify_log(&self, _: &Path, _: &[u8; 32], _: Option<&str>) -> Result<(u64, String), String> {
+            unreachable!("init verifies nothing")
+        }
+
+        fn verify_proof(&self, _: &str, _: &[u8; 32]) -> Result<String, String> {
+            unreachable!("init verifies nothing")
+        }
+
         fn verify_certificate(&self, _: &[u8], _: &[u8; 32]) -> Result<(), String> {
             Err("not in this test".into())
         }

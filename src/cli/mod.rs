@@ -17,6 +17,7 @@ pub mod failure;
 mod files;
 mod first_upload;
 pub mod init;
+mod log;
 mod passphrase;
 mod print;
 mod records;
@@ -64,6 +65,16 @@ pub trait Wiring {
 
     /// Verifies a certificate by the log's public key; the error says what is wrong with it.
     fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String>;
+
+    /// Writes the entries of an audit log, and the checkpoint over exactly these, into a new directory.
+    fn write_log(&self, dir: &Path, checkpoint: &str, lines: &[String]) -> Result<(), String>;
+
+    /// Verifies an exported audit log by its public key, and, where there is one, against an older checkpoint; answers
+    /// entries and root, or what is wrong with it.
+    fn verify_log(&self, dir: &Path, log_key: &[u8; 32], older: Option<&str>) -> Result<(u64, String), String>;
+
+    /// Verifies the proof of one entry by the log's public key; answers the entry's line, or what is wrong.
+    fn verify_proof(&self, proof: &str, log_key: &[u8; 32]) -> Result<String, String>;
 }
 
 /// What was put back of one geo.
@@ -160,6 +171,10 @@ fn command(wiring: &dyn Wiring, output: Output, cli: Cli) -> Result<(), Failure>
             let accepted = RolledBack::of(None, accept_restore.as_deref(), reason.as_deref())?;
             wiring.serve_keys(&config, accepted.as_ref()).map_err(Failure::Failed)
         }
+        Command::Audit(command) => {
+            let connect = || Client::new(&Address::of(&cli.common)?);
+            wait(log::audit(wiring, output, command, connect))
+        }
         Command::Certificate(command) => {
             let connect = || Client::new(&Address::of(&cli.common)?);
             wait(certificate(wiring, output, command, connect))
@@ -186,9 +201,13 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Dsr(command) => dsr::dsr(client, output, command).await,
         Command::Backup(command) => backups::backup(client, output, command).await,
         Command::Sweep(command) => work::sweep(client, output, command).await,
-        Command::Audit(command) => records::audit(client, output, command).await,
         Command::Clock(command) => records::clock(client, output, command).await,
-        Command::Dev(_) | Command::Init(_) | Command::Serve(_) | Command::Keys(_) | Command::Certificate(_) => {
+        Command::Dev(_)
+        | Command::Init(_)
+        | Command::Serve(_)
+        | Command::Keys(_)
+        | Command::Certificate(_)
+        | Command::Audit(_) => {
             unreachable!("`command` takes these itself")
         }
     }

@@ -41,10 +41,13 @@ pub(super) async fn audit(client: &Client, output: Output, command: Audit) -> Re
                 table(["geo", "index", "at", "event", "actor", "tenant", "detail"], page.entries.iter().map(entry))
             })
         }
-        Audit::Verify { geo } => verify(client, output, geo).await,
+        Audit::Verify { geo, .. } => verify(client, output, geo).await,
         Audit::LogKey { geo } => {
             let key: wire::LogKey = client.get(&["audit", "log-key", &geo], &[]).await?;
             output.result(&key, |key| key.public.clone())
+        }
+        Audit::Checkpoint { .. } | Audit::Export { .. } | Audit::Prove { .. } => {
+            unreachable!("`log::audit` takes these itself")
         }
     }
 }

@@ -1,9 +1,12 @@
 //! K-22: whoever edits, removes, moves or forges a line of the audit log is found, by index; and a log that does not end
 //! where the key service saw it end is not served.
 
+use geoseal_support::clients::Ran;
 use geoseal_support::daemon::Daemon;
+use geoseal_support::tools::tools;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::process::Command;
 use std::{fs, path::PathBuf};
 
 /// A daemon with a log of some length.
@@ -158,4 +161,61 @@ fn a_log_behind_its_head_is_not_served() {
     fs::write(&file, &intact).unwrap();
     daemon.serve();
     assert_eq!(daemon.geoseal(&["audit", "verify"]).code(), Some(0));
+}
+
+/// What an auditor takes away stands without us: the whole log, one entry of it, and an old checkpoint.
+#[test]
+fn an_exported_log_and_a_single_entry_are_verified_without_the_server() {
+    let daemon = daemon();
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name).to_str().expect("a temporary directory's name is UTF-8").to_owned();
+    let (old, log, proof) = (path("old"), path("log"), path("proof"));
+    let said = daemon.geoseal(&["audit", "checkpoint", "--geo", "europe", "--out", &old]).ok();
+    assert!(said.contains("entries, root"), "{said}");
+    daemon.geoseal(&["tenant", "disable", "contoso", "--reason", "r"]).ok();
+    let exported = daemon.geoseal(&["audit", "export", "--geo", "europe", "--out", &log, "--json"]).json();
+    let size = exported["size"].as_u64().unwrap();
+    let key = daemon.geoseal(&["audit", "log-key", "--geo", "europe"]).ok().trim().to_owned();
+    assert!(
+        daemon.geoseal(&["audit", "export", "--geo", "europe", "--out", &log]).refused().contains("is there already")
+    );
+    let entry = (size - 1).to_string();
+    daemon.geoseal(&["audit", "prove", "--geo", "europe", "--entry", &entry, "--out", &proof]).ok();
+    let beyond = daemon.geoseal(&["audit", "prove", "--geo", "europe", "--entry", "99999"]);
+    assert!(beyond.refused().contains("counts from 0"));
+
+    // From here on the server is gone.
+    drop(daemon);
+    let alone = |arguments: &[&str]| Ran::of(Command::new(env!("CARGO_BIN_EXE_geoseal")).env_clear().args(arguments));
+    let verify = ["audit", "verify", "--log", &log, "--log-key", &key, "--checkpoint", &old];
+    assert_eq!(
+        alone(&verify).ok().trim(),
+        format!("valid: {size} entries, root {}", exported["root"].as_str().unwrap())
+    );
+    let shown = alone(&["audit", "verify", "--proof", &proof, "--log-key", &key]).ok();
+    assert!(shown.contains("valid: in the log") && shown.contains("tenant-disabled"), "{shown}");
+    let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader/geoseal_log.py");
+    let python = |log: &str, older: &str| Ran::of(Command::new(tools().python()).args([reader, log, &key, older]));
+    assert!(python(&log, &old).ok().contains(&format!("{size} entries")));
+
+    // Another key, another log's checkpoint, one byte anywhere.
+    assert!(alone(&["audit", "verify", "--log", &log, "--log-key", &"ab".repeat(32)]).refused().contains("not valid"));
+    let other = Daemon::start();
+    let foreign = path("foreign");
+    other.geoseal(&["audit", "checkpoint", "--geo", "europe", "--out", &foreign]).ok();
+    drop(other);
+    assert_eq!(alone(&["audit", "verify", "--log", &log, "--log-key", &key, "--checkpoint", &foreign]).code(), Some(1));
+    let bundle = format!("{log}/tile/entries/000.p/{size}");
+    let whole = fs::read(&bundle).unwrap();
+    for at in [1, 40, whole.len() / 2, whole.len() - 1] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        fs::write(&bundle, &changed).unwrap();
+        let said = alone(&verify);
+        assert!(said.code() == Some(1) && said.stdout().contains("NOT VALID"), "{at}: {}", said.stdout());
+        assert!(python(&log, &old).code() != Some(0), "{at}");
+    }
+    let changed = fs::read_to_string(&proof).unwrap().replace("index ", "index 1");
+    fs::write(&proof, changed).unwrap();
+    assert_eq!(alone(&["audit", "verify", "--proof", &proof, "--log-key", &key]).code(), Some(1));
 }

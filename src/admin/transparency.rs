@@ -1,0 +1,84 @@
+//! The audit log as a transparency log: the routes, and what they give. Formats of what is signed: docs/operations.md.
+
+use super::auth::Role;
+use super::door;
+use super::routes::{Route, looks, ok};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Lines a page of the log has at most.
+const LINES_MAX: usize = 1000;
+
+/// `GET /admin/v1/audit/checkpoint/{geo}`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogCheckpoint {
+    /// The log's geo.
+    pub geo: String,
+    /// Entries.
+    pub size: u64,
+    /// Root of the Merkle tree over them, in hexadecimal.
+    pub root: String,
+    /// Both as a signed note.
+    pub note: String,
+    /// The log key in the form that tools for signed notes take.
+    pub verifier_key: String,
+}
+
+/// `GET /admin/v1/audit/lines/{geo}`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogLines {
+    /// The entries as they lie in the log, byte for byte, without line feeds.
+    pub lines: Vec<String>,
+}
+
+/// `GET /admin/v1/audit/proof/{geo}`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogProof {
+    /// The log's geo.
+    pub geo: String,
+    /// The entry's place.
+    pub index: u64,
+    /// The entry, its way to the root, and the signed checkpoint, as a file.
+    pub proof: String,
+}
+
+/// The routes of this page.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        looks::<LogCheckpoint>(
+            "/admin/v1/audit/checkpoint/{geo}",
+            Role::Auditor,
+            "logCheckpoint",
+            "Size and Merkle root of a geo's audit log, signed",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.log_checkpoint(door::geo(c.param("geo"))?).await?) }),
+        ),
+        looks::<LogLines>(
+            "/admin/v1/audit/lines/{geo}",
+            Role::Auditor,
+            "logLines",
+            "Entries of a geo's audit log as they lie in it",
+            &["from", "limit"],
+            |c| {
+                Box::pin(async move {
+                    let (geo, from) = (door::geo(c.param("geo"))?, c.query("from")?.unwrap_or(0));
+                    ok(&c.acts.log_lines(geo, from, c.limit(LINES_MAX, LINES_MAX)?).await?)
+                })
+            },
+        ),
+        looks::<LogProof>(
+            "/admin/v1/audit/proof/{geo}",
+            Role::Auditor,
+            "logProof",
+            "One entry of a geo's audit log, and what shows that it is in it",
+            &["index"],
+            |c| {
+                Box::pin(async move {
+                    let missing = || super::error::ActError::BadQuery("`index` says which entry".into());
+                    let (geo, index) = (door::geo(c.param("geo"))?, c.query("index")?.ok_or_else(missing)?);
+                    ok(&c.acts.log_proof(geo, index).await?)
+                })
+            },
+        ),
+    ]
+}
