@@ -385,8 +385,6 @@ impl House {
     /// Reads an object that is inline or one blob; panics when anything of it does not verify.
     pub(super) async fn get(&self, bucket: &OpenedBucket, name: &str) -> Option<Vec<u8>> {
         let name = ObjectName::parse(name.to_owned()).unwrap();
-        // As a request does: what was opened under a lease that ran out is opened anew.
-        let bucket = &*self.directory.open_bucket(&bucket.at).await.unwrap()?;
         let roots = self.roots(bucket);
         // As a request does it: a handle from before the clock moved may be void by now.
         let bucket = &*self.directory.open_bucket(&bucket.at).await.unwrap().unwrap();
