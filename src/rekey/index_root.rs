@@ -21,6 +21,11 @@ use crate::regions::RegionRoots;
 use crate::seal::{KeyError, TenantKeys};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait for an erasure whose places stand in the way, and how often to look.
+const ERASURE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Records by the version of the index root they are under: the directory's, and the places of all regions.
 pub(super) async fn under(rooms: &Rooms, tenant: TenantId) -> Result<BTreeMap<u32, u64>, RekeyError> {
@@ -104,22 +109,36 @@ async fn move_places(
 }
 
 /// Takes away places that no walk over subjects reaches: those of subjects that were erased. To be called when the older
-/// keys were let go of.
+/// keys were let go of. A place whose subject is being erased is the erasure's, which finds the object by it: it is waited
+/// for, and what it has not come to by then stays.
 pub(super) async fn drop_leftovers(rooms: &Rooms, tenant: TenantId, version: u32) -> Result<(), RekeyError> {
     for roots in regions(rooms, tenant).await? {
+        let mut looks = ERASURE.as_millis() / LOOK.as_millis();
         loop {
             let keys = rooms.directory.keys(tenant).await?;
-            let mut gone = Vec::new();
+            let (mut gone, mut awaited) = (Vec::new(), false);
             for (at, row) in roots.index.subject_places_before(&keys, version).await? {
                 let key = rooms.directory.subject_key(tenant, row.subject).await;
-                if matches!(key, Err(DirectoryError::Keys(KeyError::Destroyed))) {
-                    gone.push(at);
+                if !matches!(key, Err(DirectoryError::Keys(KeyError::Destroyed))) {
+                    continue;
+                }
+                // Asked behind the key: an erasure is noted before it destroys the key, until it has removed everything.
+                match rooms.directory.erasures().await?.contains(&(tenant, row.subject)) {
+                    true => awaited = true,
+                    false => gone.push(at),
                 }
             }
-            if gone.is_empty() {
-                break;
+            if !gone.is_empty() {
+                roots.index.remove_subject_places(&gone).await?;
             }
-            roots.index.remove_subject_places(&gone).await?;
+            match (gone.is_empty(), awaited && looks > 0) {
+                (true, false) => break,
+                (true, true) => {
+                    looks -= 1;
+                    tokio::time::sleep(LOOK).await;
+                }
+                (false, _) => {}
+            }
         }
     }
     Ok(())
