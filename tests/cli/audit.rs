@@ -194,7 +194,7 @@ fn an_exported_log_and_a_single_entry_are_verified_without_the_server() {
     );
     let shown = alone(&["audit", "verify", "--proof", &proof, "--log-key", &key]).ok();
     assert!(shown.contains("valid: in the log") && shown.contains("tenant-disabled"), "{shown}");
-    let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader/geoseal_log.py");
+    let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reader/audit_log.py");
     let python = |log: &str, older: &str| Ran::of(Command::new(tools().python()).args([reader, log, &key, older]));
     assert!(python(&log, &old).ok().contains(&format!("{size} entries")));
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Verifies an exported audit log with nothing of geoseal's:  geoseal_log.py DIRECTORY LOG-KEY-HEX [OLDER-CHECKPOINT]
+"""Verifies an exported audit log with nothing of geoseal's:  audit_log.py DIRECTORY LOG-KEY-HEX [OLDER-CHECKPOINT]
 
 Formats: c2sp.org/tlog-tiles, c2sp.org/tlog-checkpoint, c2sp.org/signed-note; RFC 6962, section 2.1. Needs the package
 `cryptography`. Prints what it found; ends with 1 when anything does not fit.
