@@ -46,6 +46,8 @@ pub(crate) const SHARD_BYTES_MAX: u64 = 64 << 20;
 const FRAME_BYTES_MAX: usize = 16 << 20;
 /// A journal longer than this is folded into a new generation by the next commit.
 const FRAMES_MAX: u64 = 4096;
+/// A journal this long is folded before it takes another frame: with the largest frame it stays below what is read.
+const JOURNAL_BYTES_FULL: u64 = 32 << 20;
 
 /// What a new generation replaced.
 pub(crate) struct Compaction {
@@ -259,7 +261,8 @@ impl Keystore {
     /// Applies `changes` together; durable and witnessed on return.
     pub(crate) fn commit(&mut self, changes: Vec<Change>, provider: &dyn MasterKeys) -> Result<(), KeyError> {
         self.not_poisoned()?;
-        if self.seq >= FRAMES_MAX {
+        let journal = self.journal.as_ref().map_or(Ok(0), |file| file.metadata().map(|about| about.len()));
+        if self.seq >= FRAMES_MAX || journal.map_err(KeystoreError::from)? >= JOURNAL_BYTES_FULL {
             self.compact(provider)?;
         }
         self.poisoned = true;

@@ -97,3 +97,20 @@ proptest! {
         }
     }
 }
+
+/// A re-root of very many subjects writes large frames, one after the other: the journal is folded before it grows beyond
+/// what an opening would read.
+#[test]
+fn a_journal_of_large_frames_is_folded_before_nobody_can_read_it() {
+    let world = World::new();
+    let provider = world.keyring().unwrap();
+    let mut store = Keystore::open(&world.keystore(), geo(), &provider).unwrap();
+    let key = |n: u8| vec![b'k', n % 3];
+    for n in 0..12u8 {
+        store.commit(vec![Change::Put(key(n), vec![n; 8 << 20])], &provider).unwrap();
+    }
+    drop(store);
+    let store = Keystore::open(&world.keystore(), geo(), &provider).unwrap();
+    assert!((9..12u8).all(|n| store.entry(&key(n)).is_some_and(|value| *value == vec![n; 8 << 20])));
+    assert!(store.read_back(b"", &provider).is_ok());
+}
