@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     io::{BufRead, BufReader},
     path::Path,
     process::Stdio,
@@ -95,11 +96,12 @@ fn upload_with_stock_clients(server: &Server, records: Vec<Record>, stored: &mut
 /// Starts a boto3 writer with several threads and kills the server once so many of its writes were acknowledged.
 /// Returns the names of all that were, also those acknowledged between the decision and the kill.
 fn write_until_killed(server: &mut Server, folder: &Path, after: usize) -> BTreeSet<String> {
+    let errors = folder.with_extension("errors");
     let folder = folder.to_str().expect("UTF-8");
     let mut writer = python_command(server, include_str!("writer.py"), &[BUCKET, folder])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(File::create(&errors).expect("a file for the writer's errors"))
         .spawn()
         .expect("python starts");
     let mut lines = BufReader::new(writer.stdout.take().expect("piped")).lines().map(|l| l.expect("UTF-8"));
@@ -107,7 +109,10 @@ fn write_until_killed(server: &mut Server, folder: &Path, after: usize) -> BTree
     server.kill();
     acknowledged.extend(lines);
     let _ = writer.wait();
-    assert!(acknowledged.len() >= after, "the writer stopped by itself");
+    if acknowledged.len() < after {
+        let errors = std::fs::read_to_string(&errors).unwrap_or_default();
+        panic!("the writer stopped by itself after {} of {after} writes: {errors}", acknowledged.len());
+    }
     acknowledged
 }
 
