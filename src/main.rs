@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use geoseal::app;
-use geoseal::cli::{self, RestoredGeo, RolledBack, Wiring, dev};
+use geoseal::cli::{self, RestoredGeo, RolledBack, VerifiedCertificate, Wiring, dev};
 use std::path::Path;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
@@ -60,8 +60,13 @@ impl Wiring for House {
             .collect())
     }
 
-    fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String> {
-        app::verify_certificate(certificate, log_key)
+    fn verify_certificate(
+        &self,
+        certificate: &[u8],
+        log_key: &[u8; 32],
+        older: Option<&str>,
+    ) -> Result<VerifiedCertificate, String> {
+        app::verify_certificate(certificate, log_key, older)
     }
 
     fn write_log(&self, dir: &Path, checkpoint: &str, lines: &[String]) -> Result<(), String> {

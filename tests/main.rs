@@ -11,6 +11,7 @@ mod crash;
 mod edge;
 mod email;
 mod epoch;
+mod evidence;
 mod format;
 mod keys;
 mod life;

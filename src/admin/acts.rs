@@ -8,7 +8,7 @@ use super::backups::{CreateBackup, KnownBackup};
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
 use super::proposals::Withdrawn;
-use super::transparency::{LogCheckpoint, LogLines, LogProof};
+use super::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use super::wire;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
@@ -327,8 +327,13 @@ pub trait Acts: Send + Sync + 'static {
     /// One entry of this geo's audit log, and what shows that it is in it. GeoNotServed, BadQuery.
     async fn log_proof(&self, geo: &'static Geo, index: u64) -> Result<LogProof, ActError>;
 
-    /// The certificate of a purged tenant, as it was signed. NoCertificate.
-    async fn certificate(&self, tenant: &TenantRef) -> Result<serde_json::Value, ActError>;
+    /// This geo's audit log as it is now, and what shows that it goes on from its first `since` entries. GeoNotServed,
+    /// BadQuery.
+    async fn log_growth(&self, geo: &'static Geo, since: u64) -> Result<LogGrowth, ActError>;
+
+    /// The certificate of a purged tenant, as it was signed, with its proofs of the log; also from the log's first `since`
+    /// entries on. NoCertificate, BadQuery.
+    async fn certificate(&self, tenant: &TenantRef, since: Option<u64>) -> Result<serde_json::Value, ActError>;
 
     /// The compliance clock.
     async fn clock(&self) -> Result<wire::Clock, ActError>;

@@ -228,9 +228,9 @@ pub(super) fn routes() -> Vec<Route> {
             "/admin/v1/tenants/{tenant}/certificate",
             Auditor,
             "certificate",
-            "The certificate of a purged tenant",
-            &[],
-            |c| Box::pin(async move { ok(&c.acts.certificate(&c.tenant()?).await?) }),
+            "The certificate of a purged tenant, with what shows that the audit log has it",
+            &["since"],
+            |c| Box::pin(async move { ok(&c.acts.certificate(&c.tenant()?, c.query("since")?).await?) }),
         ),
         looks::<wire::Credentials>(
             "/admin/v1/tenants/{tenant}/credentials",

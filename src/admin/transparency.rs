@@ -2,7 +2,9 @@
 
 use super::auth::Role;
 use super::door;
+use super::error::ActError;
 use super::routes::{Route, looks, ok};
+use crate::audit::tree::Growth;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,15 @@ pub struct LogProof {
     pub proof: String,
 }
 
+/// `GET /admin/v1/audit/growth/{geo}`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogGrowth {
+    /// The log as it is now.
+    pub checkpoint: LogCheckpoint,
+    /// The hashes between its first `since` entries and now.
+    pub growth: Growth,
+}
+
 /// The routes of this page.
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -74,9 +85,24 @@ pub(super) fn routes() -> Vec<Route> {
             &["index"],
             |c| {
                 Box::pin(async move {
-                    let missing = || super::error::ActError::BadQuery("`index` says which entry".into());
+                    let missing = || ActError::BadQuery("`index` says which entry".into());
                     let (geo, index) = (door::geo(c.param("geo"))?, c.query("index")?.ok_or_else(missing)?);
                     ok(&c.acts.log_proof(geo, index).await?)
+                })
+            },
+        ),
+        looks::<LogGrowth>(
+            "/admin/v1/audit/growth/{geo}",
+            Role::Auditor,
+            "logGrowth",
+            "What shows that a geo's audit log goes on from an older checkpoint",
+            &["since"],
+            |c| {
+                Box::pin(async move {
+                    let missing =
+                        || ActError::BadQuery("`since` says how many entries the older checkpoint has".into());
+                    let (geo, since) = (door::geo(c.param("geo"))?, c.query("since")?.ok_or_else(missing)?);
+                    ok(&c.acts.log_growth(geo, since).await?)
                 })
             },
         ),

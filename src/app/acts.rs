@@ -9,7 +9,7 @@ use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
 use crate::admin::operations::Operations;
 use crate::admin::proposals::Withdrawn;
-use crate::admin::transparency::{LogCheckpoint, LogLines, LogProof};
+use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use crate::admin::wire;
 use crate::audit::{AuditError, Event as Record};
 use crate::config::{EpochConfig, RotationConfig};
@@ -342,8 +342,12 @@ impl Acts for HouseActs {
         transparency::proof(self, geo, index).await
     }
 
-    async fn certificate(&self, tenant: &TenantRef) -> Result<serde_json::Value, ActError> {
-        tenants::certificate(self, tenant).await
+    async fn log_growth(&self, geo: &'static Geo, since: u64) -> Result<LogGrowth, ActError> {
+        transparency::growth(self, geo, since).await
+    }
+
+    async fn certificate(&self, tenant: &TenantRef, since: Option<u64>) -> Result<serde_json::Value, ActError> {
+        tenants::certificate(self, tenant, since).await
     }
 
     async fn clock(&self) -> Result<wire::Clock, ActError> {

@@ -27,8 +27,8 @@ mod transparency;
 
 pub use backups::restore_backup;
 pub use key_service::{found_keys, serve_keys};
-pub use serve::{found, serve, serve_dev, verify_certificate};
-pub use transparency::{verify_log, verify_proof, write_log};
+pub use serve::{found, serve, serve_dev};
+pub use transparency::{verify_certificate, verify_log, verify_proof, write_log};
 
 use crate::model::atlas::Geo;
 use crate::seal::KeyError;

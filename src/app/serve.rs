@@ -17,8 +17,6 @@ use crate::model::clock::{SAVE_EVERY_S, Source, SystemSource};
 use crate::model::ids::TenantId;
 use crate::s3::entrance::Entrance;
 use crate::s3::entry::{Settings, service};
-use crate::sweep::certificate::{self, CertificateError, PublicKey};
-use crate::sweep::closing::EpochCertificate;
 use crate::telemetry::{Logs, Metrics, Observed, Registry, registry};
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -70,16 +68,6 @@ pub fn serve_dev(prepared: &Prepared, ready: OnReady) -> Result<(), AppError> {
     let time = if prepared.simulated_clock { Time::Simulated } else { Time::Real };
     let (login, accepted) = (prepared.login.clone(), prepared.accepted.clone());
     run(async move { Server::prepare(config, time, accepted)?.run(Some((ready, login))).await }, logs)
-}
-
-/// Verifies a certificate by the log's public key, without a server.
-pub fn verify_certificate(certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String> {
-    let text = std::str::from_utf8(certificate).map_err(|_| CertificateError::Malformed.to_string())?;
-    let key = PublicKey(*log_key);
-    let tenants = certificate::verify(text, &key).map(drop);
-    // Of a tenant, or of an epoch's close.
-    let verdict = tenants.or_else(|error| EpochCertificate::verify(text, &key).map(drop).map_err(|_| error));
-    verdict.map_err(|error| error.to_string())
 }
 
 pub(super) fn run(work: impl Future<Output = Result<(), AppError>>, logs: Logs) -> Result<(), AppError> {

@@ -6,6 +6,7 @@ use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::{Actor, Hash};
 use crate::directory::{Detail, LoginEntry, TenantEntry};
+use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::model::login::Role;
 use crate::model::names::AccessId;
@@ -158,10 +159,16 @@ pub(super) async fn revoke_credential(
     Ok(Outcome::Done(shown_login(revoked)))
 }
 
-pub(super) async fn certificate(acts: &HouseActs, tenant: &TenantRef) -> Result<serde_json::Value, ActError> {
+/// As it was signed, with what shows that the log has it; `since` a state of the log that the reader knows.
+pub(super) async fn certificate(
+    acts: &HouseActs,
+    tenant: &TenantRef,
+    since: Option<u64>,
+) -> Result<serde_json::Value, ActError> {
     let FoundTenant { entry, .. } = find(acts, tenant).await?;
     let text = acts.sweeper.certificate(entry.standing.id).await.map_err(|_| ActError::Broken)?;
-    serde_json::from_str(&text.ok_or(ActError::NoCertificate)?).map_err(|_| ActError::Broken)
+    let geo = Geo::find(&entry.standing.geo).ok_or(ActError::Broken)?;
+    super::transparency::with_log(acts, geo, entry.standing.id, text.ok_or(ActError::NoCertificate)?, since).await
 }
 
 /// Who gave an order, as the log knows them.

@@ -4,10 +4,19 @@
 use super::acts::{HouseActs, log_error};
 use super::house::GeoRoom;
 use crate::admin::error::ActError;
-use crate::admin::transparency::{LogCheckpoint, LogLines, LogProof};
+use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use crate::audit::tree::{self, Checkpoint, EntryProof};
+use crate::audit::{AuditLog, Event, Hash};
+use crate::cli::{InLog, VerifiedCertificate};
 use crate::model::atlas::Geo;
+use crate::model::ids::TenantId;
+use crate::sweep::certificate::{CertificateError, PublicKey};
+use crate::sweep::closing::EpochCertificate;
+use crate::sweep::logged::{self, LoggedError};
 use std::path::Path;
+
+/// Entries read at once when one is looked for.
+const LOOK_STEP: usize = 1000;
 
 fn room<'a>(acts: &'a HouseActs, geo: &'static Geo) -> Result<&'a GeoRoom, ActError> {
     acts.rooms(Some(geo))?.first().copied().ok_or(ActError::GeoNotServed)
@@ -33,9 +42,14 @@ async fn signed(room: &GeoRoom) -> Result<(Checkpoint, String), ActError> {
 
 pub(super) async fn checkpoint(acts: &HouseActs, geo: &'static Geo) -> Result<LogCheckpoint, ActError> {
     let room = room(acts, geo)?;
-    let (Checkpoint { size, root, .. }, note) = signed(room).await?;
-    let verifier_key = tree::verifier_key(geo.id, &room.keys.log_key());
-    Ok(LogCheckpoint { geo: geo.id.into(), size, root: root.to_string(), note, verifier_key })
+    let (checkpoint, note) = signed(room).await?;
+    Ok(shown(room, &checkpoint, note))
+}
+
+fn shown(room: &GeoRoom, checkpoint: &Checkpoint, note: String) -> LogCheckpoint {
+    let verifier_key = tree::verifier_key(room.geo.id, &room.keys.log_key());
+    let (geo, size, root) = (room.geo.id.into(), checkpoint.size, checkpoint.root.to_string());
+    LogCheckpoint { geo, size, root, note, verifier_key }
 }
 
 pub(super) async fn lines(acts: &HouseActs, geo: &'static Geo, from: u64, limit: usize) -> Result<LogLines, ActError> {
@@ -47,12 +61,91 @@ pub(super) async fn proof(acts: &HouseActs, geo: &'static Geo, index: u64) -> Re
     let room = room(acts, geo)?;
     let (checkpoint, note) = signed(room).await?;
     let log = room.audit.clone();
-    let found = blocking(move || log.prove(index, checkpoint.size).map_err(log_error)).await?;
+    let found = blocking(move || proof_of(&log, index, &checkpoint, &note)).await?;
+    Ok(LogProof { geo: geo.id.into(), index, proof: found.to_text() })
+}
+
+fn proof_of(log: &AuditLog, index: u64, checkpoint: &Checkpoint, note: &str) -> Result<EntryProof, ActError> {
+    let found = log.prove(index, checkpoint.size).map_err(log_error)?;
     let (line, hashes) = found.ok_or_else(|| {
         ActError::BadQuery(format!("`index` counts from 0, and the log has {} entries", checkpoint.size))
     })?;
-    let proof = EntryProof { index, line, hashes, checkpoint: note };
-    Ok(LogProof { geo: geo.id.into(), index, proof: proof.to_text() })
+    Ok(EntryProof { index, line, hashes, checkpoint: note.to_owned() })
+}
+
+fn growth_of(log: &AuditLog, since: u64, checkpoint: &Checkpoint) -> Result<tree::Growth, ActError> {
+    let growth = log.prove_growth(since, checkpoint.size).map_err(log_error)?;
+    growth.ok_or_else(|| ActError::BadQuery(format!("`since`: the log has {} entries only", checkpoint.size)))
+}
+
+pub(super) async fn growth(acts: &HouseActs, geo: &'static Geo, since: u64) -> Result<LogGrowth, ActError> {
+    let room = room(acts, geo)?;
+    let (checkpoint, note) = signed(room).await?;
+    let (log, now) = (room.audit.clone(), checkpoint.clone());
+    let growth = blocking(move || growth_of(&log, since, &now)).await?;
+    Ok(LogGrowth { checkpoint: shown(room, &checkpoint, note), growth })
+}
+
+/// A certificate with what shows that the log has it. A certificate that the log does not name (a crash came between, and the
+/// next sweep names it) is answered as it was signed.
+pub(super) async fn with_log(
+    acts: &HouseActs,
+    geo: &'static Geo,
+    tenant: TenantId,
+    text: String,
+    since: Option<u64>,
+) -> Result<serde_json::Value, ActError> {
+    let room = room(acts, geo)?;
+    let (checkpoint, note) = signed(room).await?;
+    let log = room.audit.clone();
+    blocking(move || {
+        let (ended, hash) = logged::named(&text).ok_or(ActError::Broken)?;
+        let Some(issued) = issued(&log, ended, tenant, hash)? else {
+            return serde_json::from_str(&text).map_err(|_| ActError::Broken);
+        };
+        let proof = |index| Ok::<_, ActError>(proof_of(&log, index, &checkpoint, &note)?.to_text());
+        let growth = since.map(|since| growth_of(&log, since, &checkpoint)).transpose()?;
+        let log = logged::InLog { ended: proof(ended)?, issued: proof(issued)?, growth };
+        logged::attach(&text, &log).map_err(|_| ActError::Broken)
+    })
+    .await
+}
+
+/// The entry behind `from` that names a certificate.
+fn issued(log: &AuditLog, mut from: u64, tenant: TenantId, certificate: Hash) -> Result<Option<u64>, ActError> {
+    let wanted = Event::CertificateIssued { tenant, certificate };
+    loop {
+        let page = log.entries(from, LOOK_STEP).map_err(log_error)?;
+        if let Some(entry) = page.iter().find(|entry| entry.event().as_ref() == Some(&wanted)) {
+            return Ok(Some(entry.index));
+        }
+        match page.last() {
+            Some(last) if page.len() == LOOK_STEP => from = last.index + 1,
+            _ => return Ok(None),
+        }
+    }
+}
+
+/// Verifies a certificate by the log's public key, without a server.
+pub fn verify_certificate(
+    certificate: &[u8],
+    log_key: &[u8; 32],
+    older: Option<&str>,
+) -> Result<VerifiedCertificate, String> {
+    let text = std::str::from_utf8(certificate).map_err(|_| CertificateError::Malformed.to_string())?;
+    let key = PublicKey(*log_key);
+    match logged::verify(text, &key, older) {
+        Ok(shown) => Ok(VerifiedCertificate::OfATenant(shown.logged.map(|at| InLog {
+            index: at.index,
+            entries: at.checkpoint.size,
+            since: at.since,
+        }))),
+        // Of a tenant, or of an epoch's close.
+        Err(LoggedError::Certificate(error)) => {
+            EpochCertificate::verify(text, &key).map(|_| VerifiedCertificate::OfAnEpoch).map_err(|_| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Writes an exported log into a new directory.

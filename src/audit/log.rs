@@ -9,8 +9,7 @@
 
 use super::entry::{self, Entry};
 use super::event::{Act, Event};
-use super::tree::Checkpoint;
-use super::tree::Tree;
+use super::tree::{Checkpoint, Growth, Tree};
 use super::verify::{self, BadIndex, Fault, Summary, VerifyError};
 use super::{Actor, Hash, Head, HeadError, HeadStore};
 use crate::model::clock::{Clock, Reading};
@@ -214,6 +213,12 @@ impl AuditLog {
     pub fn prove(&self, index: u64, size: u64) -> Result<Option<(String, Vec<Hash>)>, AuditError> {
         let Some(hashes) = self.tree(&self.head())?.prove(index, size) else { return Ok(None) };
         Ok(self.lines(index, 1)?.pop().map(|line| (line, hashes)))
+    }
+
+    /// What shows that the log of `newer` entries begins with all of the log of `older`. `None`: it has not that many. Blocks
+    /// on the disk.
+    pub fn prove_growth(&self, older: u64, newer: u64) -> Result<Option<Growth>, AuditError> {
+        Ok(self.tree(&self.head())?.prove_growth(older, newer))
     }
 
     /// The tree, with every entry up to `head` in it.

@@ -237,15 +237,28 @@ pub enum Certificate {
     Get {
         /// Its id, or its name while that is known
         tenant: String,
+        /// A checkpoint of the log that you kept: the file then shows that the log goes on from it
+        #[arg(long, value_name = "FILE")]
+        since_checkpoint: Option<PathBuf>,
     },
-    /// Verify a certificate's signature and what it says
-    Verify {
-        /// The certificate; - is standard input
-        file: PathBuf,
-        /// The log key, as printed by `audit log-key`, or a file that holds it; with it no server is asked
-        #[arg(long, value_name = "HEX|FILE")]
-        log_key: Option<String>,
-    },
+    /// Verify a certificate's signature, what it says, and that the log has it
+    Verify(VerifyCertificate),
+}
+
+/// `geoseal certificate verify`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyCertificate {
+    /// The certificate; - is standard input
+    pub file: PathBuf,
+    /// The log key, as printed by `audit log-key`, or a file that holds it; with it no server is asked
+    #[arg(long, value_name = "HEX|FILE")]
+    pub log_key: Option<String>,
+    /// A checkpoint of the log that you kept, given to `certificate get` as `--since-checkpoint`
+    #[arg(long, value_name = "FILE", conflicts_with = "without_log")]
+    pub checkpoint: Option<PathBuf>,
+    /// Look at the signature alone: for files that were kept before certificates showed that the log has them
+    #[arg(long)]
+    pub without_log: bool,
 }
 
 /// `geoseal clock …`.

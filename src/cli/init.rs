@@ -322,7 +322,12 @@ mod tests {
             unreachable!("init verifies nothing")
         }
 
-        fn verify_certificate(&self, _: &[u8], _: &[u8; 32]) -> Result<(), String> {
+        fn verify_certificate(
+            &self,
+            _: &[u8],
+            _: &[u8; 32],
+            _: Option<&str>,
+        ) -> Result<crate::cli::VerifiedCertificate, String> {
             Err("not in this test".into())
         }
     }

@@ -8,6 +8,7 @@
 pub mod args;
 mod authority;
 mod backups;
+mod certificates;
 mod client;
 pub mod dev;
 mod dsr;
@@ -63,8 +64,14 @@ pub trait Wiring {
         log_key: Option<&[u8; 32]>,
     ) -> Result<Vec<RestoredGeo>, String>;
 
-    /// Verifies a certificate by the log's public key; the error says what is wrong with it.
-    fn verify_certificate(&self, certificate: &[u8], log_key: &[u8; 32]) -> Result<(), String>;
+    /// Verifies a certificate by the log's public key, and, where there is one, against an older checkpoint of the log; the
+    /// error says what is wrong with it.
+    fn verify_certificate(
+        &self,
+        certificate: &[u8],
+        log_key: &[u8; 32],
+        older: Option<&str>,
+    ) -> Result<VerifiedCertificate, String>;
 
     /// Writes the entries of an audit log, and the checkpoint over exactly these, into a new directory.
     fn write_log(&self, dir: &Path, checkpoint: &str, lines: &[String]) -> Result<(), String>;
@@ -75,6 +82,26 @@ pub trait Wiring {
 
     /// Verifies the proof of one entry by the log's public key; answers the entry's line, or what is wrong.
     fn verify_proof(&self, proof: &str, log_key: &[u8; 32]) -> Result<String, String>;
+}
+
+/// A certificate whose signature fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifiedCertificate {
+    /// Of a tenant's destruction, and where the log has it, if the file shows that.
+    OfATenant(Option<InLog>),
+    /// Of an epoch's close.
+    OfAnEpoch,
+}
+
+/// Where the log has a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct InLog {
+    /// The entry that names it.
+    pub index: u64,
+    /// Entries of the log, by its signed checkpoint.
+    pub entries: u64,
+    /// Entries of the older checkpoint that was given, of which this log is the continuation.
+    pub since: Option<u64>,
 }
 
 /// What was put back of one geo.
@@ -220,10 +247,10 @@ async fn certificate(
     connect: impl FnOnce() -> Result<Client, Failure>,
 ) -> Result<(), Failure> {
     match command {
-        Certificate::Get { tenant } => records::certificate(&connect()?, &tenant).await,
-        Certificate::Verify { file, log_key } => {
-            records::verify_certificate(wiring, output, &file, log_key, connect).await
+        Certificate::Get { tenant, since_checkpoint } => {
+            certificates::get(&connect()?, &tenant, since_checkpoint.as_deref()).await
         }
+        Certificate::Verify(args) => certificates::verify(wiring, output, args, connect).await,
     }
 }
 

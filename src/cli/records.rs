@@ -1,6 +1,5 @@
-//! `geoseal region`, `audit`, `certificate` and `clock`: what only looks.
+//! `geoseal region`, `audit` and `clock`: what only looks.
 
-use super::Wiring;
 use super::args::{Audit, Clock};
 use super::client::{Client, How};
 use super::failure::Failure;
@@ -8,12 +7,7 @@ use super::files::failed;
 use super::print::{Output, record, table};
 use super::tenants::show;
 use crate::admin::wire;
-use serde_json::Value;
-use std::io::Read;
 use std::path::Path;
-
-/// Longest certificate that is read, in bytes.
-const CERTIFICATE_BYTES_MAX: u64 = 16 << 20;
 
 /// The atlas, with what the server serves where one is asked.
 pub(super) fn regions(output: Output, regions: &wire::Regions) -> Result<(), Failure> {
@@ -79,58 +73,6 @@ async fn verify(client: &Client, output: Output, geo: Option<String>) -> Result<
         None => Ok(()),
         Some(bad) => Err(Failure::Unfit(format!("the audit log of {} was altered", bad.geo))),
     }
-}
-
-/// `certificate get`: the document as it was signed, in either output.
-pub(super) async fn certificate(client: &Client, tenant: &str) -> Result<(), Failure> {
-    let certificate: Value = client.get(&["tenants", tenant, "certificate"], &[]).await?;
-    Output::Programs.result(&certificate, |_| String::new())
-}
-
-/// `certificate verify`: offline when the log key is given.
-pub(super) async fn verify_certificate(
-    wiring: &dyn Wiring,
-    output: Output,
-    file: &Path,
-    log_key: Option<String>,
-    connect: impl FnOnce() -> Result<Client, Failure>,
-) -> Result<(), Failure> {
-    let text = read(file)?;
-    let document: Value = serde_json::from_slice(&text)
-        .map_err(|_| Failure::Failed(format!("{} is not a certificate", file.display())))?;
-    let (public, from) = match log_key {
-        Some(given) => (public(&given)?, "given".to_owned()),
-        None => {
-            // Not believed yet: it only says whose key to ask for.
-            let geo = document.pointer("/certificate/geo").and_then(Value::as_str);
-            let geo = geo.ok_or_else(|| Failure::Failed("the certificate names no geo".into()))?;
-            let client = connect()?;
-            let key: wire::LogKey = client.get(&["audit", "log-key", geo], &[]).await?;
-            (public(&key.public)?, format!("taken from {}", client.address()))
-        }
-    };
-    let verdict = wiring.verify_certificate(&text, &public);
-    let valid = verdict.is_ok();
-    let reason = verdict.err();
-    let shown = serde_json::json!({
-        "valid": valid, "reason": reason, "log_key": hex::encode(public), "log_key_from": from,
-    });
-    output.result(&shown, |_| match &reason {
-        None => format!("valid; log key {from}"),
-        Some(reason) => format!("NOT VALID: {reason}; log key {from}"),
-    })?;
-    if valid { Ok(()) } else { Err(Failure::Unfit("the certificate is not valid".into())) }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let mut text = vec![];
-    let read = if file == Path::new("-") {
-        std::io::stdin().lock().take(CERTIFICATE_BYTES_MAX).read_to_end(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|f| f.take(CERTIFICATE_BYTES_MAX).read_to_end(&mut text))
-    };
-    read.map_err(|e| failed(file, &e))?;
-    Ok(text)
 }
 
 /// A public key in hexadecimal, or the file that holds one, bare or as `audit log-key --json` prints it.

@@ -248,6 +248,11 @@ pub(super) fn sign(document: &impl Serialize, signer: &dyn Signer) -> Result<Sig
 pub struct Signed(String);
 
 impl Signed {
+    /// What was read back: the same document is the same text.
+    pub(super) fn of(document: Value) -> Self {
+        Self(pretty(&sorted(document)))
+    }
+
     /// The file's text.
     pub fn text(&self) -> &str {
         &self.0
@@ -303,12 +308,17 @@ pub fn verify(file: &str, key: &PublicKey) -> Result<Certificate, CertificateErr
     if certificate.consistent() { Ok(certificate) } else { Err(CertificateError::Malformed) }
 }
 
+/// Whether a text is one of the two forms in which we write `document`.
+pub(super) fn is_as_written(text: &str, document: &Value) -> bool {
+    let document = sorted(document.clone());
+    text == pretty(&document) || text == compact(&document)
+}
+
 /// What is certified in a file that holds; not yet read.
 pub(super) fn verified(file: &str, key: &PublicKey) -> Result<Value, CertificateError> {
     let text = file.strip_suffix('\n').unwrap_or(file);
     let value: Value = serde_json::from_str(text).map_err(|_| CertificateError::Malformed)?;
-    let value = sorted(value);
-    if text != pretty(&value) && text != compact(&value) {
+    if !is_as_written(text, &value) {
         return Err(CertificateError::Malformed);
     }
     let document: Document = serde_json::from_value(value).map_err(|_| CertificateError::Malformed)?;

@@ -6,12 +6,14 @@
 //! The arithmetic is the crate `tlog_tiles`'; formats are those of <https://c2sp.org>: tlog-checkpoint, signed-note,
 //! tlog-tiles and tlog-proof. Source: docs/operations.md, "The audit log".
 
+mod growth;
 mod note;
 mod proof;
 #[cfg(test)]
 mod tests;
 mod tiles;
 
+pub use growth::{Growth, GrowthError, check_growth};
 pub use note::{Checkpoint, NoteError, assemble, origin, verifier_key};
 pub use proof::{EntryProof, ProofError};
 pub use tiles::{LogDirError, LogVerdict, verify_dir, write_dir};
@@ -52,6 +54,18 @@ impl Tree {
         }
         let proof = tlog_tiles::prove_record(size, index, self).expect("every hash is here");
         Some(proof.iter().map(|hash| Hash(hash.0)).collect())
+    }
+
+    /// Shows that the tree of the first `newer` entries begins with that of the first `older`.
+    pub(super) fn prove_growth(&self, older: u64, newer: u64) -> Option<Growth> {
+        if older > newer || newer > self.size {
+            return None;
+        }
+        let proof = match older {
+            0 => Vec::new(),
+            _ => tlog_tiles::prove_tree(newer, older, self).expect("every hash is here"),
+        };
+        Some(Growth::new(older, &proof.iter().map(|hash| Hash(hash.0)).collect::<Vec<_>>()))
     }
 
     /// Hash `index` of those at `level` of the tree: of a whole subtree of 2^level entries.

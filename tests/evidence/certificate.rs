@@ -1,0 +1,88 @@
+//! The story: an auditor kept a checkpoint. A tenant goes; its certificate shows that the log has it, in a log that goes on
+//! from that checkpoint, and stops showing it when a byte of it is changed.
+
+use super::{alone, file, log_key, purge, python, tenant, text};
+use geoseal_support::server::{Launch, Server};
+use serde_json::Value;
+use std::fs;
+
+/// Changes of the file with which nothing in it may pass any more.
+fn edits(whole: &str) -> Vec<String> {
+    let changed = |at: usize| {
+        let mut bytes = whole.as_bytes().to_vec();
+        bytes[at] ^= 1;
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let everywhere = (0..whole.len()).step_by(1 + whole.len() / 60).map(changed);
+    let document: Value = serde_json::from_str(whole).expect("a certificate is JSON");
+    let without = |member: &str| {
+        let mut document = document.clone();
+        document.as_object_mut().expect("of members").remove(member);
+        serde_json::to_string_pretty(&document).expect("JSON")
+    };
+    let mut swapped = document.clone();
+    swapped["log"]["issued"] = document["log"]["ended"].clone();
+    let swapped = serde_json::to_string_pretty(&swapped).expect("JSON");
+    everywhere.chain([without("log"), without("signature"), without("certificate"), swapped]).collect()
+}
+
+#[test]
+fn d12_a_certificate_shows_that_the_log_has_it_until_a_byte_of_it_is_changed() {
+    let server = Launch::default().flag("--simulated-clock").start();
+    let (kept, cert) = (file(&server, "kept.checkpoint"), file(&server, "cert.json"));
+    let id = tenant(&server, "contoso", None);
+    server.geoseal(&["audit", "checkpoint", "--geo", "europe", "--out", text(&kept)]).ok();
+    purge(&server, "contoso");
+    let key = log_key(&server);
+    let whole = server.geoseal(&["certificate", "get", &id, "--since-checkpoint", text(&kept)]).ok();
+    assert!(!whole.contains("contoso"), "ids, no names");
+    fs::write(&cert, &whole).unwrap();
+    let foreign = foreign_checkpoint(&server);
+
+    // From here on by the file, the key and the kept checkpoint alone.
+    let verify = ["certificate", "verify", text(&cert), "--log-key", &key, "--checkpoint", text(&kept)];
+    let said = alone(&verify).ok();
+    assert!(said.starts_with("valid; in the log as entry ") && said.contains("; consistent "), "{said}");
+    let theirs = python(&[text(&cert), &key, text(&kept)]).ok();
+    assert!(theirs.starts_with("valid; final; ") && theirs.contains(&id), "{theirs}");
+    fs::write(&cert, serde_json::to_string(&serde_json::from_str::<Value>(&whole).unwrap()).unwrap()).unwrap();
+    alone(&verify).ok();
+    python(&[text(&cert), &key, text(&kept)]).ok();
+
+    let edited = edits(whole.trim_end());
+    for (at, edited) in edited.iter().enumerate() {
+        fs::write(&cert, edited).unwrap();
+        let said = alone(&verify);
+        assert_eq!(said.code(), Some(1), "edit {at} was not noticed: {}", said.stdout());
+        assert!(said.stdout().contains("NOT VALID: ") || said.stderr().contains("is not a certificate"), "{at}");
+        if at % 9 == 0 || at + 4 >= edited.len() {
+            assert_eq!(
+                python(&[text(&cert), &key, text(&kept)]).code(),
+                Some(1),
+                "edit {at} passed the other verifier"
+            );
+        }
+    }
+    fs::write(&cert, &whole).unwrap();
+    let other = alone(&["certificate", "verify", text(&cert), "--log-key", &"ab".repeat(32)]);
+    assert!(other.code() == Some(1) && other.stdout().contains("another key"), "{}", other.stdout());
+    let elsewhere = ["certificate", "verify", text(&cert), "--log-key", &key, "--checkpoint", &foreign];
+    assert_eq!(alone(&elsewhere).code(), Some(1), "a checkpoint of another log");
+    assert_eq!(python(&[text(&cert), &key, &foreign]).code(), Some(1));
+    // Its signature alone is enough only for whoever says so.
+    let mut bare: Value = serde_json::from_str(&whole).unwrap();
+    bare.as_object_mut().unwrap().remove("log");
+    fs::write(&cert, serde_json::to_string_pretty(&bare).unwrap()).unwrap();
+    let said = alone(&["certificate", "verify", text(&cert), "--log-key", &key]);
+    assert!(said.code() == Some(1) && said.stdout().contains("fetch it again"), "{}", said.stdout());
+    let signature_only = ["certificate", "verify", text(&cert), "--log-key", &key, "--without-log"];
+    assert!(alone(&signature_only).ok().contains("signature only"));
+}
+
+/// A checkpoint of another server's log.
+fn foreign_checkpoint(server: &Server) -> String {
+    let other = Server::shared();
+    let path = text(&file(server, "foreign.checkpoint")).to_owned();
+    other.geoseal(&["audit", "checkpoint", "--geo", "europe", "--out", &path]).ok();
+    path
+}
