@@ -301,6 +301,15 @@ pub enum Request {
     RestoreNote {},
     #[n(81)]
     ClearRestoreNote {},
+    #[n(90)]
+    NoteStanding {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        token: Id,
+        #[n(2)]
+        act: u8,
+    },
 }
 
 impl Request {
@@ -531,6 +540,7 @@ impl KeyAuthority for GeoKeyService {
             Request::EpochJob {} => Reply::Epoch(self.epoch_job()?),
             Request::Epochs {} => Reply::Epochs(self.epochs()?),
             Request::Shreds { from, to } => Reply::Shreds(self.shreds(from, to)?),
+            Request::NoteStanding { tenant, token, act } => done(self.note_standing(tenant, token, act)?),
             Request::Backups {} => Reply::Backups(self.backups()?),
             Request::BackupHeads { dir } => done(self.backup_heads(dir.as_ref())?),
             Request::BackupKeystore { dir, id } => Reply::KeystoreCopy(self.backup_keystore(dir.as_ref(), &id)?),

@@ -158,6 +158,8 @@ acts! {
     epochs() -> Vec<EpochClosed> = Epochs => Reply::Epochs(closed) => closed;
     /// As [`GeoKeyService::shreds`].
     shreds(from: u64, to: u64) -> Vec<Shred> = Shreds => Reply::Shreds(shreds) => shreds;
+    /// As [`GeoKeyService::note_standing`].
+    note_standing(tenant: Id, token: Id, act: u8) -> () = NoteStanding => Reply::Done => ();
     /// As [`GeoKeyService::backups`].
     backups() -> Vec<BackupNote> = Backups => Reply::Backups(notes) => notes;
     /// As [`GeoKeyService::backup_heads`], on the key service's machine.

@@ -68,6 +68,7 @@ mod service;
 mod shards;
 mod shred_log;
 mod signer;
+mod standings;
 mod status;
 mod subjects;
 mod tenant_keys;

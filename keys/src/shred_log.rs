@@ -1,4 +1,5 @@
-//! The shred log: everything that was ever destroyed, as an append-only chain of sealed frames beside the key store.
+//! The shred log: everything that was ever destroyed, and what was said of data subjects' standing, as an append-only
+//! chain of sealed frames beside the key store.
 //!
 //! It lies outside the key store's directory and is never part of a restore: an older key store that is put back meets
 //! the newest log, and what the log says is destroyed is destroyed again before anything is served ([`replay`]). The
@@ -60,7 +61,7 @@ impl<'b, C> minicbor::Decode<'b, C> for Shred {
     }
 }
 
-/// What was destroyed.
+/// What was destroyed, or said for good.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Shredded {
     /// Every key of a tenant.
@@ -88,6 +89,15 @@ pub enum Shredded {
         /// Which.
         version: u32,
     },
+    /// Nothing: somebody's standing with a tenant changed, and no older copy of anything may make that undone.
+    Standing {
+        /// With whom.
+        tenant: Id,
+        /// Stands for the subject's name: a keyed hash, see [`crate::SubjectKey::token`].
+        token: Id,
+        /// What changed, in the words of whoever keeps the tenant's subjects.
+        act: u8,
+    },
 }
 
 impl Shred {
@@ -100,6 +110,7 @@ impl Shred {
                 (3, tenant, NO_ID, kind as u8, version, u8::from(compromised))
             }
             Shredded::Master { version } => (4, NO_ID, NO_ID, 0, version, 0),
+            Shredded::Standing { tenant, token, act } => (5, tenant, token, act, 0, 0),
         };
         let mut out = [0; ENTRY_BYTES];
         out[0] = ENTRY_VERSION;
@@ -125,6 +136,7 @@ impl Shred {
                 Shredded::Root { tenant, kind, version, compromised: bytes[47] == 1 }
             }
             4 => Shredded::Master { version },
+            5 => Shredded::Standing { tenant, token: bytes[26..42].try_into().ok()?, act: bytes[42] },
             _ => return None,
         };
         let shred = Self { at: i64::from_be_bytes(bytes[1..9].try_into().ok()?), what };
@@ -393,7 +405,7 @@ fn redelete(
                 done.to_rotate.push((tenant, kind, version));
             }
         }
-        Shredded::Master { .. } => {}
+        Shredded::Master { .. } | Shredded::Standing { .. } => {}
     }
     Ok(())
 }

@@ -205,6 +205,13 @@ impl SubjectKey {
         let (name, secret) = record::unwrap(&self.parent(), KeyKind::Dek, record, context)?;
         Ok(Dek::new(name, secret, self.lease.clone()))
     }
+
+    /// `HMAC-SHA-256(Expand(SK, "purpose-v1\0" | "token", 32), name)[0..16]`: what stands for a name wherever it must be
+    /// recognised and not known. The same under every version of the tenant's roots; noise once this key is destroyed.
+    pub fn token(&self, name: &[u8]) -> Result<[u8; 16], KeyError> {
+        self.lease.check()?;
+        Ok(derive::token(&derive::token_key(&self.secret), name))
+    }
 }
 
 /// A login's secret: 32 random bytes, shown once as 43 characters of base64url.

@@ -5,6 +5,7 @@
 //! [`Mode::Plan`] it must change nothing and answer [`Outcome::Planned`] with what the run would do.
 
 use super::backups::{CreateBackup, KnownBackup};
+use super::contacts::ContactActs;
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
 use super::proposals::Withdrawn;
@@ -156,7 +157,7 @@ pub enum WorkOn {
 
 /// One method for each act. Every one may answer [`ActError::Unavailable`] and [`ActError::Broken`] besides what it says.
 #[async_trait]
-pub trait Acts: Send + Sync + 'static {
+pub trait Acts: ContactActs + Send + Sync + 'static {
     /// The regions this server serves.
     fn served(&self) -> Vec<&'static Region>;
 

@@ -54,6 +54,8 @@ impl House {
     }
 }
 
+impl super::contacts::ContactActs for House {}
+
 #[async_trait::async_trait]
 impl Acts for House {
     fn served(&self) -> Vec<&'static Region> {

@@ -6,6 +6,7 @@
 mod acts;
 mod anchors;
 mod backups;
+mod contacts;
 mod demo;
 mod epochs;
 mod exports;

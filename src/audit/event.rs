@@ -196,6 +196,12 @@ pub enum Event {
     /// Its objects, uploads and blobs were removed in so many of this run, and its name was forgotten.
     SubjectErased { tenant: TenantId, subject: SubjectId, objects: u64, uploads: u64, blobs: u64 },
 
+    /// Somebody wants nothing more of themselves to be collected. `contact` is a keyed hash of who, `kind` is `contact` or
+    /// `lead`.
+    ContactOptedOut { tenant: TenantId, contact: String, kind: String },
+    /// They take that back.
+    ContactOptedIn { tenant: TenantId, contact: String, kind: String },
+
     /// The sweeper did something. Sweeps that do nothing are not recorded.
     SweepEnded { purged: u64, held: u64, uploads_aborted: u64, orphans_removed: u64, skipped: u64 },
     /// The wall contradicts the proven time, by so many seconds, ahead (positive) or behind.

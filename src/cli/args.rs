@@ -6,7 +6,7 @@ mod tenants;
 
 pub use keys::{Epoch, Key, Keys, Pace, Reencrypt, Resume, Rotate, Suspend};
 pub use start::{Dev, DevClock, DevCommand, Init, Keeper, Serve};
-pub use tenants::{Credential, Dsr, Export, Replication, Role, Tenant};
+pub use tenants::{Contact, ContactKind, Credential, Dsr, Export, Replication, Role, Tenant, Whom};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -67,6 +67,9 @@ pub enum Command {
     /// Data subjects' requests
     #[command(subcommand)]
     Dsr(Dsr),
+    /// Contacts and leads: whether anything may be collected of them
+    #[command(subcommand)]
+    Contact(Contact),
     /// A tenant's data into a directory that can be read without this software
     Export(Export),
     /// Backups
@@ -314,6 +317,9 @@ mod tests {
             "key rotate master --geo europe --dry-run",
             "key rotate tenant contoso",
             "dsr erase --tenant contoso --subject-file - --dry-run",
+            "contact opt-out --tenant contoso --contact-file f --kind lead --dry-run",
+            "contact opt-in --tenant contoso --contact-file -",
+            "contact show --tenant contoso --contact-file f --json",
             "export --tenant contoso --out d --bucket b --key-file k --confirm contoso",
             "dsr erase --tenant contoso --subject-file f --confirm contoso --json",
             "key epoch close --geo europe --no-soak --dry-run",
@@ -355,6 +361,8 @@ mod tests {
             "audit verify --log-key k --checkpoint old",
             "audit export --geo europe",
             "tenant terminate c",
+            "contact opt-out --tenant contoso --contact 4711",
+            "contact opt-out --tenant contoso --contact-file f --kind person",
         ] {
             assert!(Cli::try_parse_from(std::iter::once("geoseal").chain(line.split(' '))).is_err(), "{line}");
         }

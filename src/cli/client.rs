@@ -121,11 +121,31 @@ impl Client {
         body: &impl Serialize,
         how: How,
     ) -> Result<Reply<T>, Failure> {
+        self.act(Method::POST, path, body, how).await
+    }
+
+    /// Puts something in a state, whatever state it is in.
+    pub(super) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+        how: How,
+    ) -> Result<Reply<T>, Failure> {
+        self.act(Method::PUT, path, body, how).await
+    }
+
+    async fn act<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+        how: How,
+    ) -> Result<Reply<T>, Failure> {
         let query: &[_] = if how.dry_run { &[("dryRun", "true".to_owned())] } else { &[] };
         let body = serde_json::to_vec(body).expect("a wire type is plain JSON");
         let mut request = self
             .http
-            .request(Method::POST, self.target(path, query))
+            .request(method, self.target(path, query))
             .header(CONTENT_TYPE, "application/json")
             .header("idempotency-key", crate::model::ids::OperationId::random().to_string())
             .body(body);

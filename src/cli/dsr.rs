@@ -27,7 +27,7 @@ pub(super) async fn dsr(client: &Client, output: Output, command: Dsr) -> Result
 }
 
 /// The one line of a file.
-fn subject(file: &Path) -> Result<String, Failure> {
+pub(super) fn subject(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
         std::io::stdin().lock().take(SUBJECT_BYTES_MAX).read_to_string(&mut text)
@@ -38,7 +38,7 @@ fn subject(file: &Path) -> Result<String, Failure> {
     let name = text.strip_suffix('\n').unwrap_or(&text);
     let name = name.strip_suffix('\r').unwrap_or(name);
     if name.is_empty() || name.contains('\n') {
-        return Err(Failure::Usage(format!("{} holds one data subject, on one line", file.display())));
+        return Err(Failure::Usage(format!("{} holds one name, on one line", file.display())));
     }
     Ok(name.to_owned())
 }

@@ -10,6 +10,7 @@ mod authority;
 mod backups;
 mod certificates;
 mod client;
+mod contacts;
 pub mod dev;
 mod dsr;
 mod epochs;
@@ -226,6 +227,7 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Key(command) => work::key(client, output, command).await,
         Command::Export(args) => export::export(client, output, args).await,
         Command::Dsr(command) => dsr::dsr(client, output, command).await,
+        Command::Contact(command) => contacts::contact(client, output, command).await,
         Command::Backup(command) => backups::backup(client, output, command).await,
         Command::Sweep(command) => work::sweep(client, output, command).await,
         Command::Clock(command) => records::clock(client, output, command).await,

@@ -20,6 +20,7 @@ mod periods;
 mod proposals;
 mod reroot;
 mod rows;
+mod standings;
 mod subjects;
 mod tenants;
 
@@ -45,6 +46,7 @@ pub use logins::LoginEntry;
 pub use periods::Period;
 pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
 pub use reroot::Rerooted;
+pub use standings::{NameToken, REGISTER};
 pub use subjects::{SubjectAt, SubjectEntry};
 pub use tenants::{Detail, TenantEntry};
 
@@ -110,6 +112,8 @@ pub struct Directory {
     /// Held from the sealing of a row under the geo's directory key until its commit: a switch of that key waits for it.
     sealing: tokio::sync::RwLock<()>,
     lanes: jobs::Lanes,
+    /// Read from the ledger when it is first asked for.
+    standings: tokio::sync::OnceCell<standings::Standings>,
     cache: Arc<RwLock<Cache>>,
 }
 
@@ -166,6 +170,7 @@ impl Directory {
             commits: tokio::sync::RwLock::new(()),
             sealing: tokio::sync::RwLock::new(()),
             lanes: jobs::Lanes::default(),
+            standings: tokio::sync::OnceCell::new(),
             cache,
         }
     }

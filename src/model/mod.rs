@@ -12,5 +12,6 @@ pub mod login;
 pub mod names;
 pub mod object;
 pub mod request;
+pub mod standing;
 pub mod time;
 pub mod traffic;

@@ -58,7 +58,7 @@ impl Store {
             created: self.now(),
         };
         let _awake = self.awake(&room).await?;
-        self.still_alive(&room, subject).await?;
+        self.still_welcome(&room, subject, &row.metadata).await?;
         let stale = self.0.clock.now().cc_lo.plus_seconds(UPLOAD_KEEP_S);
         room.roots.index.create_upload(&room.bucket.index, row, stale, place).await?;
         Ok(upload_id)
@@ -119,6 +119,7 @@ impl Store {
         {
             incoming.expected.compute.push(algorithm);
         }
+        self.still_welcome(room, upload.subject, &upload.metadata).await?;
         let context = seal::object_context(&room.bucket.at, upload.object_id, upload.version_id);
         let dek = self.dek_of_upload(room, upload, &context).await?;
         let segment = Segment { kind: SegmentKind::Part, part: number, context, dek_id: upload.dek_id };
@@ -132,9 +133,12 @@ impl Store {
         };
         let info = part_info(&row);
         let put = match self.awake(room).await {
-            Ok(_awake) => {
-                room.roots.index.put_part(&room.bucket.index, upload.upload_id, row).await.map_err(Into::into)
-            }
+            Ok(_awake) => match self.still_welcome(room, upload.subject, &upload.metadata).await {
+                Ok(()) => {
+                    room.roots.index.put_part(&room.bucket.index, upload.upload_id, row).await.map_err(Into::into)
+                }
+                Err(unwelcome) => Err(unwelcome),
+            },
             Err(asleep) => Err(asleep),
         };
         match put {

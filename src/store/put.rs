@@ -105,9 +105,9 @@ impl Store {
                 return Err(asleep);
             }
         };
-        if let Err(erased) = self.still_alive(room, commit.row.subject).await {
+        if let Err(unwelcome) = self.still_welcome(room, commit.row.subject, &commit.row.metadata).await {
             self.discard_blobs(room, blobs.to_vec());
-            return Err(erased);
+            return Err(unwelcome);
         }
         self.wrap_anew(room, &mut commit.row).await?;
         let done = room.roots.index.put(&room.bucket.index, commit).await;

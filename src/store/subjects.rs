@@ -39,6 +39,7 @@ impl Store {
     pub(super) async fn whose(&self, room: &Room, about: &About) -> Result<Option<Whose>, StoreError> {
         let Some(name) = about.subject()? else { return Ok(None) };
         let (at, directory) = (&room.bucket.at, self.directory(room.bucket.at.geo.id)?);
+        self.may_be_stored(room, &name).await?;
         let entry = directory.subject_to_write(at.tenant, &name).await?;
         if entry.erasing {
             return Err(StoreError::SubjectErased);
@@ -98,6 +99,32 @@ impl Store {
         let (tenant, directory) = (room.bucket.at.tenant, self.directory(room.bucket.at.geo.id)?);
         let key = directory.subject_key(tenant, subject).await.map_err(erased_to_write)?;
         key.check().map_err(|error| erased_to_write(error.into()))
+    }
+
+    /// Whether anything of this subject may be stored: they may have opted out, or been erased for good. To be asked again
+    /// with commits held, of what was named in `metadata`: an opt-out waits for those.
+    pub(super) async fn may_be_stored(&self, room: &Room, name: &SubjectName) -> Result<(), StoreError> {
+        let at = &room.bucket.at;
+        let standing = self.directory(at.geo.id)?.standing(at.tenant, name).await?;
+        match (standing.blocked, standing.opted_out) {
+            (Some(_), _) => Err(StoreError::SubjectErased),
+            (None, Some(_)) => Err(StoreError::OptedOut),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// [`still_alive`](Self::still_alive) and [`may_be_stored`](Self::may_be_stored), of what is about to be committed.
+    pub(super) async fn still_welcome(
+        &self,
+        room: &Room,
+        subject: Option<SubjectId>,
+        metadata: &[(String, String)],
+    ) -> Result<(), StoreError> {
+        self.still_alive(room, subject).await?;
+        match named(metadata)? {
+            Some(name) => self.may_be_stored(room, &name).await,
+            None => Ok(()),
+        }
     }
 
     /// The place of an object, or of an upload that will become it, for the commit that writes it.

@@ -521,9 +521,12 @@ pub enum StoreError {
         "x-amz-meta-geoseal-subject is 1 to 256 bytes without control characters and without white space at its ends"
     )]
     InvalidSubject,
-    /// The data subject that the write names is being erased.
-    #[error("the data subject that this object names is being erased")]
+    /// The data subject that the write names is being erased, or was.
+    #[error("the data subject that this object names is being erased, or was and is not to be stored again")]
     SubjectErased,
+    /// The data subject that the write names wants nothing more to be collected.
+    #[error("the data subject that this object names has opted out: nothing more is collected of it")]
+    OptedOut,
     /// A copy onto itself that changes nothing.
     #[error("a copy onto itself must change something")]
     CopyOntoItself,

@@ -4,6 +4,7 @@
 //! so it touches nothing of anybody else. Promises that an erasure that a crash cut off is taken up at the next start,
 //! and that no log entry or message holds a name. Must not know HTTP or S3.
 
+pub mod contacts;
 mod erase;
 mod places;
 

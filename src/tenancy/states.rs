@@ -58,6 +58,7 @@ impl Tenancy {
         self.log(actor, Record::TenantKeysCreated { tenant: id, version: 1, master }).await?;
         let entry = self.directory.enter_tenant(standing, detail).await?;
         self.directory.keys(id).await?;
+        self.directory.make_register_key(id).await?;
         let now = self.clock.now();
         let (next, _) = tenant::step(&entry.standing, &Event::Provisioned, &now)?;
         self.log(actor, Record::TenantActivated { tenant: id }).await?;

@@ -13,6 +13,7 @@ pub(crate) mod pairs;
 mod providers;
 mod service;
 mod shreds;
+mod standings;
 mod subjects;
 mod vectors;
 mod world;

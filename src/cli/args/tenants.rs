@@ -184,3 +184,56 @@ pub enum Dsr {
         long: Long,
     },
 }
+
+/// What somebody is to a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ContactKind {
+    /// Objects name them contact:ID
+    Contact,
+    /// Objects name them lead:ID
+    Lead,
+}
+
+/// Whom a command about a contact is about.
+#[derive(Debug, Clone, Args)]
+pub struct Whom {
+    /// The tenant's name or id
+    #[arg(long)]
+    pub tenant: String,
+    /// The file that holds the contact's id; - is standard input. Never an argument: those can be read by others on the
+    /// machine
+    #[arg(long, value_name = "FILE")]
+    pub contact_file: PathBuf,
+    /// Contact or lead
+    #[arg(long, value_enum, default_value = "contact")]
+    pub kind: ContactKind,
+}
+
+/// `geoseal contact …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Contact {
+    /// Collect nothing more of somebody, from the next write on; what is stored stays
+    OptOut {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        whom: Whom,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: super::Rehearse,
+    },
+    /// They take that back
+    OptIn {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        whom: Whom,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: super::Rehearse,
+    },
+    /// How they stand
+    Show {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        whom: Whom,
+    },
+}
