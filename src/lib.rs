@@ -16,6 +16,7 @@ pub mod directory;
 pub mod edge;
 pub mod export;
 pub mod gate;
+pub mod holds;
 pub mod index;
 pub mod keylink;
 pub mod model;

@@ -8,6 +8,7 @@ use super::backups::{CreateBackup, KnownBackup};
 use super::contacts::ContactActs;
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
+use super::holds::{Hold, HoldAct};
 use super::proposals::Withdrawn;
 use super::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use super::wire;
@@ -275,6 +276,15 @@ pub trait Acts: ContactActs + Send + Sync + 'static {
         subject: SubjectName,
         confirm: Option<&str>,
     ) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// Places, approves or releases a legal hold. HoldExists, NoSuchHold, UnknownScope, SamePrincipal, StateRefuses.
+    async fn hold_act(&self, order: &Order, act: HoldAct) -> Result<Outcome<Hold>, ActError>;
+
+    /// The legal holds of a tenant, or of all.
+    async fn holds(&self, tenant: Option<&TenantRef>) -> Result<Vec<Hold>, ActError>;
+
+    /// One legal hold, with what it covers now and what waits for its release. NoSuchHold.
+    async fn hold(&self, id: &str) -> Result<Hold, ActError>;
 
     /// Closes a geo's epoch, or takes up a close that was cut off. Where two persons have to agree, the first call proposes
     /// and another's approves. GeoNotServed, SoakRequired, Busy.

@@ -64,6 +64,10 @@ pub(super) fn reason(reason: &str) -> Result<&str, ActError> {
     text("reason", reason)
 }
 
+pub(super) fn matter(words: &str) -> Result<&str, ActError> {
+    text("matter", words)
+}
+
 pub(super) fn bucket(name: Option<&str>) -> Result<Option<BucketName>, ActError> {
     let parsed = name.map(BucketName::parse).transpose();
     parsed.map_err(|_| ActError::BadField { field: "bucket", rule: "the name of a bucket" })

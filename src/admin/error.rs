@@ -5,6 +5,7 @@
 
 use super::wire::{Problem, TenantState};
 use crate::model::atlas::GEOS;
+use crate::tenant::access::No;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -117,6 +118,21 @@ pub enum ActError {
     /// A hold stands in the way.
     #[error("a hold stands in the way")]
     Held(Vec<String>),
+    /// What the table of states and operations says.
+    #[error("the tenant's state does not allow this")]
+    StateRefuses(No),
+    /// Another hold has this number.
+    #[error("there is a hold of this number already")]
+    HoldExists,
+    /// No hold of this number.
+    #[error("there is no such hold")]
+    NoSuchHold,
+    /// The scope covers nothing now.
+    #[error("the scope covers nothing now")]
+    UnknownScope,
+    /// Two principals have to agree, and this one is the first.
+    #[error("another administrator has to agree: this one asked for it")]
+    SamePrincipal,
     /// The record was changed by someone else.
     #[error("the record was changed since it was read")]
     RevisionChanged,
@@ -198,6 +214,18 @@ impl ActError {
             Self::TenantPurging => Face(S::GONE, "TenantPurging", None),
             Self::TenantPurged => Face(S::GONE, "TenantPurged", Some("`geoseal certificate get` still works")),
             Self::Held(_) => Face(S::CONFLICT, "PurgeHeld", Some("release the holds first")),
+            Self::StateRefuses(no) => {
+                let status = StatusCode::from_u16(no.status).unwrap_or(S::CONFLICT);
+                Face(status, no.code, Some("see `geoseal tenant show`"))
+            }
+            Self::HoldExists => Face(S::CONFLICT, "HoldExists", Some("choose another number")),
+            Self::NoSuchHold => Face(S::NOT_FOUND, "NoSuchHold", Some("see `geoseal hold list`")),
+            Self::UnknownScope => Face(
+                S::UNPROCESSABLE_ENTITY,
+                "UnknownScope",
+                Some("check it, or place the hold with --prospective: it keeps what matches later"),
+            ),
+            Self::SamePrincipal => Face(S::FORBIDDEN, "SamePrincipal", Some("use another administrator's token")),
             Self::RevisionChanged => {
                 Face(S::PRECONDITION_FAILED, "RevisionChanged", Some("read it again, then decide"))
             }

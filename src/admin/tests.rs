@@ -5,6 +5,7 @@ use super::auth::Logins;
 use super::backups::{CreateBackup, KnownBackup};
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
+use super::holds::{Hold, HoldAct};
 use super::http::router;
 use super::operations::Operations;
 use super::proposals::Withdrawn;
@@ -212,6 +213,18 @@ impl Acts for House {
 
     async fn operation(&self, id: &OperationId) -> Result<wire::Operation, ActError> {
         self.operations.find(id)
+    }
+
+    async fn hold_act(&self, _: &Order, _: HoldAct) -> Result<Outcome<Hold>, ActError> {
+        Err(ActError::NoSuchHold)
+    }
+
+    async fn holds(&self, _: Option<&TenantRef>) -> Result<Vec<Hold>, ActError> {
+        Ok(Vec::new())
+    }
+
+    async fn hold(&self, _: &str) -> Result<Hold, ActError> {
+        Err(ActError::NoSuchHold)
     }
 
     async fn close_epoch(&self, _: &Order, _: &'static Geo, no_soak: bool) -> Result<Outcome<Closing>, ActError> {

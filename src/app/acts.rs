@@ -2,11 +2,12 @@
 
 use super::house::{GeoRoom, House};
 use super::schedule::Counted;
-use super::{backups, epochs, exports, keyend, keys, keywork, subjects, sweeps, tenants, transparency};
+use super::{backups, epochs, exports, holds, keyend, keys, keywork, subjects, sweeps, tenants, transparency};
 use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
+use crate::admin::holds::{Hold, HoldAct};
 use crate::admin::operations::Operations;
 use crate::admin::proposals::Withdrawn;
 use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
@@ -213,6 +214,18 @@ impl Acts for HouseActs {
         confirm: Option<&str>,
     ) -> Result<Outcome<wire::Operation>, ActError> {
         subjects::erase(self, order, t, subject, confirm).await
+    }
+
+    async fn hold_act(&self, order: &Order, act: HoldAct) -> Result<Outcome<Hold>, ActError> {
+        holds::act(self, order, act).await
+    }
+
+    async fn holds(&self, tenant: Option<&TenantRef>) -> Result<Vec<Hold>, ActError> {
+        holds::list(self, tenant).await
+    }
+
+    async fn hold(&self, id: &str) -> Result<Hold, ActError> {
+        holds::show(self, id).await
     }
 
     async fn close_epoch(&self, order: &Order, geo: &'static Geo, no_soak: bool) -> Result<Outcome<Closing>, ActError> {

@@ -49,10 +49,20 @@ pub enum Event {
     },
     /// Kept after all.
     TenantReinstated { tenant: TenantId, consent: Hash },
+    /// Somebody asks for a hold; another principal has to approve. `scope` is its kind, not what it names.
+    HoldProposed { tenant: TenantId, hold: String, scope: String },
+    /// Such a request is taken back.
+    HoldWithdrawn { tenant: TenantId, hold: String },
     /// A hold came into force.
     HoldPlaced { tenant: TenantId, hold: String },
+    /// Somebody asks for a hold's release; another principal has to agree.
+    HoldReleaseProposed { tenant: TenantId, hold: String },
     /// A hold was released.
     HoldReleased { tenant: TenantId, hold: String },
+    /// An act that holds stand in the way of is put off until they are released.
+    ActDeferred { tenant: TenantId, act: String, label: String, objects: u64, holds: u64 },
+    /// Its holds are released: it is carried out.
+    ActResumed { tenant: TenantId, act: String, label: String },
 
     /// Due; destruction begins.
     PurgeBegun { tenant: TenantId },

@@ -1,9 +1,11 @@
 //! The command line as types: `geoseal NOUN VERB`. What is not built is not here. No flag takes a secret.
 
+mod holds;
 mod keys;
 mod start;
 mod tenants;
 
+pub use holds::Hold;
 pub use keys::{Epoch, Key, Keys, Pace, Reencrypt, Resume, Rotate, Suspend};
 pub use start::{Dev, DevClock, DevCommand, Init, Keeper, Serve};
 pub use tenants::{Contact, ContactKind, Credential, Dsr, Export, Replication, Role, Tenant, Whom};
@@ -70,6 +72,9 @@ pub enum Command {
     /// Contacts and leads: whether anything may be collected of them
     #[command(subcommand)]
     Contact(Contact),
+    /// Legal holds
+    #[command(subcommand)]
+    Hold(Hold),
     /// A tenant's data into a directory that can be read without this software
     Export(Export),
     /// Backups
@@ -326,6 +331,12 @@ mod tests {
             "key epoch abort --geo europe",
             "key epoch status --geo europe",
             "key epoch certificate --geo europe 3",
+            "hold place M-9 --tenant contoso --scope bucket:letters --matter m --prospective",
+            "hold place M-9 --tenant contoso --scope-file - --matter-file f --dry-run",
+            "hold approve M-9",
+            "hold list --tenant contoso",
+            "hold show M-9",
+            "hold release M-9",
             "backup create --out /backups/monday --link",
             "backup list",
             "backup restore --from /backups/monday --to data --log-key k",

@@ -18,6 +18,7 @@ mod export;
 pub mod failure;
 mod files;
 mod first_upload;
+mod holds;
 pub mod init;
 mod log;
 mod passphrase;
@@ -228,6 +229,7 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Export(args) => export::export(client, output, args).await,
         Command::Dsr(command) => dsr::dsr(client, output, command).await,
         Command::Contact(command) => contacts::contact(client, output, command).await,
+        Command::Hold(command) => holds::hold(client, output, command).await,
         Command::Backup(command) => backups::backup(client, output, command).await,
         Command::Sweep(command) => work::sweep(client, output, command).await,
         Command::Clock(command) => records::clock(client, output, command).await,

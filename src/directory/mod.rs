@@ -13,6 +13,7 @@ mod buckets;
 mod closes;
 mod due;
 mod geo_rows;
+mod holds;
 mod jobs;
 mod logins;
 mod notes;
@@ -33,6 +34,7 @@ use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
 use crate::seal::{KeyClient, KeyError, Leases, TenantKeys};
 use crate::tenant::State;
+use crate::tenant::holds::Holds;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::fmt;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 pub use closes::{ClosePart, Lives, Outside, Replaced, TenantRemoval};
 pub use due::DUE_TENANT;
 pub use geo_rows::GeoStep;
+pub use holds::over as matters_of_row;
 pub use jobs::{GEO_LANE, Held, Job, JobError, JobKind, STALL_S, Wanted};
 pub use logins::LoginEntry;
 pub use periods::Period;
@@ -123,6 +126,8 @@ struct Cache {
     logins: HashMap<AccessId, Arc<Login>>,
     buckets: HashMap<TenantId, HashMap<BucketName, Arc<BucketRef>>>,
     open: HashMap<BucketId, Arc<OpenedBucket>>,
+    /// The matters in force, as of a revision of the tenant.
+    holds: HashMap<TenantId, (u64, Arc<Holds>)>,
     /// By token.
     subjects: HashMap<(TenantId, [u8; 16]), SubjectEntry>,
 }
@@ -131,6 +136,7 @@ impl Cache {
     fn forget(&mut self, tenant: TenantId) {
         self.tenants.remove(&tenant);
         self.buckets.remove(&tenant);
+        self.holds.remove(&tenant);
         self.logins.retain(|_, login| login.tenant != tenant);
         self.open.retain(|_, opened| opened.at.tenant != tenant);
         self.subjects.retain(|(of, _), _| *of != tenant);

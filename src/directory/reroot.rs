@@ -42,6 +42,10 @@ impl Directory {
         }
         done.seen += 1;
         done.changed += u64::from(self.reroot_detail(&keys, tenant).await?);
+        for kind in [kind::HOLD, kind::DEFERRED] {
+            let more = self.reroot_rows(&keys, tenant, kind).await?;
+            (done.seen, done.changed) = (done.seen + more.seen, done.changed + more.changed);
+        }
         Ok(done)
     }
 
@@ -74,7 +78,7 @@ impl Directory {
                 count(version_of(&detail)?);
             }
         }
-        for kind in [kind::SUBJECT, kind::ERASURE] {
+        for kind in [kind::SUBJECT, kind::ERASURE, kind::HOLD, kind::DEFERRED] {
             let mut range = KeyRange::prefix(&rows::row_key(kind, &[&tenant.0]));
             loop {
                 let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
@@ -165,6 +169,30 @@ impl Directory {
         batch.put(row_key, resealed);
         self.engine.commit(batch).await?;
         Ok(true)
+    }
+
+    /// Rows whose row keys hold no token: sealed again where they stand.
+    async fn reroot_rows(&self, keys: &TenantKeys, tenant: TenantId, kind: u8) -> Result<Rerooted, DirectoryError> {
+        let mut range = KeyRange::prefix(&rows::row_key(kind, &[&tenant.0]));
+        let mut done = Rerooted::default();
+        loop {
+            let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
+            let mut batch = Batch::new();
+            for (row_key, sealed) in &page {
+                done.seen += 1;
+                if seal::row_version(sealed)? != keys.active_tik().version {
+                    let opened = directory_key(keys, sealed)?.open(kind, row_key, sealed)?;
+                    batch.expect(row_key.clone(), Some(sealed.clone()));
+                    batch.put(row_key.clone(), keys.directory().seal(kind, row_key, &opened.plain, &[]));
+                    done.changed += 1;
+                }
+            }
+            self.engine.commit(batch).await?;
+            match page.last() {
+                Some((last, _)) if page.len() == SCAN => range = range.behind(last),
+                _ => return Ok(done),
+            }
+        }
     }
 
     async fn bucket_rows(&self, tenant: TenantId) -> Result<Vec<(Bytes, Bytes)>, DirectoryError> {

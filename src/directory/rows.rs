@@ -30,6 +30,10 @@ pub(super) mod kind {
     pub(crate) const REMOVAL: u8 = b'r';
     /// What an epoch's close did for a tenant.
     pub(crate) const CLOSE: u8 = b'c';
+    /// A legal hold, by tenant and number.
+    pub(crate) const HOLD: u8 = b'h';
+    /// An act that waits for the release of holds.
+    pub(crate) const DEFERRED: u8 = b'd';
 }
 
 pub(super) mod v1 {

@@ -203,7 +203,7 @@ impl Directory {
                 _ => break,
             }
         }
-        for kind in [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL] {
+        for kind in [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL, kind::HOLD, kind::DEFERRED] {
             let mut range = KeyRange::prefix(&rows::row_key(kind, &[&id.0]));
             loop {
                 let page = self.engine.scan_keys(range.clone(), SCAN).await?;

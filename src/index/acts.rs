@@ -11,6 +11,7 @@ use super::subjects::SubjectPlace;
 use crate::model::ids::{BucketId, TenantId, UploadId, VersionId};
 use crate::model::time::Millis;
 use bytes::Bytes;
+use std::fmt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -31,17 +32,55 @@ pub enum Condition {
     IfPresent,
     /// The object is of this version, and no client's.
     IfVersion(VersionId),
+    /// The condition within; and the object that would be removed or replaced is none that has to stay.
+    Unkept(Box<Condition>, Keeper),
+}
+
+/// Says which objects have to stay. Asked by the writer in the commit that would remove or replace one, so that nothing
+/// comes between the answer and the act. May know names: `Debug` prints none.
+#[derive(Clone)]
+pub struct Keeper(Arc<dyn Fn(&ObjectRow) -> bool + Send + Sync>);
+
+impl Keeper {
+    /// A keeper of the objects that `keeps` says yes to. It must not block.
+    pub fn new(keeps: impl Fn(&ObjectRow) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(keeps))
+    }
+
+    /// Whether this object has to stay.
+    pub fn keeps(&self, row: &ObjectRow) -> bool {
+        (self.0)(row)
+    }
+}
+
+impl PartialEq for Keeper {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Keeper {}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keeper")
+    }
 }
 
 impl Condition {
     /// Whether a write may go on, given what is there.
     pub(crate) fn check(&self, current: Option<&ObjectRow>) -> Result<(), IndexError> {
+        if let Self::Unkept(asked, keeper) = self {
+            asked.check(current)?;
+            let kept = current.is_some_and(|row| keeper.keeps(row));
+            return if kept { Err(IndexError::Kept) } else { Ok(()) };
+        }
         let holds = match (self, current) {
             (Self::None, _) | (Self::IfAbsent, None) | (Self::IfPresent, Some(_)) => true,
             (Self::IfEtag(etag), Some(row)) => *etag == row.etag,
             (Self::IfVersion(version), Some(row)) => *version == row.version_id,
             (Self::IfEtag(_) | Self::IfPresent | Self::IfVersion(_), None) => return Err(IndexError::NoSuchObject),
-            (Self::IfAbsent, Some(_)) => false,
+            (Self::IfAbsent, Some(_)) | (Self::Unkept(..), _) => false,
         };
         if holds { Ok(()) } else { Err(IndexError::Condition) }
     }

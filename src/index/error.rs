@@ -11,6 +11,9 @@ pub enum IndexError {
     /// The condition of a write did not hold. The caller's business.
     #[error("the condition did not hold")]
     Condition,
+    /// The object that would be removed or replaced has to stay: a legal hold keeps it.
+    #[error("the object has to stay")]
+    Kept,
     /// The bucket was closed for deletion.
     #[error("the bucket is closed")]
     Closed,

@@ -36,7 +36,7 @@ mod contract;
 #[cfg(test)]
 mod tests;
 
-pub use acts::Condition;
+pub use acts::{Condition, Keeper};
 pub use anchor::{Anchor, AnchorFault, AnchorStore, AnchorStoreError};
 pub use bucket::OpenBucket;
 pub use due::Due;

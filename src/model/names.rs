@@ -67,6 +67,9 @@ impl fmt::Debug for ObjectName {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SubjectName(String);
 
+/// The user metadata that names an object's data subject: `x-amz-meta-geoseal-subject`.
+pub const SUBJECT_METADATA: &str = "geoseal-subject";
+
 impl SubjectName {
     /// The longest name, in bytes of UTF-8.
     pub const BYTES_MAX: usize = 256;

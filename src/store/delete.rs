@@ -11,7 +11,7 @@ use crate::model::names::ObjectName;
 
 impl Store {
     /// Removes an object; durable on return. An object that is not there is no error, as in S3, unless a condition
-    /// asks for it. With `version`, removes only if that is the live one.
+    /// asks for it. With `version`, removes only if that is the live one. Errors: `Held` by a legal hold.
     pub async fn delete(
         &self,
         admitted: &Admitted<act::Delete>,
@@ -28,7 +28,8 @@ impl Store {
             }
         }
         let _awake = self.awake(&room).await?;
-        let removed = room.roots.index.delete(&room.bucket.index, name, condition(asked)).await;
+        let condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, condition(asked)).await?;
+        let removed = room.roots.index.delete(&room.bucket.index, name, condition).await;
         if let Some(removed) = self.heard(&room.bucket.at, Subject::Row, removed).await? {
             self.discard(&room, &removed);
         }

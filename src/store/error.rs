@@ -74,6 +74,7 @@ impl From<IndexError> for StoreError {
             IndexError::NoSuchObject => Self::NoSuchObject,
             IndexError::PartChanged => Self::InvalidPart,
             IndexError::Condition => Self::PreconditionFailed,
+            IndexError::Kept => Self::Held,
             IndexError::Closed => Self::NoSuchBucket,
             IndexError::NotEmpty => Self::BucketNotEmpty,
             IndexError::NoSuchUpload => Self::NoSuchUpload,

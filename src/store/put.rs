@@ -5,6 +5,8 @@
 //! 2. the digests are compared with what the client declared. Mismatch: the blob is deleted, nothing is visible;
 //! 3. the row is committed, durable on return, with the condition evaluated inside the commit;
 //! 4. blobs of the object that was replaced are deleted. Crash before: orphans again.
+//!
+//! An object that a legal hold keeps is not replaced: the commit finds out and refuses.
 
 use super::alarm::Subject;
 use super::receive::Segment;
@@ -110,6 +112,7 @@ impl Store {
             return Err(unwelcome);
         }
         self.wrap_anew(room, &mut commit.row).await?;
+        commit.condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, commit.condition).await?;
         let done = room.roots.index.put(&room.bucket.index, commit).await;
         drop(awake);
         match self.heard(&room.bucket.at, Subject::Row, done).await {

@@ -10,12 +10,9 @@ use crate::directory::DirectoryError;
 use crate::index::rows::v1::{ObjectRow, SubjectRow, UploadRow};
 use crate::index::{PlaceKey, SubjectPlace};
 use crate::model::ids::{SubjectId, UploadId, VersionId};
-use crate::model::names::SubjectName;
+use crate::model::names::{SUBJECT_METADATA as METADATA, SubjectName};
 use crate::seal::{Dek, DekRecord, KeyError, ObjectContext, OpenClass, SubjectKey};
 use std::sync::Arc;
-
-/// The user metadata that names an object's data subject: `x-amz-meta-geoseal-subject`.
-const METADATA: &str = "geoseal-subject";
 
 /// The data subject of something that is being written.
 pub(super) struct Whose {

@@ -527,6 +527,9 @@ pub enum StoreError {
     /// The data subject that the write names wants nothing more to be collected.
     #[error("the data subject that this object names has opted out: nothing more is collected of it")]
     OptedOut,
+    /// A legal hold keeps the object that would be removed or replaced.
+    #[error("a legal hold keeps this object: it can be neither removed nor replaced")]
+    Held,
     /// A copy onto itself that changes nothing.
     #[error("a copy onto itself must change something")]
     CopyOntoItself,

@@ -8,6 +8,7 @@
 //! Source: docs/retention.md, "States".
 
 pub mod access;
+pub mod holds;
 mod step;
 #[cfg(test)]
 mod tests;

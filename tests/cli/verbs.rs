@@ -29,6 +29,12 @@ const ELSEWHERE: &[&str] = &[
     "key epoch certificate",
     "key epoch close",
     "key epoch status",
+    // tests/life/holds.rs
+    "hold approve",
+    "hold list",
+    "hold place",
+    "hold release",
+    "hold show",
     // tests/life
     "key destroy",
     "key reencrypt tenant",

@@ -1,6 +1,7 @@
 //! A tenant's life, end to end on the running product: its keys rotate under load and under kills, and when it has left
 //! it is kept for 90 days and then provably gone.
 
+mod holds;
 mod jobs;
 mod readers;
 mod rekey;
