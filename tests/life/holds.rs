@@ -81,7 +81,7 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
     for name in ["2026/a.json", "2026/b.json", "2025/c.json", "d.json"] {
         assert_eq!(put(&server, &contoso, name, "as it was").0, 200);
     }
-    assert_eq!(put_of(&server, &contoso, "of-4711.json", "contact:4711"), 200);
+    assert_eq!(put_of(&server, &contoso, "of-8855.json", "contact:8855"), 200);
 
     // A scope that covers nothing is a typing error, unless it speaks of what is to come.
     let place = |id: &str, scope: &str, more: &[&str]| {
@@ -97,7 +97,7 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
     // Placed, and pending: it keeps nothing yet, and who placed it cannot approve it.
     assert!(place("M-9", "prefix:letters/2026/", &[]).ok().contains("M-9 pending_approval"));
     assert!(place("M-10", "prefix:letters/2027/", &["--prospective"]).ok().contains("pending_approval"));
-    assert!(place("M-11", "subject:contact:4711", &["--prospective"]).ok().contains("pending_approval"));
+    assert!(place("M-11", "subject:contact:8855", &["--prospective"]).ok().contains("pending_approval"));
     let same = server.geoseal(&["hold", "approve", "M-9"]);
     assert!(same.code() == Some(5) && same.stderr().contains("SamePrincipal"), "{}", same.stderr());
     assert_eq!(put(&server, &contoso, "2026/b.json", "replaced while pending").0, 200);
@@ -129,10 +129,10 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
     assert_eq!(delete(&server, &contoso, "2026/later.json").0, 204);
     assert_eq!(put(&server, &contoso, "2027/later.json", "x").0, 200);
     assert_eq!(delete(&server, &contoso, "2027/later.json"), held());
-    assert_eq!(put_of(&server, &contoso, "of-4711-later.json", "contact:4711"), 200);
+    assert_eq!(put_of(&server, &contoso, "of-8855-later.json", "contact:8855"), 200);
     assert_eq!(put_of(&server, &contoso, "of-4712.json", "contact:4712"), 200);
-    assert_eq!(delete(&server, &contoso, "of-4711.json"), held());
-    assert_eq!(delete(&server, &contoso, "of-4711-later.json"), held());
+    assert_eq!(delete(&server, &contoso, "of-8855.json"), held());
+    assert_eq!(delete(&server, &contoso, "of-8855-later.json"), held());
     assert_eq!(delete(&server, &contoso, "of-4712.json").0, 204);
 
     let shown = server.geoseal(&["hold", "show", "M-9", "--json"]).json();
@@ -140,7 +140,7 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
     let shown = server.geoseal(&["hold", "show", "M-11", "--json"]).json();
     assert_eq!(shown["covered_objects"], 2, "{shown}");
     let listed = server.geoseal(&["hold", "list", "--tenant", "contoso"]).ok();
-    assert!(["M-9", "M-10", "M-11", "contact:4711"].iter().all(|says| listed.contains(says)), "{listed}");
+    assert!(["M-9", "M-10", "M-11", "contact:8855"].iter().all(|says| listed.contains(says)), "{listed}");
     assert!(server.geoseal(&["tenant", "show", "contoso"]).ok().contains("M-9"));
 
     // It outlives a kill, and its release needs two.
@@ -159,6 +159,6 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
     for event in ["hold-proposed", "hold-placed", "hold-release-proposed", "hold-released"] {
         assert!(log.contains(event), "{event}");
     }
-    assert!(!log.contains("contact:4711") && !log.contains("Contoso v. F.") && !log.contains("letters/2026"));
-    assert!(!server.log().contains("4711") && !server.log().contains("Contoso v."), "nor has the server's own");
+    assert!(!log.contains("contact:8855") && !log.contains("Contoso v. F.") && !log.contains("letters/2026"));
+    assert!(!server.log().contains("8855") && !server.log().contains("Contoso v."), "nor has the server's own");
 }
