@@ -3,8 +3,8 @@
 use super::ids::TenantId;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// One request of this process. Telemetry puts it into the request's extensions; the log line and the answer carry it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +33,23 @@ impl fmt::Display for RequestId {
 impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RequestId({self})")
+    }
+}
+
+/// The bytes of a request's body that were read so far. Telemetry puts it into the *request's* extensions, the face adds
+/// to it. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Received(Arc<AtomicU64>);
+
+impl Received {
+    /// So many more were read.
+    pub fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// All so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

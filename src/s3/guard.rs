@@ -56,8 +56,9 @@ impl Guard {
         let id = request.extensions().get().copied().unwrap_or_else(RequestId::next);
         let trace = Trace::new(id);
         let method = request.method().clone();
-        let (parts, body) = request.into_parts();
-        let (body, ended) = Ended::watch(body);
+        let (mut parts, body) = request.into_parts();
+        let received = parts.extensions.remove().unwrap_or_default();
+        let (body, ended) = Ended::watch(body, received);
         let mut response = match precheck::check(&self.inner.rules, &parts) {
             Ok(passed) => {
                 let passing = self.pass(HttpRequest::from_parts(parts, body), passed, &trace);

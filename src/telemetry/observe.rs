@@ -2,7 +2,7 @@
 //! one line and counts it.
 
 use super::metrics::Metrics;
-use crate::model::request::{RequestId, RequestNote};
+use crate::model::request::{Received, RequestId, RequestNote};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::service::Service;
@@ -30,7 +30,6 @@ impl<S> Observed<S> {
 impl<S, In, Out> Service<Request<In>> for Observed<S>
 where
     S: Service<Request<In>, Response = Response<Out>>,
-    In: Body,
 {
     type Response = Response<Counted<Out>>;
     type Error = S::Error;
@@ -39,7 +38,8 @@ where
     fn call(&self, mut request: Request<In>) -> Self::Future {
         let id = RequestId::next();
         request.extensions_mut().insert(id);
-        let received = request.body().size_hint().exact().unwrap_or(0);
+        let received = Received::default();
+        request.extensions_mut().insert(received.clone());
         let line = Line::begin(id, received, self.metrics.clone());
         ObservedFuture { inner: self.inner.call(request), line: Some(line) }
     }
@@ -121,13 +121,13 @@ struct Line {
     begun: Instant,
     note: RequestNote,
     status: Option<u16>,
-    received: u64,
+    received: Received,
     sent: u64,
     metrics: Metrics,
 }
 
 impl Line {
-    fn begin(id: RequestId, received: u64, metrics: Metrics) -> Self {
+    fn begin(id: RequestId, received: Received, metrics: Metrics) -> Self {
         metrics.request_began();
         Self { id, begun: Instant::now(), note: RequestNote::default(), status: None, received, sent: 0, metrics }
     }
@@ -135,14 +135,14 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let took = self.begun.elapsed();
-        self.metrics.request_ended(self.note.operation, self.status, self.received, self.sent, took);
+        let (took, received) = (self.begun.elapsed(), self.received.bytes());
+        self.metrics.request_ended(self.note.operation, self.status, received, self.sent, took);
         tracing::info!(
             target: "geoseal_access",
             request = %self.id,
             operation = self.note.operation.name(),
             status = self.status,
-            received = self.received,
+            received,
             sent = self.sent,
             micros = took.as_micros() as u64,
             tenant = self.note.tenant.as_ref().map(tracing::field::display),
@@ -168,6 +168,7 @@ mod tests {
         let metrics = Metrics::register(&mut registry);
         let service = service_fn(async |request: Request<Full<Bytes>>| {
             let id = request.extensions().get::<RequestId>().unwrap().to_string();
+            request.extensions().get::<Received>().unwrap().add(5);
             let mut response = Response::new(Full::new(Bytes::from(id)));
             let note = RequestNote { operation: Operation::GetObject, tenant: Some(TenantId([7; 16])) };
             response.extensions_mut().insert(note);
