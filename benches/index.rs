@@ -117,6 +117,8 @@ fn object(number: u64) -> PutObject {
         place: Place::Trailing,
         dek_id: DekId::random(),
         dek_record: [9; 152],
+        written: None,
+        due: None,
     };
     PutObject {
         row,

@@ -158,6 +158,8 @@ fn object(keys: &TenantKeys, at: &BucketRef, number: u64) -> PutObject {
         place: Place::Trailing,
         dek_id: seal::dek_id(&dek_record),
         dek_record,
+        written: None,
+        due: None,
     };
     let inline = Some(Bytes::from(vec![7; 1024 + 208]));
     PutObject { row, inline, condition: Condition::None, from_upload: None, place: None }

@@ -18,7 +18,7 @@ pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// Takes up what was cut off, then does what falls due: sweeps, and closes of epochs.
 pub(super) async fn on_schedule(acts: Arc<HouseActs>) {
     super::keywork::take_up_all(&acts).await;
-    tokio::join!(sweeps(&acts), super::epochs::on_schedule(&acts));
+    tokio::join!(sweeps(&acts), dates(&acts), super::epochs::on_schedule(&acts));
 }
 
 /// Sweeps whenever the interval has passed by the compliance clock since the last sweep began; the first one at once.
@@ -31,11 +31,33 @@ async fn sweeps(acts: &HouseActs) {
         if next.is_some_and(|next: Millis| now < next) {
             continue;
         }
-        next = Some(now.plus_seconds(interval_s(acts)));
         // What went wrong is logged and counted there; the schedule goes on.
-        let _ = sweep(&acts.sweeper, &acts.metrics, &Actor::part("sweeper"), now).await;
+        let swept = sweep(&acts.sweeper, &acts.metrics, &Actor::part("sweeper"), now).await;
+        let more = swept.is_ok_and(|report| report.more);
+        next = (!more).then(|| now.plus_seconds(interval_s(acts)));
     }
 }
+
+/// Dates the objects of buckets whose lifecycle rules were replaced, beside the sweeps; tells how late those are.
+async fn dates(acts: &HouseActs) {
+    let (mut look, mut pause) = (tokio::time::interval(LOOK), 0);
+    loop {
+        look.tick().await;
+        let late = u64::try_from(acts.sweeper.lateness_s()).unwrap_or(0);
+        acts.metrics.sweep_is_late(Duration::from_secs(late));
+        if pause > 0 {
+            pause -= 1;
+            continue;
+        }
+        if let Err(error) = acts.sweeper.date_objects().await {
+            tracing::warn!(%error, "objects were not dated by the rules of their bucket; tried again");
+            pause = DATES_PAUSE;
+        }
+    }
+}
+
+/// Looks that are left out after a walk that failed.
+const DATES_PAUSE: u32 = 60;
 
 pub(super) async fn run(acts: &HouseActs, order: &Order) -> Result<Outcome<wire::Operation>, ActError> {
     if order.mode == Mode::Plan {
@@ -44,6 +66,7 @@ pub(super) async fn run(acts: &HouseActs, order: &Order) -> Result<Outcome<wire:
         let counts = [
             ("tenants_purged", foreseen.tenants_purged),
             ("tenants_held", foreseen.tenants_held),
+            ("objects_expired", foreseen.objects_expired),
             ("uploads_aborted", foreseen.uploads_aborted),
             ("skipped", foreseen.skipped.len() as u64),
         ];
@@ -69,7 +92,7 @@ pub(super) fn status(acts: &HouseActs) -> wire::SweepStatus {
         last_started_at: status.started.map(wire::Time),
         last_finished_at: status.ended.map(wire::Time),
         next_at: status.started.map(|started| wire::Time(started.plus_seconds(interval))),
-        late_s: u64::try_from(status.late_s).unwrap_or(0),
+        late_s: u64::try_from(acts.sweeper.lateness_s()).unwrap_or(0),
         due: status.due,
         last: status.last.as_ref().map(shown),
     }
@@ -86,7 +109,8 @@ async fn sweep(sweeper: &Sweeper, metrics: &Metrics, by: &Actor, now: Millis) ->
     let late = Duration::from_secs(u64::try_from(sweeper.lateness_s()).unwrap_or(0));
     match &swept {
         Ok(report) => {
-            let things = report.objects_removed + report.uploads_aborted + report.orphans_removed;
+            let things =
+                report.objects_removed + report.objects_expired + report.uploads_aborted + report.orphans_removed;
             metrics.sweep_ended(now.seconds(), things, late);
             for reason in &report.skipped {
                 tracing::warn!(reason, "left to the next sweep");
@@ -109,6 +133,7 @@ fn shown(report: &Report) -> wire::SweepReport {
         tenants_purged: report.tenants_purged,
         tenants_held: report.tenants_held,
         objects_removed: report.objects_removed,
+        objects_expired: report.objects_expired,
         uploads_aborted: report.uploads_aborted,
         orphans_removed: report.orphans_removed,
         skipped: report.skipped.clone(),

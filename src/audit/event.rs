@@ -212,6 +212,10 @@ pub enum Event {
     /// They take that back.
     ContactOptedIn { tenant: TenantId, contact: String, kind: String },
 
+    /// A bucket's lifecycle rules are replaced by so many; zero: they are removed.
+    LifecycleSet { tenant: TenantId, bucket: BucketId, rules: u64 },
+    /// So many objects of a bucket are about to be removed by its lifecycle rules.
+    ObjectsExpiring { tenant: TenantId, bucket: BucketId, objects: u64 },
     /// The sweeper did something. Sweeps that do nothing are not recorded.
     SweepEnded { purged: u64, held: u64, uploads_aborted: u64, orphans_removed: u64, skipped: u64 },
     /// The wall contradicts the proven time, by so many seconds, ahead (positive) or behind.

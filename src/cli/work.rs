@@ -224,6 +224,7 @@ fn swept(s: &SweepReport) -> String {
         (s.tenants_purged, "tenants purged"),
         (s.tenants_held, "tenants held"),
         (s.objects_removed, "objects removed"),
+        (s.objects_expired, "objects expired"),
         (s.uploads_aborted, "uploads given up"),
         (s.orphans_removed, "orphans removed"),
     ];

@@ -8,6 +8,7 @@ use crate::index::OpenBucket;
 use crate::index::engine::{Batch, Direction, KeyRange};
 use crate::model::atlas::Region;
 use crate::model::ids::{BucketId, TenantId};
+use crate::model::lifecycle::Rules;
 use crate::model::names::BucketName;
 use crate::model::object::BucketRef;
 use crate::model::time::Millis;
@@ -54,7 +55,7 @@ impl Directory {
         if row.bucket != at.bucket {
             return Ok(None);
         }
-        let fresh = Arc::new(OpenedBucket { at: Arc::new(at.clone()), index: Arc::new(open_index(&keys, at, &row)?) });
+        let fresh = Arc::new(open_all(&keys, at, row)?);
         let mut cache = self.cache.write();
         // Left by a request that was under way when its lease ended.
         if cache.open.get(&at.bucket).is_some_and(|opened| opened.index.key.check().is_err()) {
@@ -87,12 +88,37 @@ impl Directory {
         .await
     }
 
+    /// Replaces a bucket's lifecycle rules, or removes them. On return no object's commit is in flight that went by those
+    /// before; `None` when the bucket was removed. Errors as all acts on a bucket's row.
+    pub async fn set_lifecycle(
+        &self,
+        at: &BucketRef,
+        rules: Option<Rules>,
+    ) -> Result<Option<Arc<OpenedBucket>>, DirectoryError> {
+        let _change = self.change.lock().await;
+        let _commits = self.commits.write().await;
+        self.change_row(at, |_, row| {
+            row.lifecycle = rules;
+            Ok(())
+        })
+        .await
+    }
+
     async fn change_keys(
         &self,
         at: &BucketRef,
         change: impl FnOnce(&TenantKeys, &mut BucketRow) -> Result<(), DirectoryError> + Send,
     ) -> Result<Option<Arc<OpenedBucket>>, DirectoryError> {
         let _change = self.change.lock().await;
+        self.change_row(at, change).await
+    }
+
+    /// With changes held.
+    async fn change_row(
+        &self,
+        at: &BucketRef,
+        change: impl FnOnce(&TenantKeys, &mut BucketRow) -> Result<(), DirectoryError> + Send,
+    ) -> Result<Option<Arc<OpenedBucket>>, DirectoryError> {
         let Some((keys, from, sealed, mut row)) = self.find(at.tenant, &at.name).await? else { return Ok(None) };
         if row.bucket != at.bucket {
             return Ok(None);
@@ -104,8 +130,7 @@ impl Directory {
         batch.delete(from);
         batch.put(row_key.clone(), keys.directory().seal(kind::BUCKET, &row_key, &rows::encode(&row), &[]));
         self.engine.commit(batch).await?;
-        let opened = OpenedBucket { at: Arc::new(at.clone()), index: Arc::new(open_index(&keys, at, &row)?) };
-        let opened = Arc::new(opened);
+        let opened = Arc::new(open_all(&keys, at, row)?);
         self.cache.write().open.insert(at.bucket, opened.clone());
         Ok(Some(opened))
     }
@@ -128,6 +153,7 @@ impl Directory {
             created: now,
             index_key: index_key.to_vec(),
             old_index_key: None,
+            lifecycle: None,
         };
         let row_key = bucket_row_key(&keys, tenant, name);
         let sealed = keys.directory().seal(kind::BUCKET, &row_key, &rows::encode(&row), &[]);
@@ -197,6 +223,11 @@ impl Directory {
 
 /// The keys, the row's place, the row sealed and open.
 type FoundRow = (Arc<TenantKeys>, Vec<u8>, Bytes, BucketRow);
+
+fn open_all(keys: &TenantKeys, at: &BucketRef, row: BucketRow) -> Result<OpenedBucket, DirectoryError> {
+    let index = Arc::new(open_index(keys, at, &row)?);
+    Ok(OpenedBucket { at: Arc::new(at.clone()), index, lifecycle: row.lifecycle.map(Arc::new) })
+}
 
 fn open_index(keys: &TenantKeys, at: &BucketRef, row: &BucketRow) -> Result<OpenBucket, DirectoryError> {
     let key = keys.open_bucket_key(&row.index_key, at.bucket.0)?;

@@ -29,6 +29,7 @@ use crate::index::OpenBucket;
 use crate::index::engine::{Engine, EngineError};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{BucketId, TenantId};
+use crate::model::lifecycle::Rules;
 use crate::model::login::Login;
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
@@ -92,6 +93,8 @@ pub struct OpenedBucket {
     pub at: Arc<BucketRef>,
     /// As the index knows it.
     pub index: Arc<OpenBucket>,
+    /// Its lifecycle rules, if it has any.
+    pub lifecycle: Option<Arc<Rules>>,
 }
 
 impl fmt::Debug for OpenedBucket {
@@ -117,6 +120,8 @@ pub struct Directory {
     lanes: jobs::Lanes,
     /// Read from the ledger when it is first asked for.
     standings: tokio::sync::OnceCell<standings::Standings>,
+    /// Held while a bucket's rules are replaced, and while a walk by them is begun or ended.
+    walks: tokio::sync::Mutex<()>,
     cache: Arc<RwLock<Cache>>,
 }
 
@@ -177,6 +182,7 @@ impl Directory {
             sealing: tokio::sync::RwLock::new(()),
             lanes: jobs::Lanes::default(),
             standings: tokio::sync::OnceCell::new(),
+            walks: tokio::sync::Mutex::new(()),
             cache,
         }
     }
@@ -214,6 +220,12 @@ impl Directory {
     /// Waits until no commit is in flight and holds further ones off while the guard lives: for a switch of keys.
     pub async fn pause_commits(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
         self.commits.write().await
+    }
+
+    /// Held while a bucket's lifecycle rules are replaced together with the note that its objects have to be dated anew,
+    /// and while that work is begun or ended: so that none ends for rules that came after it began.
+    pub fn walks(&self) -> &tokio::sync::Mutex<()> {
+        &self.walks
     }
 
     /// The tenant's keys. Errors: suspended, destroyed, provider down.

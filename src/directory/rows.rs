@@ -111,6 +111,9 @@ pub(super) mod v1 {
         /// While the bucket is re-keyed: the index key before, wrapped.
         #[n(5)]
         pub(in crate::directory) old_index_key: Option<minicbor::bytes::ByteVec>,
+        /// Its lifecycle rules.
+        #[n(8)]
+        pub(in crate::directory) lifecycle: Option<crate::model::lifecycle::Rules>,
     }
 }
 

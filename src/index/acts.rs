@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, IndexError>>;
 
 /// A condition of a write, evaluated in its commit. ETags without quotes.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq)]
 pub enum Condition {
     /// Unconditional.
     #[default]
@@ -32,6 +32,8 @@ pub enum Condition {
     IfPresent,
     /// The object is of this version, and no client's.
     IfVersion(VersionId),
+    /// The object's row is exactly this one: not even its tags changed.
+    IfSame(Arc<ObjectRow>),
     /// The condition within; and the object that would be removed or replaced is none that has to stay.
     Unkept(Box<Condition>, Keeper),
 }
@@ -67,6 +69,20 @@ impl fmt::Debug for Keeper {
     }
 }
 
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::IfAbsent => "IfAbsent",
+            Self::IfEtag(_) => "IfEtag(..)",
+            Self::IfPresent => "IfPresent",
+            Self::IfVersion(_) => "IfVersion(..)",
+            Self::IfSame(_) => "IfSame(..)",
+            Self::Unkept(..) => "Unkept(..)",
+        })
+    }
+}
+
 impl Condition {
     /// Whether a write may go on, given what is there.
     pub(crate) fn check(&self, current: Option<&ObjectRow>) -> Result<(), IndexError> {
@@ -79,7 +95,10 @@ impl Condition {
             (Self::None, _) | (Self::IfAbsent, None) | (Self::IfPresent, Some(_)) => true,
             (Self::IfEtag(etag), Some(row)) => *etag == row.etag,
             (Self::IfVersion(version), Some(row)) => *version == row.version_id,
-            (Self::IfEtag(_) | Self::IfPresent | Self::IfVersion(_), None) => return Err(IndexError::NoSuchObject),
+            (Self::IfSame(same), Some(row)) => **same == *row,
+            (Self::IfEtag(_) | Self::IfPresent | Self::IfVersion(_) | Self::IfSame(_), None) => {
+                return Err(IndexError::NoSuchObject);
+            }
             (Self::IfAbsent, Some(_)) | (Self::Unkept(..), _) => false,
         };
         if holds { Ok(()) } else { Err(IndexError::Condition) }
@@ -93,6 +112,17 @@ pub(crate) struct SealedObject {
     pub(crate) sealed: Value,
     /// The `d` row that goes with it.
     pub(crate) inline: Option<(Bytes, Value)>,
+    /// The due row that goes with it.
+    pub(crate) due: Option<(Bytes, Value)>,
+}
+
+/// An object's row sealed anew because its due time is another one.
+pub(crate) struct Dated {
+    pub(crate) row: ResealedRow,
+    /// The due row to be taken away.
+    pub(crate) spent: Option<Bytes>,
+    /// The due row to be written.
+    pub(crate) due: Option<(Bytes, Value)>,
 }
 
 /// An upload that becomes an object.
@@ -191,6 +221,12 @@ pub(crate) enum Act {
         fence: Fence,
         reply: Reply<u64>,
     },
+    /// Objects whose due time is another one. Answers how many were still as they were read, and so were changed.
+    Date {
+        bucket: Arc<OpenBucket>,
+        rows: Vec<Dated>,
+        reply: Reply<u64>,
+    },
     CloseBucket {
         bucket: BucketId,
         reply: Reply<()>,
@@ -215,6 +251,12 @@ pub(crate) enum Act {
     },
     /// Rows that stand for themselves: due rows.
     Write {
+        rows: Vec<(Bytes, Option<Value>)>,
+        reply: Reply<()>,
+    },
+    /// The same of rows that are sealed under a bucket's key.
+    WriteFor {
+        bucket: Arc<OpenBucket>,
         rows: Vec<(Bytes, Option<Value>)>,
         reply: Reply<()>,
     },
@@ -243,8 +285,13 @@ impl Act {
             Self::DropRemoval { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Abort { reply, .. } => drop(reply.send(Err(refusal))),
             Self::DropRows { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::Reseal { reply, .. } | Self::MovePlaces { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::CreateUpload { reply, .. } | Self::CloseBucket { reply, .. } | Self::Write { reply, .. } => {
+            Self::Reseal { reply, .. } | Self::MovePlaces { reply, .. } | Self::Date { reply, .. } => {
+                drop(reply.send(Err(refusal)))
+            }
+            Self::CreateUpload { reply, .. }
+            | Self::CloseBucket { reply, .. }
+            | Self::Write { reply, .. }
+            | Self::WriteFor { reply, .. } => {
                 drop(reply.send(Err(refusal)));
             }
             Self::Stop { reply } => drop(reply.send(Err(refusal))),

@@ -4,10 +4,11 @@
 //! act sees what the acts before it in the group did. Promises go out only once the group is durable. Nothing here
 //! changes what others see: that is published after the commit.
 
-use super::acts::{Act, Replaced, Reply, ResealedRow, SealedObject};
+use super::acts::{Act, Dated, Replaced, Reply, ResealedRow, SealedObject};
 use super::anchor::Value;
 use super::books::{Book, Run};
 use super::bucket::{OpenBucket, Stamp};
+use super::due::due_key;
 use super::engine::{Direction, KeyRange};
 use super::error::{Damage, IndexError};
 use super::fence::Fence;
@@ -126,6 +127,7 @@ impl<'a> Group<'a> {
                     let prepared = self.prepare(&bucket, &name).await?;
                     self.removed(bucket.bucket, bucket.tenant);
                     self.drop_inline(&bucket, &current.row);
+                    self.drop_due(&bucket, &current.row);
                     self.remove_object(current.at.clone());
                     self.change(&bucket, prepared, &name, None);
                     Ok(Some((*current.row).clone()))
@@ -209,6 +211,14 @@ impl<'a> Group<'a> {
                 let done = done.await;
                 self.promise(reply, done);
             }
+            Act::Date { bucket, rows, reply } => {
+                let done = async {
+                    self.open_to_writes(&bucket)?;
+                    self.date(rows).await
+                };
+                let done = done.await;
+                self.promise(reply, done);
+            }
             Act::CloseBucket { bucket, reply } => {
                 let done = self.close_bucket(bucket).await;
                 self.promise(reply, done);
@@ -227,6 +237,13 @@ impl<'a> Group<'a> {
                 let done = self.value(&row_key).await.map(|current| current.as_ref() == Some(&value));
                 if let Ok(true) = done {
                     self.write(row_key, None);
+                }
+                self.promise(reply, done);
+            }
+            Act::WriteFor { bucket, rows, reply } => {
+                let done = self.open_to_writes(&bucket);
+                if done.is_ok() {
+                    rows.into_iter().for_each(|(row_key, value)| self.write(row_key, value));
                 }
                 self.promise(reply, done);
             }
@@ -271,6 +288,24 @@ impl<'a> Group<'a> {
             resealed += 1;
         }
         Ok(resealed)
+    }
+
+    /// Gives objects other due times, unless they were written since they were read.
+    async fn date(&mut self, rows: Vec<Dated>) -> Result<u64, IndexError> {
+        let mut dated = 0;
+        for Dated { row, spent, due } in rows {
+            if self.reseal(vec![row]).await? == 0 {
+                continue;
+            }
+            if let Some(spent) = spent {
+                self.write(spent, None);
+            }
+            if let Some((row_key, sealed)) = due {
+                self.write(row_key, Some(sealed));
+            }
+            dated += 1;
+        }
+        Ok(dated)
     }
 
     /// Notes that something of a bucket was removed, unless that is noted already.
@@ -386,7 +421,7 @@ impl<'a> Group<'a> {
 
     /// Writes an object and its name in the place of what was there.
     fn put(&mut self, bucket: &Arc<OpenBucket>, object: SealedObject, current: Option<&Current>, at: Prepared) {
-        let SealedObject { row_key, row, sealed, inline } = object;
+        let SealedObject { row_key, row, sealed, inline, due } = object;
         if let Some(current) = current.filter(|current| current.at != row_key) {
             self.remove_object(current.at.clone());
         }
@@ -394,8 +429,11 @@ impl<'a> Group<'a> {
         if let Some(old) = old.filter(|old| old.place != row.place || old.segments != row.segments) {
             self.drop_inline(bucket, old);
         }
-        if let Some((row_key, segment)) = inline {
-            self.write(row_key, Some(segment));
+        if let Some(old) = old.filter(|old| due_key(bucket, old) != due_key(bucket, &row)) {
+            self.drop_due(bucket, old);
+        }
+        for (row_key, value) in inline.into_iter().chain(due) {
+            self.write(row_key, Some(value));
         }
         let entry = LeafEntry::of(&row, ORDER_UNVERSIONED);
         if old.is_none_or(|old| LeafEntry::of(old, ORDER_UNVERSIONED) != entry) {
@@ -414,6 +452,12 @@ impl<'a> Group<'a> {
     fn drop_inline(&mut self, bucket: &OpenBucket, old: &ObjectRow) {
         if let (Place::Row, Some(segment)) = (old.place, old.segments.first()) {
             self.write(row_keys::inline(bucket.bucket, segment.id), None);
+        }
+    }
+
+    fn drop_due(&mut self, bucket: &OpenBucket, old: &ObjectRow) {
+        if let Some(due) = due_key(bucket, old) {
+            self.write(row_keys::due(&due), None);
         }
     }
 

@@ -8,6 +8,7 @@ use super::acts::{Act, Condition, Replaced, Reply, SealedObject, TakenUpload};
 use super::anchor::{Anchor, AnchorFault, AnchorStore, AnchorStoreError, Value, compare};
 use super::books::Books;
 use super::bucket::{OpenBucket, Stamp};
+use super::due::Due;
 use super::engine::{Direction, Engine, EngineError, KeyRange};
 use super::error::{Damage, IndexError};
 use super::fence::Fence;
@@ -251,7 +252,7 @@ impl RegionIndex {
 
     /// The row of a name and where it stands. While the bucket is re-keyed it stands at one of two tokens and moves from
     /// the old one to the new one at most once, so who finds it at neither looks at the new one again.
-    async fn find(&self, bucket: &OpenBucket, name: &str) -> Result<Option<(Bytes, Bytes)>, IndexError> {
+    pub(super) async fn find(&self, bucket: &OpenBucket, name: &str) -> Result<Option<(Bytes, Bytes)>, IndexError> {
         let row_key = bucket.object_row_key(name);
         if let Some(value) = self.shared.engine.get(&row_key).await? {
             return Ok(Some((row_key, value)));
@@ -436,7 +437,8 @@ impl RegionIndex {
             Content::Kept => {
                 let row_key = bucket.object_row_key(&old.name);
                 let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &**new, &trailing));
-                SealedObject { row_key, row: new.clone(), sealed, inline: None }
+                let due = if new.due == old.due { None } else { Due::of_object(bucket, new) };
+                SealedObject { row_key, row: new.clone(), sealed, inline: None, due }
             }
         };
         let (old, fence) = (Stamp::of(&value), fence.cloned());
@@ -587,7 +589,8 @@ fn seal_object(bucket: &OpenBucket, row: Arc<ObjectRow>, inline: Option<Bytes>) 
         _ => return Err(Damage::Shape.into()),
     };
     let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &*row, &trailing));
-    Ok(SealedObject { row_key, row, sealed, inline })
+    let due = Due::of_object(bucket, &row);
+    Ok(SealedObject { row_key, row, sealed, inline, due })
 }
 
 /// Opening what the anchor says was rolled back.

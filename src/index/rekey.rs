@@ -14,7 +14,7 @@
 use super::acts::{Act, ResealedRow};
 use super::anchor::Value;
 use super::bucket::{OpenBucket, Stamp};
-use super::due::DUE_UPLOAD;
+use super::due::is_of_bucket;
 use super::engine::{Direction, KeyRange};
 use super::error::IndexError;
 use super::fence::Fence;
@@ -152,10 +152,10 @@ impl RegionIndex {
     }
 }
 
-/// Whether it says when an upload of this bucket is stale: only such due rows are sealed under a bucket's key.
+/// Whether it is about an upload or an object of this bucket: only such due rows are sealed under a bucket's key.
 fn is_due_of(bucket: &OpenBucket, row_key: &[u8], value: &[u8]) -> bool {
-    let of_upload = DueKey::parse(row_key).is_some_and(|due| due.kind == DUE_UPLOAD && due.tenant == bucket.tenant);
-    of_upload && value.ends_with(&bucket.bucket.0)
+    let known = DueKey::parse(row_key).is_some_and(|due| is_of_bucket(due.kind) && due.tenant == bucket.tenant);
+    known && value.ends_with(&bucket.bucket.0)
 }
 
 /// The same row under the new key, at the row key it has under that.

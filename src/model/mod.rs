@@ -7,6 +7,7 @@ pub mod atlas;
 pub mod clock;
 pub mod cryptoperiod;
 pub mod ids;
+pub mod lifecycle;
 pub mod limits;
 pub mod login;
 pub mod names;

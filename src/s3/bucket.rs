@@ -1,5 +1,5 @@
-//! The operations on buckets. Everything about a bucket that is not here (policies, lifecycle, encryption settings and
-//! the rest) is not built and answers 501.
+//! The operations on buckets. Everything about a bucket that is not here (policies, encryption settings and the
+//! rest; lifecycle rules have a file of their own) is not built and answers 501.
 
 use super::Face;
 use super::convert::timestamp;

@@ -312,7 +312,7 @@ pub(super) fn timestamp(time: Millis) -> Timestamp {
 }
 
 /// A time from a header. `s3s` has parsed it; one that a calendar cannot hold is as far off as any.
-fn millis(time: Timestamp) -> Millis {
+pub(super) fn millis(time: Timestamp) -> Millis {
     let mut text = Vec::new();
     let written = time.format(TimestampFormat::DateTime, &mut text).is_ok();
     let parsed = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());

@@ -6,7 +6,7 @@ use super::convert::{
     version, write_condition,
 };
 use super::multipart::upload_id;
-use super::{Face, error, owner};
+use super::{Face, error, lifecycle, owner};
 use crate::gate::Admitted;
 use crate::gate::act::{Read, Write};
 use crate::store::types::{About, Copy, CopyAbout, CopyPart};
@@ -79,6 +79,7 @@ pub(super) async fn object(
     set_checksums!(result, &written.checksums);
     let mut output = CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() };
     set_encryption!(output, to.login().tenant, written.key_version);
+    output.expiration = written.expires.as_ref().and_then(lifecycle::header);
     Ok(S3Response::new(output))
 }
 

@@ -142,16 +142,18 @@ impl S3Access for Access {
 const GEO: Refusal = Refusal::forbidden("AccessDenied", "Access Denied");
 
 /// The operations of S3 that are built. Everything else answers 501 before its input is read.
-pub(super) const BUILT: [&str; 24] = [
+pub(super) const BUILT: [&str; 27] = [
     "AbortMultipartUpload",
     "CompleteMultipartUpload",
     "CopyObject",
     "CreateBucket",
     "CreateMultipartUpload",
     "DeleteBucket",
+    "DeleteBucketLifecycle",
     "DeleteObject",
     "DeleteObjectTagging",
     "DeleteObjects",
+    "GetBucketLifecycleConfiguration",
     "GetBucketLocation",
     "GetBucketVersioning",
     "GetObject",
@@ -163,6 +165,7 @@ pub(super) const BUILT: [&str; 24] = [
     "ListObjects",
     "ListObjectsV2",
     "ListParts",
+    "PutBucketLifecycleConfiguration",
     "PutObject",
     "PutObjectTagging",
     "UploadPart",

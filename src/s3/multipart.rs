@@ -6,7 +6,7 @@ use super::convert::{
 };
 use super::list::{Spelling, delimiter, prefixes};
 use super::object::incoming;
-use super::{Face, error};
+use super::{Face, error, lifecycle};
 use crate::gate::act::{Delete, Read, Write};
 use crate::model::ids::{TenantId, UploadId};
 use crate::model::limits::PARTS_MAX;
@@ -64,13 +64,15 @@ pub(super) async fn create(
         },
         checksum,
     };
-    let id = face.store.create_upload(&at, create).await.map_err(|e| error::store(&e))?;
+    let (id, aborted) = face.store.create_upload(&at, create).await.map_err(|e| error::store(&e))?;
     Ok(S3Response::new(CreateMultipartUploadOutput {
         bucket: Some(std::mem::take(&mut input.bucket)),
         key: xml_text(&input.key),
         upload_id: Some(id.to_string()),
         checksum_algorithm: checksum.map(|(algorithm, _)| algorithm_name(algorithm)),
         checksum_type: checksum.map(|(_, kind)| type_name(kind)),
+        abort_date: aborted.as_ref().map(|aborted| timestamp(aborted.at)),
+        abort_rule_id: aborted.map(|aborted| lifecycle::encoded(&aborted.rule)),
         server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AWS_KMS)),
         ..CreateMultipartUploadOutput::default()
     }))
@@ -174,6 +176,7 @@ pub(super) async fn complete(
     };
     set_checksums!(output, &written.checksums);
     set_encryption!(output, at.login().tenant, written.key_version);
+    output.expiration = written.expires.as_ref().and_then(lifecycle::header);
     Ok(S3Response::new(output))
 }
 

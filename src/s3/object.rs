@@ -4,7 +4,7 @@ use super::convert::{
     self, content_headers, etag, key_id, length, object_name, read_conditions, set_checksums, set_content_headers,
     set_encryption, timestamp, version, write_condition,
 };
-use super::{Face, body, error};
+use super::{Face, body, error, lifecycle};
 use crate::gate::Admitted;
 use crate::gate::act::{Read, Write};
 use crate::model::ids::TenantId;
@@ -39,6 +39,7 @@ pub(super) async fn put(face: &Face, mut request: S3Request<PutObjectInput>) -> 
     output.checksum_type = written.checksums.first().map(|sum| convert::type_name(sum.kind));
     set_checksums!(output, &written.checksums);
     set_encryption!(output, at.login().tenant, written.key_version);
+    output.expiration = written.expires.as_ref().and_then(lifecycle::header);
     Ok(S3Response::new(output))
 }
 
@@ -96,6 +97,7 @@ macro_rules! describe {
         }
         let tags = i32::try_from(info.about.tags.len()).expect("at most ten tags");
         $output.tag_count = (tags > 0).then_some(tags);
+        $output.expiration = info.expires.as_ref().and_then(lifecycle::header);
         $output.parts_count = info.parts.map(i32::from);
         $output.metadata = (!info.about.metadata.is_empty()).then(|| Metadata::from_iter(info.about.metadata));
         set_content_headers!($output, info.about.headers);

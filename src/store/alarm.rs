@@ -53,6 +53,11 @@ impl Alarm {
         alarm
     }
 
+    /// The log of a geo.
+    pub(super) fn log(&self, geo: &str) -> Option<&Arc<AuditLog>> {
+        self.logs.get(geo)
+    }
+
     async fn ring(&self, at: &BucketRef, subject: Subject, fault: Fault) {
         self.failures.inc();
         let (tenant, bucket, class) = (at.tenant, at.bucket, fault.class().to_owned());

@@ -4,6 +4,7 @@
 
 use super::alarm::Subject;
 use super::conditions;
+use super::lifecycle::expiry;
 use super::read::{self, Pieces};
 use super::types::{About, Download, Fault, Get, Got, ObjectInfo, StoreError};
 use super::{Room, Store};
@@ -57,7 +58,7 @@ impl Store {
         let mut tries = TRIES_MAX;
         loop {
             let look = self.look(&room, &get).await?;
-            let info = info(&look.row);
+            let info = ObjectInfo { expires: expiry(&room, &look.row), ..info(&look.row) };
             let range = look.range;
             let (from, length) = range.map_or((0, info.size), |(first, last)| (first, last - first + 1));
             tries -= 1;
@@ -77,7 +78,8 @@ impl Store {
     ) -> Result<(ObjectInfo, Option<(u64, u64)>), StoreError> {
         let room = self.room(admitted.bucket()).await?;
         let look = self.look(&room, &get).await?;
-        Ok((info(&look.row), look.range))
+        let info = ObjectInfo { expires: expiry(&room, &look.row), ..info(&look.row) };
+        Ok((info, look.range))
     }
 
     /// The row that a copy reads from, with version and conditions settled.
@@ -219,5 +221,6 @@ pub(super) fn info(row: &ObjectRow) -> ObjectInfo {
         version: row.version_id,
         parts: row.etag.split_once('-').and_then(|(_, parts)| parts.parse().ok()),
         key_version: seal::parent_version(&row.dek_record),
+        expires: None,
     }
 }

@@ -12,6 +12,7 @@ mod delete;
 pub mod digest;
 mod error;
 mod get;
+mod lifecycle;
 mod list;
 mod meters;
 mod multipart;

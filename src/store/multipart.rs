@@ -17,6 +17,7 @@ use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, PartRow, Place, SegmentRef, UploadRow};
 use crate::index::{FromUpload, PutObject};
 use crate::model::ids::{ObjectId, SegmentId, UploadId, VersionId};
+use crate::model::lifecycle::Expiry;
 use crate::model::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, SEGMENT_BYTES_MAX, UPLOAD_KEEP_S};
 use crate::model::names::ObjectName;
 use crate::model::object::{Checksum, ChecksumAlgorithm};
@@ -28,12 +29,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 const PARTS_IN_ROW_MAX: usize = 1000;
 
 impl Store {
-    /// Begins an upload. The version that it will become, and its data key, are settled here.
+    /// Begins an upload. The version that it will become, and its data key, are settled here. Answers its id, and when a
+    /// lifecycle rule aborts it; when none says, a day later.
     pub async fn create_upload(
         &self,
         admitted: &Admitted<act::Write>,
         create: CreateUpload,
-    ) -> Result<UploadId, StoreError> {
+    ) -> Result<(UploadId, Option<Expiry>), StoreError> {
         let room = self.room(admitted.bucket()).await?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
@@ -43,6 +45,7 @@ impl Store {
         let place = whose.as_ref().map(|w| self.place(&room, w, version, create.name.as_str(), Some(upload_id)));
         let place = place.transpose()?;
         let subject = whose.map(|whose| whose.id);
+        let begun = self.0.clock.now().cc_lo;
         let row = UploadRow {
             upload_id,
             name: create.name.as_str().to_owned(),
@@ -56,12 +59,14 @@ impl Store {
             checksum: create.checksum,
             subject,
             created: self.now(),
+            begun: Some(begun),
         };
         let _awake = self.awake(&room).await?;
         self.still_welcome(&room, subject, &row.metadata).await?;
-        let stale = self.0.clock.now().cc_lo.plus_seconds(UPLOAD_KEEP_S);
+        let by_rule = self.rules_now(&room).await?.and_then(|rules| rules.abort(&row.name, begun));
+        let stale = by_rule.as_ref().map_or(begun.plus_seconds(UPLOAD_KEEP_S), |by_rule| by_rule.at);
         room.roots.index.create_upload(&room.bucket.index, row, stale, place).await?;
-        Ok(upload_id)
+        Ok((upload_id, by_rule))
     }
 
     /// Receives one part; the last attempt for a number wins. Errors: `NoSuchUpload`, `TooLarge` over 5 GiB.
@@ -220,12 +225,14 @@ impl Store {
             place,
             dek_id: upload.dek_id,
             dek_record: upload.dek_record,
+            written: None,
+            due: None,
         };
-        let written = super::put::written(&row);
+        let mut written = super::put::written(&row);
         let condition = condition(complete.condition);
         let place = self.place_of_upload(&room, &upload)?;
         let commit = PutObject { row, inline: None, condition, from_upload: Some(from_upload), place };
-        self.commit(&room, commit, list.as_slice()).await?;
+        written.expires = self.commit(&room, commit, list.as_slice()).await?;
         Ok(written)
     }
 

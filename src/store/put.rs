@@ -16,6 +16,7 @@ use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, Place, SegmentRef};
 use crate::index::{Condition, PutObject};
 use crate::model::ids::{ObjectId, VersionId};
+use crate::model::lifecycle::Expiry;
 use crate::model::limits::SEGMENT_BYTES_MAX;
 use crate::seal::{self, SegmentKind};
 use crate::store::types::WriteCondition;
@@ -66,12 +67,14 @@ impl Store {
             place: place_of(received.inline.as_deref(), received.len),
             dek_id,
             dek_record,
+            written: None,
+            due: None,
         };
-        let written = written(&row);
+        let mut written = written(&row);
         let doomed = received.inline.is_none().then_some(received.id);
         let inline = received.inline.map(Bytes::from);
         let commit = PutObject { row, inline, condition: condition(put.condition), from_upload: None, place };
-        self.commit(room, commit, doomed.as_slice()).await?;
+        written.expires = self.commit(room, commit, doomed.as_slice()).await?;
         Ok(written)
     }
 
@@ -93,13 +96,13 @@ impl Store {
         Ok(())
     }
 
-    /// Commits a row; when the commit is refused, deletes the blobs that only it would have named.
+    /// Commits a row, dated by the lifecycle rules, and answers when it goes; when the commit is refused, deletes the blobs that only it would have named.
     pub(super) async fn commit(
         &self,
         room: &Room,
         mut commit: PutObject,
         blobs: &[crate::model::ids::SegmentId],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Expiry>, StoreError> {
         let awake = match self.awake(room).await {
             Ok(guard) => guard,
             Err(asleep) => {
@@ -112,6 +115,13 @@ impl Store {
             return Err(unwelcome);
         }
         self.wrap_anew(room, &mut commit.row).await?;
+        let expires = match self.date(room, &mut commit.row).await {
+            Ok(expires) => expires,
+            Err(error) => {
+                self.discard_blobs(room, blobs.to_vec());
+                return Err(error);
+            }
+        };
         commit.condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, commit.condition).await?;
         let done = room.roots.index.put(&room.bucket.index, commit).await;
         drop(awake);
@@ -121,7 +131,7 @@ impl Store {
                     self.discard(room, &replaced);
                 }
                 self.discard_blobs(room, put.leftover);
-                Ok(())
+                Ok(expires)
             }
             Err(refused) => {
                 // When the outcome is unknown the row may yet be there after a restart: leave its blobs to the sweeper.
@@ -143,6 +153,7 @@ pub(super) fn written(row: &ObjectRow) -> Written {
         modified: row.mtime,
         size: row.size,
         key_version: seal::parent_version(&row.dek_record),
+        expires: None,
     }
 }
 

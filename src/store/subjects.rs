@@ -10,7 +10,7 @@ use crate::directory::DirectoryError;
 use crate::index::rows::v1::{ObjectRow, SubjectRow, UploadRow};
 use crate::index::{PlaceKey, SubjectPlace};
 use crate::model::ids::{SubjectId, UploadId, VersionId};
-use crate::model::names::{SUBJECT_METADATA as METADATA, SubjectName};
+use crate::model::names::{SUBJECT_METADATA, SubjectName};
 use crate::seal::{Dek, DekRecord, KeyError, ObjectContext, OpenClass, SubjectKey};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) struct Whose {
 impl About {
     /// The data subject that the metadata names. Errors: `InvalidSubject`.
     fn subject(&self) -> Result<Option<SubjectName>, StoreError> {
-        let named = self.metadata.iter().find(|(name, _)| name == METADATA);
+        let named = self.metadata.iter().find(|(name, _)| name == SUBJECT_METADATA);
         let parsed = named.map(|(_, value)| SubjectName::parse(value)).transpose();
         parsed.map_err(|_| StoreError::InvalidSubject)
     }
@@ -191,7 +191,7 @@ impl Store {
 
 /// The data subject that stored metadata names.
 fn named(metadata: &[(String, String)]) -> Result<Option<SubjectName>, StoreError> {
-    let value = metadata.iter().find(|(name, _)| name == METADATA);
+    let value = metadata.iter().find(|(name, _)| name == SUBJECT_METADATA);
     value.map(|(_, value)| SubjectName::parse(value).map_err(|_| StoreError::Integrity(Fault::SHAPE))).transpose()
 }
 

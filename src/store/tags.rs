@@ -18,6 +18,9 @@ impl Store {
         let mut new = old.clone();
         new.tags = tags;
         let _awake = self.awake(&room).await?;
+        // A rule may be about the tags. What was written before times were kept goes on by the old one.
+        new.written = Some(new.age_from());
+        self.date(&room, &mut new).await?;
         if room.roots.index.replace_if_same(&room.bucket.index, &old, new).await? {
             Ok(())
         } else {

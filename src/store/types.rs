@@ -2,6 +2,7 @@
 
 use crate::model::atlas::Region;
 use crate::model::ids::{UploadId, VersionId};
+use crate::model::lifecycle::Expiry;
 use crate::model::names::{BucketName, ObjectName};
 pub use crate::model::object::{Checksum, ChecksumAlgorithm, ChecksumType, ContentHeaders};
 use crate::model::time::Millis;
@@ -173,6 +174,8 @@ pub struct ObjectInfo {
     pub parts: Option<u16>,
     /// Which version of the tenant's data key wraps its data key, for the SSE headers and `x-geoseal-key-version`.
     pub key_version: u32,
+    /// When it goes, by which of its bucket's lifecycle rules.
+    pub expires: Option<Expiry>,
 }
 
 impl fmt::Debug for ObjectInfo {
@@ -208,6 +211,8 @@ pub struct Written {
     pub size: u64,
     /// Version of the tenant's data key that wraps it.
     pub key_version: u32,
+    /// When it goes, by which of its bucket's lifecycle rules.
+    pub expires: Option<Expiry>,
 }
 
 /// What a copy does with what is stored beside the bytes.

@@ -10,10 +10,12 @@ use crate::model::clock::Reading;
 use crate::model::ids::{BucketId, TenantId, UploadId};
 use crate::model::time::Millis;
 use crate::regions::RegionRoots;
-use crate::tenant::Evidence;
+use crate::tenant::{Evidence, State};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+/// Rows of a region's due index read at once.
+const STEP: usize = 1000;
 /// Rows of one due index read in one sweep; what lies behind them waits for the next.
 const DUE_MAX: usize = 1 << 20;
 
@@ -30,6 +32,8 @@ pub(super) struct Found {
     pub(super) upload_rows: HashMap<(TenantId, BucketId, UploadId), (&'static Region, crate::index::Due)>,
     /// Due rows whose upload was completed or aborted.
     pub(super) spent: Vec<(Arc<RegionRoots>, DueKey)>,
+    /// When it was looked, by the compliance clock.
+    pub(super) now: Millis,
     /// What could not be looked at.
     pub(super) troubles: Vec<String>,
 }
@@ -37,7 +41,7 @@ pub(super) struct Found {
 impl Found {
     /// Looks everywhere. A geo that cannot be read is reported and hides no other.
     pub(super) async fn look(geos: &[GeoRooms], now: &Reading) -> Self {
-        let mut found = Self::default();
+        let mut found = Self { now: now.cc_lo, ..Self::default() };
         for (place, rooms) in geos.iter().enumerate() {
             if let Err(error) = found.look_at(place, rooms, now).await {
                 let geo = rooms.tenancy.directory.geo().id;
@@ -81,20 +85,52 @@ impl Found {
         roots: &Arc<RegionRoots>,
         now: &Reading,
     ) -> Result<(), SweepError> {
-        for row in roots.index.due(now.cc_lo, DUE_MAX).await? {
-            let (tenant, seconds) = (row.key.tenant, row.key.seconds);
-            let Some((upload, bucket)) = row.upload() else { continue };
-            let there = roots.index.has_upload(bucket, upload).await?;
-            if !there || !self.enter(place, rooms, tenant).await? {
-                self.spent.push((roots.clone(), row.key));
-                continue;
+        let (mut after, mut objects) = (None, None);
+        loop {
+            let page = roots.index.due(now.cc_lo, after.as_ref(), STEP).await?;
+            after = page.last().filter(|_| page.len() == STEP).map(|last| last.key);
+            for row in page {
+                if row.object().is_some() {
+                    if objects.is_none() && self.serves(place, rooms, row.key.tenant).await? {
+                        objects = Some(at(row.key.seconds));
+                    }
+                } else {
+                    self.look_at_upload(place, rooms, roots, row).await?;
+                }
             }
-            self.due.push(Due { at: at(seconds), item: Item::Upload { tenant, bucket, upload } });
-            self.upload_rows.insert((tenant, bucket, upload), (roots.region, row));
+            if after.is_none() {
+                break;
+            }
         }
+        self.due.extend(objects.map(|at| Due { at, item: Item::Objects(roots.region) }));
         // Never collected: due from now on, so not late.
         let when = orphans::due_row(roots).await?.map_or(now.cc_lo, |row| at(row.seconds));
         self.due.push(Due { at: when, item: Item::Orphans(roots.region) });
+        Ok(())
+    }
+
+    /// Whether a tenant is in service: the lifetimes of all others' objects stand still.
+    async fn serves(&mut self, place: usize, rooms: &GeoRooms, id: TenantId) -> Result<bool, SweepError> {
+        let known = self.enter(place, rooms, id).await?;
+        Ok(known && self.tenants.get(&id).is_some_and(|of| of.standing.state == State::Active))
+    }
+
+    async fn look_at_upload(
+        &mut self,
+        place: usize,
+        rooms: &GeoRooms,
+        roots: &Arc<RegionRoots>,
+        row: crate::index::Due,
+    ) -> Result<(), SweepError> {
+        let (tenant, seconds) = (row.key.tenant, row.key.seconds);
+        let Some((upload, bucket)) = row.upload() else { return Ok(()) };
+        let there = roots.index.has_upload(bucket, upload).await?;
+        if !there || !self.enter(place, rooms, tenant).await? {
+            self.spent.push((roots.clone(), row.key));
+            return Ok(());
+        }
+        self.due.push(Due { at: at(seconds), item: Item::Upload { tenant, bucket, upload } });
+        self.upload_rows.insert((tenant, bucket, upload), (roots.region, row));
         Ok(())
     }
 
@@ -134,6 +170,7 @@ pub(super) fn name(item: &Item) -> String {
     match item {
         Item::Tenant(id) => format!("tenant {id}"),
         Item::Upload { tenant, upload, .. } => format!("upload {upload} of tenant {tenant}"),
+        Item::Objects(region) => format!("objects of {}", region.id),
         Item::Orphans(region) => format!("orphans of {}", region.id),
     }
 }

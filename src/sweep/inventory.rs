@@ -25,7 +25,7 @@ pub(super) struct Stock {
     pub(super) roots: Arc<RegionRoots>,
     pub(super) bucket: Arc<OpenedBucket>,
     directory: Arc<Directory>,
-    keys: Arc<TenantKeys>,
+    pub(super) keys: Arc<TenantKeys>,
 }
 
 /// An object and its blobs; of an object with a list of parts the list comes last.
@@ -63,6 +63,16 @@ impl Stock {
         Ok(stocks)
     }
 
+    /// One bucket that is open already.
+    pub(super) async fn of_bucket(
+        directory: &Arc<Directory>,
+        roots: &Arc<RegionRoots>,
+        bucket: Arc<OpenedBucket>,
+    ) -> Result<Self, SweepError> {
+        let keys = directory.keys(bucket.at.tenant).await?;
+        Ok(Self { roots: roots.clone(), bucket, directory: directory.clone(), keys })
+    }
+
     /// The next objects behind `cursor`, and where to go on; `None`: that was the end.
     pub(super) async fn objects(
         &self,
@@ -90,7 +100,8 @@ impl Stock {
         Ok(uploads)
     }
 
-    async fn blobs(&self, row: &ObjectRow, missing: MissingList) -> Result<Vec<SegmentRef>, SweepError> {
+    /// The blobs of one object, the list of its parts last.
+    pub(super) async fn blobs(&self, row: &ObjectRow, missing: MissingList) -> Result<Vec<SegmentRef>, SweepError> {
         let list = match (row.place, row.segments.first()) {
             (Place::Trailing | Place::Row, _) => return Ok(Vec::new()),
             (Place::Blob, _) => return Ok(row.segments.clone()),

@@ -13,6 +13,7 @@ pub mod closing;
 mod epoch;
 mod find;
 mod inventory;
+mod lifecycle;
 pub mod logged;
 mod note;
 mod orphans;

@@ -33,6 +33,8 @@ pub enum Item {
         /// Which.
         upload: UploadId,
     },
+    /// A region's objects that lifecycle rules are about, of tenants in service.
+    Objects(&'static Region),
     /// A region's blobs and temporary files that no row names.
     Orphans(&'static Region),
 }
@@ -47,7 +49,7 @@ pub struct Candidate {
 }
 
 /// One thing to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
     /// Destroy the tenant.
     PurgeTenant(TenantId),
@@ -68,6 +70,8 @@ pub enum Act {
         /// Which.
         upload: UploadId,
     },
+    /// Remove the objects of a region whose lifetime by their bucket's rules is over.
+    ExpireObjects(&'static Region),
     /// Delete what no row of the region names.
     CollectOrphans(&'static Region),
 }
@@ -99,7 +103,7 @@ pub enum Why {
 /// What a sweep would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// In this order: tenants, uploads, orphans; the longest due first.
+    /// In this order: tenants, uploads, objects, orphans; the longest due first.
     pub acts: Vec<Act>,
     /// What has to wait.
     pub skipped: Vec<Skipped>,
@@ -123,6 +127,7 @@ pub fn plan(due: &[Due], tenants: &BTreeMap<TenantId, Candidate>, now: &Reading)
             Item::Upload { tenant, bucket, upload } => tenants
                 .get(&tenant)
                 .map_or(Verdict::Leave, |of| upload_act(of, Act::AbortUpload { tenant, bucket, upload }, now)),
+            Item::Objects(region) => Verdict::Act(Act::ExpireObjects(region)),
             Item::Orphans(region) => Verdict::Act(Act::CollectOrphans(region)),
         };
         let late_s = (now.cc_lo.0.saturating_sub(due.at.0)) / 1000;
@@ -131,7 +136,9 @@ pub fn plan(due: &[Due], tenants: &BTreeMap<TenantId, Candidate>, now: &Reading)
             Verdict::Wait(why) => plan.skipped.push(Skipped { item: due.item, why }),
             Verdict::Leave => continue,
         }
-        if !matches!(verdict, Verdict::Wait(Why::Held | Why::Frozen | Why::WithItsTenant)) {
+        // Which of the objects a hold keeps is known once they are looked at: the run tells how late the others are.
+        let told_later = matches!(due.item, Item::Objects(_));
+        if !told_later && !matches!(verdict, Verdict::Wait(Why::Held | Why::Frozen | Why::WithItsTenant)) {
             plan.late_s = plan.late_s.max(late_s);
         }
     }
@@ -187,7 +194,8 @@ fn rank(item: &Item) -> u8 {
     match item {
         Item::Tenant(_) => 0,
         Item::Upload { .. } => 1,
-        Item::Orphans(_) => 2,
+        Item::Objects(_) => 2,
+        Item::Orphans(_) => 3,
     }
 }
 
@@ -196,7 +204,7 @@ fn name(item: &Item) -> Vec<u8> {
     match item {
         Item::Tenant(id) => id.0.to_vec(),
         Item::Upload { tenant, bucket, upload } => [tenant.0, bucket.0, upload.0].concat(),
-        Item::Orphans(region) => region.id.as_bytes().to_vec(),
+        Item::Objects(region) | Item::Orphans(region) => region.id.as_bytes().to_vec(),
     }
 }
 

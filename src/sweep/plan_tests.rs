@@ -96,6 +96,10 @@ fn run(plan: &Plan, due: &mut Vec<Due>, tenants: &mut BTreeMap<TenantId, Candida
                 due.retain(|due| !matches!(due.item, Item::Upload { upload: of, .. } if of == *upload));
                 continue;
             }
+            Act::ExpireObjects(region) => {
+                due.retain(|due| due.item != Item::Objects(region));
+                continue;
+            }
             Act::CollectOrphans(region) => {
                 due.retain(|due| due.item != Item::Orphans(region));
                 continue;

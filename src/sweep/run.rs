@@ -7,7 +7,7 @@ use super::certificate::Kind;
 use super::closing::MasterGone;
 use super::find::{Found, name};
 use super::plan::{Act, Item, Plan, Why};
-use super::{SweepError, archive, blocking, orphans, purge, uploads};
+use super::{SweepError, archive, blocking, lifecycle, orphans, purge, uploads};
 use crate::audit::{Actor, Event as Record};
 use crate::model::clock::Clock;
 use crate::model::ids::TenantId;
@@ -16,6 +16,7 @@ use crate::regions::RegionRoots;
 use crate::tenancy::Tenancy;
 use crate::tenant::Event;
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,6 +68,10 @@ pub struct Status {
     pub due: u64,
     /// How late the longest due of them was, in seconds.
     pub late_s: i64,
+    /// When that was, by the compliance clock.
+    pub looked: Option<Millis>,
+    /// When the last sweep began, by the compliance clock.
+    pub begun: Option<Millis>,
 }
 
 /// What one sweep did.
@@ -82,6 +87,8 @@ pub struct Report {
     pub tenants_given_up: u64,
     /// Objects of purged tenants.
     pub objects_removed: u64,
+    /// Objects whose lifetime by their bucket's lifecycle rules was over.
+    pub objects_expired: u64,
     /// Uploads that nobody completed.
     pub uploads_aborted: u64,
     /// Blobs, temporary files and buckets' rows that nothing named.
@@ -90,6 +97,10 @@ pub struct Report {
     pub epochs_closed: u64,
     /// What was not done and why, in opaque ids.
     pub skipped: Vec<String>,
+    /// One sweep does not go on without end: more is due, and the next should begin at once.
+    pub more: bool,
+    /// Since when the longest due object has been waiting that should have gone and did not.
+    pub objects_late_since: Option<Millis>,
 }
 
 impl Sweeper {
@@ -102,7 +113,7 @@ impl Sweeper {
     pub async fn plan(&self) -> Plan {
         let now = self.clock.now();
         let plan = Found::look(&self.geos, &now).await.plan(&now);
-        self.note(&plan);
+        self.note(&plan, now.cc_lo);
         plan
     }
 
@@ -112,7 +123,7 @@ impl Sweeper {
         let found = Found::look(&self.geos, &now).await;
         let plan = found.plan(&now);
         let mut report = Report { skipped: Found::waiting(&plan).collect(), ..Report::default() };
-        report.skipped.extend(found.troubles);
+        report.skipped.extend(found.troubles.iter().cloned());
         report.tenants_held = held(&plan);
         for act in &plan.acts {
             match act {
@@ -120,6 +131,13 @@ impl Sweeper {
                 Act::HoldTenant(_) => report.tenants_held += 1,
                 Act::GiveUpTenant(_) => report.tenants_given_up += 1,
                 Act::AbortUpload { .. } => report.uploads_aborted += 1,
+                Act::ExpireObjects(region) => {
+                    let Some(geo) = self.place(&found, act) else { continue };
+                    match lifecycle::expire(&self.geos[geo], None, region, now.cc_lo).await {
+                        Ok(swept) => swept.tell(&mut report),
+                        Err(error) => report.skip(act, &error),
+                    }
+                }
                 Act::DropTenantDue(_) | Act::CollectOrphans(_) => {}
             }
         }
@@ -131,27 +149,30 @@ impl Sweeper {
     pub async fn run(&self, actor: &Actor) -> Result<Report, SweepError> {
         let _alone = self.alone.lock().await;
         let now = self.clock.now();
-        self.status.lock().started = Some(now.wall);
+        {
+            let mut status = self.status.lock();
+            (status.started, status.begun) = (Some(now.wall), Some(now.cc_lo));
+        }
         let mut found = Found::look(&self.geos, &now).await;
         if found.troubles.len() == self.geos.len() && !self.geos.is_empty() {
             return Err(SweepError::OutOfReach(self.geos.len()));
         }
         let plan = found.plan(&now);
-        self.note(&plan);
+        self.note(&plan, now.cc_lo);
         let mut report = Report { skipped: Found::waiting(&plan).collect(), ..Report::default() };
         report.skipped.append(&mut found.troubles);
         report.tenants_held = held(&plan);
         let mut by_geo = vec![Report::default(); self.geos.len()];
         let mut emptied = Vec::new();
         for act in &plan.acts {
-            let before = report.clone();
+            let before = report.counts();
             match self.carry_out(actor, &found, *act, &mut report, &mut emptied).await {
                 Ok(geo) => by_geo[geo].add(&before, &report),
                 Err(error) => report.skip(act, &error),
             }
         }
         for (geo, rooms) in self.geos.iter().enumerate() {
-            let before = report.clone();
+            let before = report.counts();
             let (here, elsewhere) = emptied.into_iter().partition(|emptied: &Waiting| emptied.geo == geo);
             emptied = elsewhere;
             Self::finish(rooms, actor, here, &mut report).await;
@@ -163,7 +184,8 @@ impl Sweeper {
                 Err(error) => report.skipped.push(format!("epoch of {}: {error}", rooms.tenancy.directory.geo().id)),
             }
         }
-        report.done.sort_by_key(|done| plan.acts.iter().position(|act| act == done));
+        let done: HashSet<Act> = report.done.drain(..).collect();
+        report.done.extend(plan.acts.iter().filter(|act| done.contains(act)));
         for (roots, row) in &found.spent {
             if let Err(error) = roots.index.remove_due(&[*row]).await {
                 report.skipped.push(format!("due rows of {}: {error}", roots.region.id));
@@ -172,16 +194,23 @@ impl Sweeper {
         for (rooms, part) in self.geos.iter().zip(by_geo) {
             part.log(rooms, actor, report.skipped.len()).await?;
         }
-        let left = Found::look(&self.geos, &now).await.plan(&now);
-        self.note(&left);
+        let mut left = Found::look(&self.geos, &now).await.plan(&now);
+        let objects_late_s = report.objects_late_since.map_or(0, |since| (now.cc_lo.0.saturating_sub(since.0)) / 1000);
+        left.late_s = left.late_s.max(objects_late_s);
+        self.note(&left, now.cc_lo);
         let mut status = self.status.lock();
         (status.ended, status.last) = (Some(self.clock.now().wall), Some(report.clone()));
         Ok(report)
     }
 
-    /// How late the longest due act was at the last look, in seconds. A held or disabled tenant is not late.
+    /// How late the longest due act is now, in seconds: what it was at the last look, and the time since; or how long the
+    /// next sweep is overdue, whichever is more. What a hold keeps or a disabled tenant has is not late.
     pub fn lateness_s(&self) -> i64 {
-        self.status.lock().late_s
+        let (now, status) = (self.clock.now().cc_lo, self.status.lock());
+        let since = |then: Millis| now.0.saturating_sub(then.0) / 1000;
+        let grown = status.looked.filter(|_| status.late_s > 0).map_or(0, |looked| status.late_s + since(looked));
+        let overdue = status.begun.map_or(0, |begun| since(begun) - self.interval_s);
+        grown.max(overdue).max(0)
     }
 
     /// What was done last, and what was due at the last look. [`Sweeper::plan`] looks anew.
@@ -229,6 +258,16 @@ impl Sweeper {
         Ok(closed)
     }
 
+    /// Gives objects of buckets whose lifecycle rules were replaced their due times; goes on where it was cut off. Answers
+    /// how many.
+    pub async fn date_objects(&self) -> Result<u64, SweepError> {
+        let mut dated = 0;
+        for rooms in &self.geos {
+            dated += lifecycle::walk(rooms).await?;
+        }
+        Ok(dated)
+    }
+
     /// Waits for a sweep that is under way and keeps others off while the guard lives.
     pub async fn pause(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.alone.lock().await
@@ -245,11 +284,11 @@ impl Sweeper {
         Ok(tenants)
     }
 
-    fn note(&self, plan: &Plan) {
+    fn note(&self, plan: &Plan, now: Millis) {
         let mut status = self.status.lock();
         let waiting = plan.skipped.iter().filter(|skipped| skipped.why != Why::WithItsTenant);
         status.due = (plan.acts.len() + waiting.count()) as u64;
-        status.late_s = plan.late_s;
+        (status.late_s, status.looked) = (plan.late_s, Some(now));
     }
 
     /// One act; tells in which geo it was. Of a tenant's destruction only the first half: the second waits for the
@@ -286,8 +325,12 @@ impl Sweeper {
             }
             Act::AbortUpload { tenant, bucket, upload } => {
                 let (region, row) = found.upload_rows.get(&(tenant, bucket, upload)).ok_or(SweepError::Gone)?;
-                uploads::abort(rooms, region, row).await?;
-                report.uploads_aborted += 1;
+                let aborted = uploads::abort(rooms, region, row, found.now).await?;
+                report.uploads_aborted += u64::from(aborted);
+            }
+            Act::ExpireObjects(region) => {
+                let swept = lifecycle::expire(rooms, Some(actor), region, found.now).await?;
+                swept.tell(report);
             }
             Act::CollectOrphans(region) => {
                 report.orphans_removed += orphans::collect(rooms, region, self.clock.as_ref()).await?;
@@ -321,7 +364,7 @@ impl Sweeper {
     fn place(&self, found: &Found, act: &Act) -> Option<usize> {
         match item(act) {
             Item::Tenant(id) | Item::Upload { tenant: id, .. } => found.geo_of.get(&id).copied(),
-            Item::Orphans(region) => {
+            Item::Objects(region) | Item::Orphans(region) => {
                 self.geos.iter().position(|rooms| rooms.tenancy.directory.geo().regions.contains(region))
             }
         }
@@ -343,6 +386,7 @@ fn item(act: &Act) -> Item {
         | Act::HoldTenant(id)
         | Act::GiveUpTenant(id)
         | Act::DropTenantDue(id) => Item::Tenant(id),
+        Act::ExpireObjects(region) => Item::Objects(region),
         Act::AbortUpload { tenant, bucket, upload } => Item::Upload { tenant, bucket, upload },
         Act::CollectOrphans(region) => Item::Orphans(region),
     }
@@ -354,6 +398,19 @@ fn held(plan: &Plan) -> u64 {
 }
 
 impl Report {
+    /// Its counts alone, without the lists, which may be long.
+    fn counts(&self) -> Self {
+        Self {
+            tenants_purged: self.tenants_purged,
+            tenants_held: self.tenants_held,
+            tenants_given_up: self.tenants_given_up,
+            objects_expired: self.objects_expired,
+            uploads_aborted: self.uploads_aborted,
+            orphans_removed: self.orphans_removed,
+            ..Self::default()
+        }
+    }
+
     /// Something due was not done.
     fn skip(&mut self, act: &Act, error: &SweepError) {
         self.skipped.push(format!("{}: {error}", name(&item(act))));
@@ -364,6 +421,7 @@ impl Report {
         self.tenants_purged += after.tenants_purged - before.tenants_purged;
         self.tenants_held += after.tenants_held - before.tenants_held;
         self.tenants_given_up += after.tenants_given_up - before.tenants_given_up;
+        self.objects_expired += after.objects_expired - before.objects_expired;
         self.uploads_aborted += after.uploads_aborted - before.uploads_aborted;
         self.orphans_removed += after.orphans_removed - before.orphans_removed;
     }

@@ -12,9 +12,13 @@ def every_other_operation_is_501():
         ("put_bucket_policy", {**at, "Policy": "{}"}), ("delete_bucket_policy", at), ("get_bucket_policy_status", at),
         ("get_bucket_cors", at), ("put_bucket_cors", {**at, "CORSConfiguration": {"CORSRules": [
             {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]}}), ("delete_bucket_cors", at),
-        ("get_bucket_lifecycle_configuration", at), ("put_bucket_lifecycle_configuration", {
-            **at, "LifecycleConfiguration": {"Rules": [{"Status": "Enabled", "Prefix": "", "Expiration": {"Days": 1}}]}}),
-        ("delete_bucket_lifecycle", at), ("get_bucket_encryption", at),
+        ("put_bucket_lifecycle_configuration", {**at, "LifecycleConfiguration": {"Rules": [
+            {"Status": "Enabled", "Prefix": "", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}]}}),
+        ("put_bucket_lifecycle_configuration", {**at, "LifecycleConfiguration": {"Rules": [
+            {"Status": "Enabled", "Prefix": "", "Expiration": {"ExpiredObjectDeleteMarker": True}}]}}),
+        ("put_bucket_lifecycle_configuration", {**at, "LifecycleConfiguration": {"Rules": [
+            {"Status": "Enabled", "Prefix": "", "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]}]}}),
+        ("get_bucket_encryption", at),
         ("put_bucket_encryption", {**at, "ServerSideEncryptionConfiguration": {"Rules": [rule]}}),
         ("delete_bucket_encryption", at), ("get_bucket_tagging", at),
         ("put_bucket_tagging", {**at, "Tagging": {"TagSet": []}}), ("delete_bucket_tagging", at),

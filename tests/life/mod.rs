@@ -3,6 +3,7 @@
 
 mod holds;
 mod jobs;
+mod lifecycle;
 mod readers;
 mod rekey;
 mod retention;

@@ -80,6 +80,9 @@ pub struct SweepReport {
     pub tenants_held: u64,
     /// Objects removed.
     pub objects_removed: u64,
+    /// Objects removed because their lifetime by lifecycle rules was over.
+    #[serde(default)]
+    pub objects_expired: u64,
     /// Multipart uploads that were given up.
     pub uploads_aborted: u64,
     /// Blobs and temporary files that no row named.

@@ -62,6 +62,19 @@ pub struct ObjectRow {
     /// Its data key, wrapped.
     #[cbor(n(15), with = "minicbor::bytes")]
     pub dek_record: [u8; 152],
+    /// When it was written by the compliance clock: lifetimes count from then. Rows of older releases go by `mtime`.
+    #[n(16)]
+    pub written: Option<Millis>,
+    /// The second at which its due row stands: some lifecycle rule is about it.
+    #[n(17)]
+    pub due: Option<u64>,
+}
+
+impl ObjectRow {
+    /// When it was written, as far as lifetimes go.
+    pub fn age_from(&self) -> Millis {
+        self.written.unwrap_or(self.mtime)
+    }
 }
 
 /// An object, or the mark of its deletion.
@@ -148,6 +161,16 @@ pub struct UploadRow {
     /// The data subject it speaks of.
     #[n(11)]
     pub subject: Option<SubjectId>,
+    /// When it was begun by the compliance clock. Rows of older releases go by `created`.
+    #[n(12)]
+    pub begun: Option<Millis>,
+}
+
+impl UploadRow {
+    /// When it was begun, as far as lifetimes go.
+    pub fn age_from(&self) -> Millis {
+        self.begun.unwrap_or(self.created)
+    }
 }
 
 /// One uploaded part.
@@ -184,6 +207,21 @@ pub struct SubjectRow {
     /// The upload that will become it.
     #[n(2)]
     pub upload: Option<UploadId>,
+}
+
+/// How far the dating of a bucket's objects by new lifecycle rules is.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct WalkRow {
+    /// Tells one change of the rules from the next.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub change: [u8; 16],
+    /// How far the bucket's re-keyings had come when the walk began: rows move with each.
+    #[n(1)]
+    pub stage: u64,
+    /// Where to go on.
+    #[n(2)]
+    pub cursor: Option<minicbor::bytes::ByteVec>,
 }
 
 /// What a listing shows of one object.

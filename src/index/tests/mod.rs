@@ -83,6 +83,8 @@ pub(super) fn row(name: &str, size: u64) -> ObjectRow {
         place: Place::Blob,
         dek_id: DekId::random(),
         dek_record: [9; 152],
+        written: None,
+        due: None,
     }
 }
 

@@ -146,6 +146,7 @@ async fn uploads_and_tags_survive_a_rekey() {
         created: Millis(0),
         upload_id: upload,
         subject: None,
+        begun: None,
     };
     let (begun, stale) = (UploadId::random(), UploadId::random());
     for upload in [begun, stale] {
@@ -162,7 +163,7 @@ async fn uploads_and_tags_survive_a_rekey() {
     assert!(index.replace_if_same(&first, &old, tagged).await.unwrap());
     index.switch_key(&second).await.unwrap();
     assert_none_under_first(&engine).await;
-    let due = index.due(Millis(6000), 10).await.unwrap();
+    let due = index.due(Millis(6000), None, 10).await.unwrap();
     assert_eq!(due.len(), 2);
     assert!(due.iter().all(|due| due.is_of(&second)), "a stale upload could not be given up any more");
     assert_eq!(index.list_uploads(&first).await.unwrap().len(), 2);

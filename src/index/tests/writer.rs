@@ -130,6 +130,7 @@ fn upload(name: &str) -> UploadRow {
         created: Millis(5),
         upload_id: UploadId::random(),
         subject: None,
+        begun: None,
     }
 }
 
@@ -233,7 +234,7 @@ async fn due_rows_come_in_order_of_time_and_open_with_the_tenants_key() {
     for seconds in [300, 100, 200, 101] {
         index.put_due(directory, key(seconds), b"purge").await.unwrap();
     }
-    let due = async |now| index.due(Millis(now), 10).await.unwrap();
+    let due = async |now| index.due(Millis(now), None, 10).await.unwrap();
     let seconds = |due: Vec<Due>| due.iter().map(|due| due.key.seconds).collect::<Vec<_>>();
     assert_eq!(seconds(due(99_999).await), [0; 0]);
     assert_eq!(seconds(due(100_000).await), [100]);

@@ -253,6 +253,8 @@ impl House {
             place: Place::Blob,
             dek_id: seal::dek_id(&dek_record),
             dek_record,
+            written: None,
+            due: None,
         };
         let _commits = directory.commits(self.tenant).await.unwrap().unwrap();
         directory.subject_key(self.tenant, entry.id).await.ok()?.check().ok()?;

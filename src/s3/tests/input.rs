@@ -134,7 +134,7 @@ async fn what_is_not_built_says_so() {
     for (method, path) in [
         ("PUT", "/records?versioning"),
         ("GET", "/records?policy"),
-        ("PUT", "/records?lifecycle"),
+        ("PUT", "/records?replication"),
         ("GET", "/records/k?acl"),
         ("DELETE", "/records/k?acl"),
         ("GET", "/records/k?attributes"),

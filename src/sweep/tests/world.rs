@@ -324,6 +324,7 @@ impl House {
             created: self.clock.now().wall,
             upload_id,
             subject: None,
+            begun: None,
         };
         let stale = self.clock.now().cc_lo.plus_seconds(UPLOAD_KEEP_S);
         let roots = self.roots(bucket);
@@ -365,6 +366,8 @@ impl House {
             place: Place::Blob,
             dek_id: seal::dek_id(&dek_record),
             dek_record,
+            written: None,
+            due: None,
         };
         (row, dek)
     }

@@ -1,0 +1,72 @@
+//! The story: a team tells its bucket to forget. What was there before the rule goes, and what came after it; what was
+//! replaced, tagged otherwise or is of another size stays; and it happens at the sweep after the time, not some day.
+
+use geoseal_support::clients::{aws, python};
+use geoseal_support::server::{Launch, Server};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const SCRIPT: &str = include_str!("lifecycle.py");
+const BUCKET: &str = "forgetful";
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn boto3(server: &Server, what: &str) -> String {
+    python(server, SCRIPT, &[what, BUCKET]).ok()
+}
+
+fn sweep(server: &Server) -> serde_json::Value {
+    server.geoseal(&["sweep", "run", "--json"]).json()
+}
+
+fn advance(server: &Server, by: &str) {
+    server.geoseal(&["dev", "clock", "advance", by]).ok();
+}
+
+/// Whether any file below holds the text.
+fn holds(path: &Path, text: &str) -> bool {
+    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).any(|path| {
+        let found = |bytes: Vec<u8>| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        if path.is_dir() { holds(&path, text) } else { std::fs::read(&path).is_ok_and(found) }
+    })
+}
+
+#[test]
+fn r51_lifecycle_rules_act_at_the_sweep_after_their_time() {
+    let server = Launch::default().flag("--simulated-clock").start();
+    boto3(&server, "begin");
+    let shown = aws(&server, &["s3api", "get-bucket-lifecycle-configuration", "--bucket", BUCKET]).json();
+    assert_eq!(shown["Rules"][0]["Filter"]["Prefix"], "jane.doe.4711/");
+
+    // Two days on nothing is due, and an upload that a rule gives four days is not aborted after one.
+    advance(&server, "2d");
+    sweep(&server);
+    boto3(&server, "replace");
+
+    // Four days on, the three days that end at midnight are over. What was there before the rules is dated in the
+    // background, so this polls; each sweep is the schedule's or ours.
+    advance(&server, "2d");
+    let begun = Instant::now();
+    while boto3(&server, "left").trim() != "6" {
+        assert!(begun.elapsed() < PATIENCE, "{}", sweep(&server));
+        sweep(&server);
+    }
+    boto3(&server, "end");
+    let status = server.geoseal(&["sweep", "status", "--json"]).json();
+    assert_eq!((status["late_s"].as_u64(), status["due"].as_u64()), (Some(0), Some(0)), "{status}");
+
+    // Rules that are gone act no more; the uploads were aborted by theirs, or now are by the day that all others have.
+    advance(&server, "9d");
+    sweep(&server);
+    boto3(&server, "ended");
+    let entries = server.geoseal(&["audit", "tail", "-n", "1000", "--json"]).json();
+    let entries = entries["entries"].as_array().cloned().expect("entries");
+    let of = |event: &str| entries.iter().filter(|entry| entry["act"]["event"] == event).cloned().collect::<Vec<_>>();
+    let expired: u64 = of("objects-expiring").iter().filter_map(|entry| entry["act"]["objects"].as_u64()).sum();
+    assert_eq!(expired, 605, "each is in the ledger once: {entries:?}");
+    assert_eq!(of("lifecycle-set").iter().map(|e| e["act"]["rules"].as_u64()).collect::<Vec<_>>(), [Some(5), Some(0)]);
+
+    for personal in ["jane.doe.4711", "richard.roe.0815"] {
+        assert!(!holds(&server.data().join("data"), personal), "a rule's prefix or tag lies open on disk");
+    }
+}
