@@ -61,10 +61,12 @@ fn r51_lifecycle_rules_act_at_the_sweep_after_their_time() {
     boto3(&server, "ended");
     let entries = server.geoseal(&["audit", "tail", "-n", "1000", "--json"]).json();
     let entries = entries["entries"].as_array().cloned().expect("entries");
-    let of = |event: &str| entries.iter().filter(|entry| entry["act"]["event"] == event).cloned().collect::<Vec<_>>();
-    let expired: u64 = of("objects-expiring").iter().filter_map(|entry| entry["act"]["objects"].as_u64()).sum();
-    assert_eq!(expired, 605, "each is in the ledger once: {entries:?}");
-    assert_eq!(of("lifecycle-set").iter().map(|e| e["act"]["rules"].as_u64()).collect::<Vec<_>>(), [Some(5), Some(0)]);
+    let of = |event: &str, field: &str| -> Vec<u64> {
+        let those = entries.iter().filter(|entry| entry["event"] == event);
+        those.map(|entry| entry["detail"][field].as_str().and_then(|n| n.parse().ok()).expect("a count")).collect()
+    };
+    assert_eq!(of("objects-expiring", "objects").iter().sum::<u64>(), 605, "each is in the ledger once: {entries:?}");
+    assert_eq!(of("lifecycle-set", "rules"), [5, 0]);
 
     for personal in ["jane.doe.4711", "richard.roe.0815"] {
         assert!(!holds(&server.data().join("data"), personal), "a rule's prefix or tag lies open on disk");
