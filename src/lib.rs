@@ -15,6 +15,7 @@ pub mod config;
 pub mod directory;
 pub mod edge;
 pub mod export;
+pub mod feature;
 pub mod gate;
 pub mod holds;
 pub mod index;

@@ -12,6 +12,7 @@ mod edge;
 mod email;
 mod epoch;
 mod evidence;
+mod features;
 mod format;
 mod keys;
 mod life;

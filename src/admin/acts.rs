@@ -8,6 +8,7 @@ use super::backups::{CreateBackup, KnownBackup};
 use super::contacts::ContactActs;
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
+use super::features::FeatureActs;
 use super::holds::{Hold, HoldAct};
 use super::proposals::Withdrawn;
 use super::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
@@ -164,6 +165,9 @@ pub trait Acts: ContactActs + Send + Sync + 'static {
 
     /// What keeps this server from serving, in words without names; empty when it is ready.
     async fn waiting_for(&self) -> Vec<String>;
+
+    /// The acts on features, classes and buckets' purposes.
+    fn features(&self) -> &dyn FeatureActs;
 
     /// The metrics page, in the OpenMetrics text format.
     fn metrics(&self) -> String;

@@ -5,6 +5,7 @@
 
 use super::wire::{Problem, TenantState};
 use crate::model::atlas::GEOS;
+use crate::model::classes::{Class, Feature, Purpose};
 use crate::tenant::access::No;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -74,6 +75,21 @@ pub enum ActError {
     /// The act needs a recorded consent.
     #[error("this needs a consent")]
     ConsentRequired,
+    /// No such feature.
+    #[error("there is no such feature")]
+    NoSuchFeature,
+    /// Not one of the classes of data, or one that cannot be asked for.
+    #[error("there is no such class of data")]
+    UnknownClass,
+    /// Never stored, so nothing can be said of it.
+    #[error("objects of the class transient are never stored")]
+    ClassNotStorable,
+    /// Not one of the purposes.
+    #[error("there is no such purpose")]
+    UnknownPurpose,
+    /// The feature is not enabled.
+    #[error("the feature is not enabled for the tenant")]
+    FeatureDisabled,
     /// Another tenant of the geo has the name.
     #[error("the name is taken")]
     NameTaken,
@@ -195,6 +211,11 @@ impl ActError {
                 Face(S::UNPROCESSABLE_ENTITY, "ConfirmMismatch", Some("repeat the tenant's name exactly"))
             }
             Self::ConsentRequired => Face(S::FORBIDDEN, "ConsentRequired", Some("give the consent's SHA-256")),
+            Self::NoSuchFeature => Face(S::NOT_FOUND, "NoSuchFeature", Some("use one of the valid names")),
+            Self::UnknownClass => Face(S::UNPROCESSABLE_ENTITY, "UnknownClass", Some("name the classes one by one")),
+            Self::ClassNotStorable => Face(S::UNPROCESSABLE_ENTITY, "ClassNotStorable", Some("name another class")),
+            Self::UnknownPurpose => Face(S::UNPROCESSABLE_ENTITY, "UnknownPurpose", Some("use one of the valid names")),
+            Self::FeatureDisabled => Face(S::CONFLICT, "FeatureDisabled", Some("see `geoseal feature show`")),
             Self::NameTaken => Face(S::CONFLICT, "NameTaken", Some("choose another name")),
             Self::NoSuchTenant => Face(S::NOT_FOUND, "NoSuchTenant", Some("see `geoseal tenant list`")),
             Self::NoSuchBucket => Face(S::NOT_FOUND, "NoSuchBucket", Some("name a bucket of this tenant")),
@@ -253,6 +274,11 @@ impl ActError {
             Self::UnknownRegion | Self::RegionNotInGeo | Self::HomeRequired => {
                 GEOS.iter().flat_map(|g| g.regions).map(|r| r.id.to_owned()).collect()
             }
+            Self::NoSuchFeature => Feature::ALL.iter().map(Feature::to_string).collect(),
+            Self::UnknownClass | Self::ClassNotStorable => {
+                Class::ALL.iter().filter(|class| **class != Class::Transient).map(Class::to_string).collect()
+            }
+            Self::UnknownPurpose => Purpose::ALL.iter().map(Purpose::to_string).collect(),
             _ => Vec::new(),
         };
         let detail = match self {

@@ -13,6 +13,7 @@ pub mod contacts;
 mod door;
 pub mod epochs;
 pub mod error;
+pub mod features;
 pub mod holds;
 pub mod http;
 pub mod lobby;

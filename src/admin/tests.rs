@@ -5,6 +5,7 @@ use super::auth::Logins;
 use super::backups::{CreateBackup, KnownBackup};
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
+use super::features::FeatureActs;
 use super::holds::{Hold, HoldAct};
 use super::http::router;
 use super::operations::Operations;
@@ -56,9 +57,14 @@ impl House {
 }
 
 impl super::contacts::ContactActs for House {}
+impl FeatureActs for House {}
 
 #[async_trait::async_trait]
 impl Acts for House {
+    fn features(&self) -> &dyn FeatureActs {
+        self
+    }
+
     fn served(&self) -> Vec<&'static Region> {
         GEOS[0].regions.iter().collect()
     }

@@ -7,6 +7,7 @@ use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome,
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
+use crate::admin::features::FeatureActs;
 use crate::admin::holds::{Hold, HoldAct};
 use crate::admin::operations::Operations;
 use crate::admin::proposals::Withdrawn;
@@ -90,6 +91,10 @@ impl Acts for HouseActs {
         }
         waiting.extend(sweeps::waiting_for(self));
         waiting
+    }
+
+    fn features(&self) -> &dyn FeatureActs {
+        self
     }
 
     fn metrics(&self) -> String {

@@ -5,7 +5,9 @@ use super::house::House;
 use crate::audit::Actor;
 use crate::cli::dev::{BUCKET, GEO, Login, REGION, TENANT};
 use crate::directory::Detail;
+use crate::feature::Terms;
 use crate::model::atlas::{Geo, Region};
+use crate::model::classes::Feature;
 use crate::model::ids::TenantId;
 use crate::model::login::Role;
 use crate::model::names::{AccessId, BucketName, TenantName};
@@ -13,6 +15,9 @@ use crate::tenant::{NewTenant, Replication};
 
 /// The consent that the demo tenant's owner, whoever runs `dev`, gives by running it.
 const CONSENT: &[u8] = b"geoseal dev: a demonstration tenant on this machine";
+
+/// What the demo tenant's records belong to.
+const EMAIL: Feature = Feature::EmailEngagement;
 
 /// Makes what is missing; keeps `last` if it still opens.
 pub(super) async fn demo(house: &House, last: Option<&Login>) -> Result<Login, AppError> {
@@ -35,6 +40,11 @@ pub(super) async fn demo(house: &House, last: Option<&Login>) -> Result<Login, A
     if entry.standing.state != crate::tenant::State::Active {
         // It was terminated in a try-out: what there is stays as it is.
         return Ok(Login { access_id: String::new(), secret: String::new().into() });
+    }
+    // Only at the first start: what an administrator disabled later stays disabled.
+    if directory.features(id).await.map_err(|error| failed(&error))?.setting(EMAIL).is_none() {
+        let terms = Terms { consent: Some(crate::audit::Hash::of(&[CONSENT]).0), ..Terms::default() };
+        tenancy.enable_feature(&actor, id, EMAIL, &terms, None).await.map_err(|error| failed(&error))?;
     }
     let bucket = BucketName::parse(BUCKET).expect("a good name");
     if directory.bucket(id, &bucket).await.map_err(|error| failed(&error))?.is_none() {

@@ -10,6 +10,7 @@ mod contacts;
 mod demo;
 mod epochs;
 mod exports;
+mod features;
 mod holds;
 mod house;
 mod key_link;

@@ -6,6 +6,7 @@ use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::{Actor, Hash};
 use crate::directory::{Detail, LoginEntry, TenantEntry};
+use crate::feature;
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::model::login::Role;
@@ -249,6 +250,8 @@ fn described(effect: &Effect) -> Option<String> {
         Effect::PutDue(_) => "its destruction is entered in the due index".into(),
         Effect::DropDue => "its destruction is taken out of the due index".into(),
         Effect::RevokeWriters => "its service logins are revoked".into(),
+        Effect::FreezeLifetimes => "lifetimes of its objects stand still".into(),
+        Effect::ResumeLifetimes => "lifetimes of its objects go on".into(),
         Effect::AbortUploads => "its open multipart uploads are aborted".into(),
         _ => return None,
     })
@@ -259,6 +262,9 @@ pub(super) fn act_error(error: TenancyError) -> ActError {
         TenancyError::NameTaken => ActError::NameTaken,
         TenancyError::Changed => ActError::RevisionChanged,
         TenancyError::NoSuchTenant => ActError::NoSuchTenant,
+        TenancyError::NoSuchBucket => ActError::NoSuchBucket,
+        TenancyError::Feature(feature::Refusal::ConsentRequired) => ActError::ConsentRequired,
+        TenancyError::Feature(feature::Refusal::NotStorable) => ActError::ClassNotStorable,
         TenancyError::NoSuchLogin => ActError::NoSuchCredential,
         TenancyError::Refused(refusal) => refused(refusal),
         TenancyError::Keys(KeyError::Destroyed) => ActError::TenantPurged,

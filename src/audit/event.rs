@@ -79,6 +79,20 @@ pub enum Event {
     /// A certificate was signed.
     CertificateIssued { tenant: TenantId, certificate: Hash },
 
+    /// A feature was enabled under this consent, or its terms changed. Of what it had when it was disabled, `objects` are
+    /// there, and are the `same`.
+    FeatureEnabled { tenant: TenantId, feature: String, consent: Hash, objects: u64, same: bool },
+    /// A feature was disabled and its consent withdrawn: nothing of it is taken or given.
+    FeatureDisabled { tenant: TenantId, feature: String, reason: Option<Hash> },
+    /// What a bucket is for.
+    BucketRulesSet {
+        tenant: TenantId,
+        bucket: BucketId,
+        purposes: Vec<String>,
+        class: Option<String>,
+        ttl_days: Option<u16>,
+    },
+
     /// A login was made. `credential` is an opaque id, not the login.
     CredentialCreated { tenant: TenantId, credential: String, role: String },
     /// A login was revoked.

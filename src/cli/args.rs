@@ -1,10 +1,12 @@
 //! The command line as types: `geoseal NOUN VERB`. What is not built is not here. No flag takes a secret.
 
+mod features;
 mod holds;
 mod keys;
 mod start;
 mod tenants;
 
+pub use features::{Bucket, Feature};
 pub use holds::Hold;
 pub use keys::{Epoch, Key, Keys, Pace, Reencrypt, Resume, Rotate, Suspend};
 pub use start::{Dev, DevClock, DevCommand, Init, Keeper, Serve};
@@ -63,6 +65,12 @@ pub enum Command {
     /// Logins of tenants
     #[command(subcommand)]
     Credential(Credential),
+    /// Features of tenants, and the consents they need
+    #[command(subcommand)]
+    Feature(Feature),
+    /// What buckets are for
+    #[command(subcommand)]
+    Bucket(Bucket),
     /// Key versions and their rotation
     #[command(subcommand)]
     Key(Key),
@@ -318,6 +326,11 @@ mod tests {
             "credential create --tenant contoso --role service",
             "credential list --tenant contoso",
             "credential revoke GSX --tenant contoso --yes",
+            "feature enable email-engagement --tenant contoso --consent c --class contact --class lead --ttl-days 30",
+            "feature disable email-engagement --tenant contoso --reason r --dry-run",
+            "feature show email-engagement --tenant contoso --json",
+            "bucket set interactions --tenant contoso --default-class interaction --purpose kpi --ttl-days 7",
+            "bucket show interactions --tenant contoso",
             "key status",
             "key rotate master --geo europe --dry-run",
             "key rotate tenant contoso",
@@ -366,6 +379,8 @@ mod tests {
             "init D --host h",
             "serve --config c --accept-rollback westeurope",
             "tenant disable c --reason r --force",
+            "feature enable email-engagement --tenant c --consent f --force",
+            "feature disable email-engagement --tenant c",
             "audit tail --after 3",
             "audit verify --log log",
             "audit verify --log log --log-key k --geo europe",

@@ -16,6 +16,7 @@ mod dsr;
 mod epochs;
 mod export;
 pub mod failure;
+mod features;
 mod files;
 mod first_upload;
 mod holds;
@@ -225,6 +226,8 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Region(args::Region::List) => records::regions(output, &client.get(&["regions"], &[]).await?),
         Command::Tenant(command) => tenants::tenant(client, output, command).await,
         Command::Credential(command) => tenants::credential(client, output, command).await,
+        Command::Feature(command) => features::feature(client, output, command).await,
+        Command::Bucket(command) => features::bucket(client, output, command).await,
         Command::Key(command) => work::key(client, output, command).await,
         Command::Export(args) => export::export(client, output, args).await,
         Command::Dsr(command) => dsr::dsr(client, output, command).await,

@@ -189,7 +189,7 @@ pub(super) fn rehearsed(rehearse: Rehearse) -> How {
     How { dry_run: rehearse.dry_run, revision: None }
 }
 
-fn consented(path: &Path) -> Result<wire::Consent, Failure> {
+pub(super) fn consented(path: &Path) -> Result<wire::Consent, Failure> {
     let text = std::fs::read(path).map_err(|e| failed(path, &e))?;
     if text.trim_ascii().is_empty() {
         return Err(Failure::Usage(format!("{} is empty: nobody agreed to anything", path.display())));

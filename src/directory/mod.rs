@@ -12,6 +12,7 @@
 mod buckets;
 mod closes;
 mod due;
+mod features;
 mod geo_rows;
 mod holds;
 mod jobs;
@@ -25,6 +26,7 @@ mod standings;
 mod subjects;
 mod tenants;
 
+use crate::feature::Features;
 use crate::index::OpenBucket;
 use crate::index::engine::{Engine, EngineError};
 use crate::model::atlas::{Geo, Region};
@@ -122,6 +124,8 @@ pub struct Directory {
     standings: tokio::sync::OnceCell<standings::Standings>,
     /// Held while a bucket's rules are replaced, and while a walk by them is begun or ended.
     walks: tokio::sync::Mutex<()>,
+    /// Objects that came too late for a feature, since the start and not yet in a tenant's row.
+    dropped: parking_lot::Mutex<HashMap<TenantId, u64>>,
     cache: Arc<RwLock<Cache>>,
 }
 
@@ -135,11 +139,15 @@ struct Cache {
     holds: HashMap<TenantId, (u64, Arc<Holds>)>,
     /// By token.
     subjects: HashMap<(TenantId, [u8; 16]), SubjectEntry>,
+    features: HashMap<TenantId, Arc<Features>>,
+    /// Counts the changes of any.
+    features_written: u64,
 }
 
 impl Cache {
     fn forget(&mut self, tenant: TenantId) {
         self.tenants.remove(&tenant);
+        self.features.remove(&tenant);
         self.buckets.remove(&tenant);
         self.holds.remove(&tenant);
         self.logins.retain(|_, login| login.tenant != tenant);
@@ -183,6 +191,7 @@ impl Directory {
             lanes: jobs::Lanes::default(),
             standings: tokio::sync::OnceCell::new(),
             walks: tokio::sync::Mutex::new(()),
+            dropped: parking_lot::Mutex::default(),
             cache,
         }
     }

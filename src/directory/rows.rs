@@ -34,6 +34,14 @@ pub(super) mod kind {
     pub(crate) const HOLD: u8 = b'h';
     /// An act that waits for the release of holds.
     pub(crate) const DEFERRED: u8 = b'd';
+    /// A tenant's features.
+    pub(crate) const FEATURES: u8 = b'f';
+    /// How far the jobs on a bucket are, by tenant and bucket.
+    pub(crate) const WATERMARK: u8 = b'k';
+    /// That a message is followed, by tenant and token.
+    pub(crate) const FOLLOWED: u8 = b'v';
+    /// That a user is not captured, by tenant and token.
+    pub(crate) const UNCAPTURED: u8 = b'u';
 }
 
 pub(super) mod v1 {

@@ -182,10 +182,10 @@ impl Directory {
         Ok(self.rows_of(id).await?.len() as u64)
     }
 
-    /// The row keys of a tenant's name, logins, buckets, data subjects, job and cryptoperiods, by full listing.
+    /// The row keys of a tenant's name, logins, buckets, data subjects, features, job and cryptoperiods, by full listing.
     async fn rows_of(&self, id: TenantId) -> Result<Vec<Vec<u8>>, DirectoryError> {
         let mut found: Vec<_> = self.login_rows(id).await?.into_iter().map(|(row_key, ..)| row_key).collect();
-        for kind in [kind::JOB, kind::PERIODS] {
+        for kind in [kind::JOB, kind::PERIODS, kind::FEATURES] {
             let row_key = rows::row_key(kind, &[&id.0]);
             found.extend(self.engine.get(&row_key).await?.is_some().then_some(row_key));
         }
@@ -203,7 +203,8 @@ impl Directory {
                 _ => break,
             }
         }
-        for kind in [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL, kind::HOLD, kind::DEFERRED] {
+        let of_tenant = [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL, kind::HOLD, kind::DEFERRED];
+        for kind in of_tenant.into_iter().chain([kind::WATERMARK, kind::FOLLOWED, kind::UNCAPTURED]) {
             let mut range = KeyRange::prefix(&rows::row_key(kind, &[&id.0]));
             loop {
                 let page = self.engine.scan_keys(range.clone(), SCAN).await?;

@@ -28,6 +28,7 @@ impl Store {
             }
         }
         let _awake = self.awake(&room).await?;
+        self.may_delete(&room, name).await?;
         let condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, condition(asked)).await?;
         let removed = room.roots.index.delete(&room.bucket.index, name, condition).await;
         if let Some(removed) = self.heard(&room.bucket.at, Subject::Row, removed).await? {

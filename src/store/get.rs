@@ -9,7 +9,7 @@ use super::read::{self, Pieces};
 use super::types::{About, Download, Fault, Get, Got, ObjectInfo, StoreError};
 use super::{Room, Store};
 use crate::blob::Reader;
-use crate::gate::{Admitted, act};
+use crate::gate::{Admitted, Need, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
 use crate::model::ids::{SegmentId, VersionId};
 use crate::model::names::ObjectName;
@@ -86,6 +86,7 @@ impl Store {
     pub(super) async fn look_as_source(&self, room: &Room, get: &Get) -> Result<Look, StoreError> {
         let reader = room.roots.readers.begin();
         let (row, inline) = self.row(room, &get.name, get.version).await?;
+        self.may_touch(room, &row, Need::Read).await?;
         conditions::evaluate_source(&get.conditions, &row.etag, row.mtime)?;
         Ok(Look { row, inline, range: None, reader })
     }
@@ -94,6 +95,7 @@ impl Store {
     async fn look(&self, room: &Room, get: &Get) -> Result<Look, StoreError> {
         let reader = room.roots.readers.begin();
         let (row, inline) = self.row(room, &get.name, get.version).await?;
+        self.may_touch(room, &row, Need::Read).await?;
         conditions::evaluate(&get.conditions, &row.etag, row.mtime)?;
         let range = match (get.part, get.range) {
             (Some(number), _) => Some(self.part_range(room, &row, number).await?),

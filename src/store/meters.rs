@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 #[derive(Debug, Clone, Default)]
 pub struct StoreMeters {
     chunks_opened: Counter,
+    dropped: Counter,
 }
 
 impl StoreMeters {
@@ -15,7 +16,14 @@ impl StoreMeters {
         let meters = Self::default();
         let help = "Sealed chunks of objects opened for a reader or a copy";
         registry.register("chunks_opened", help, meters.chunks_opened.clone());
+        let help = "Objects that came too late for a feature: it is disabled";
+        registry.register("feature_objects_dropped", help, meters.dropped.clone());
         meters
+    }
+
+    /// An object of a feature that is off was not taken.
+    pub(super) fn dropped(&self) {
+        self.dropped.inc();
     }
 
     /// So many chunks are about to be opened, whether they verify or not.

@@ -6,6 +6,7 @@
 
 mod alarm;
 mod bucket;
+mod classes;
 pub mod conditions;
 mod copy;
 mod delete;

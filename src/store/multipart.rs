@@ -34,9 +34,10 @@ impl Store {
     pub async fn create_upload(
         &self,
         admitted: &Admitted<act::Write>,
-        create: CreateUpload,
+        mut create: CreateUpload,
     ) -> Result<(UploadId, Option<Expiry>), StoreError> {
         let room = self.room(admitted.bucket()).await?;
+        self.settle_class(&room, &mut create.about).await?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
         let whose = self.whose(&room, &create.about).await?;
@@ -63,6 +64,7 @@ impl Store {
         };
         let _awake = self.awake(&room).await?;
         self.still_welcome(&room, subject, &row.metadata).await?;
+        self.may_commit(&room, &row.name, &row.metadata).await?;
         let by_rule = self.rules_now(&room).await?.and_then(|rules| rules.abort(&row.name, begun));
         let stale = by_rule.as_ref().map_or(begun.plus_seconds(UPLOAD_KEEP_S), |by_rule| by_rule.at);
         room.roots.index.create_upload(&room.bucket.index, row, stale, place).await?;
@@ -125,6 +127,7 @@ impl Store {
             incoming.expected.compute.push(algorithm);
         }
         self.still_welcome(room, upload.subject, &upload.metadata).await?;
+        self.may_commit(room, &upload.name, &upload.metadata).await?;
         let context = seal::object_context(&room.bucket.at, upload.object_id, upload.version_id);
         let dek = self.dek_of_upload(room, upload, &context).await?;
         let segment = Segment { kind: SegmentKind::Part, part: number, context, dek_id: upload.dek_id };
@@ -138,12 +141,19 @@ impl Store {
         };
         let info = part_info(&row);
         let put = match self.awake(room).await {
-            Ok(_awake) => match self.still_welcome(room, upload.subject, &upload.metadata).await {
-                Ok(()) => {
-                    room.roots.index.put_part(&room.bucket.index, upload.upload_id, row).await.map_err(Into::into)
+            Ok(_awake) => {
+                let allowed = async {
+                    self.still_welcome(room, upload.subject, &upload.metadata).await?;
+                    self.may_commit(room, &upload.name, &upload.metadata).await
+                };
+                match allowed.await {
+                    Ok(()) => {
+                        let put = room.roots.index.put_part(&room.bucket.index, upload.upload_id, row).await;
+                        put.map_err(Into::into)
+                    }
+                    Err(refused) => Err(refused),
                 }
-                Err(unwelcome) => Err(unwelcome),
-            },
+            }
             Err(asleep) => Err(asleep),
         };
         match put {

@@ -30,10 +30,11 @@ impl Store {
         self.put_in(&room, put).await
     }
 
-    pub(super) async fn put_in(&self, room: &Room, put: Put) -> Result<Written, StoreError> {
+    pub(super) async fn put_in(&self, room: &Room, mut put: Put) -> Result<Written, StoreError> {
         if put.incoming.length > SEGMENT_BYTES_MAX {
             return Err(StoreError::TooLarge);
         }
+        self.settle_class(room, &mut put.about).await?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
         let whose = self.whose(room, &put.about).await?;
@@ -110,9 +111,13 @@ impl Store {
                 return Err(asleep);
             }
         };
-        if let Err(unwelcome) = self.still_welcome(room, commit.row.subject, &commit.row.metadata).await {
+        let allowed = async {
+            self.still_welcome(room, commit.row.subject, &commit.row.metadata).await?;
+            self.may_commit(room, &commit.row.name, &commit.row.metadata).await
+        };
+        if let Err(refused) = allowed.await {
             self.discard_blobs(room, blobs.to_vec());
-            return Err(unwelcome);
+            return Err(refused);
         }
         self.wrap_anew(room, &mut commit.row).await?;
         let expires = match self.date(room, &mut commit.row).await {

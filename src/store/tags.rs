@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::types::StoreError;
-use crate::gate::{Admitted, act};
+use crate::gate::{Admitted, Need, act};
 use crate::model::names::ObjectName;
 
 impl Store {
@@ -18,6 +18,7 @@ impl Store {
         let mut new = old.clone();
         new.tags = tags;
         let _awake = self.awake(&room).await?;
+        self.may_touch(&room, &old, Need::Write).await?;
         // A rule may be about the tags. What was written before times were kept goes on by the old one.
         new.written = Some(new.age_from());
         self.date(&room, &mut new).await?;
@@ -35,6 +36,8 @@ impl Store {
         name: &ObjectName,
     ) -> Result<Vec<(String, String)>, StoreError> {
         let room = self.room(admitted.bucket()).await?;
-        Ok(self.row(&room, name, None).await?.0.tags)
+        let (row, _) = self.row(&room, name, None).await?;
+        self.may_touch(&room, &row, Need::Read).await?;
+        Ok(row.tags)
     }
 }

@@ -535,6 +535,20 @@ pub enum StoreError {
     /// A legal hold keeps the object that would be removed or replaced.
     #[error("a legal hold keeps this object: it can be neither removed nor replaced")]
     Held,
+    /// `x-amz-meta-geoseal-class` is not a class of data.
+    #[error(
+        "x-amz-meta-geoseal-class is one of interaction, tracked-activity, contact, lead, opportunity, account, activity, metadata, kpi"
+    )]
+    UnknownClass,
+    /// Excerpts are looked at, and never kept.
+    #[error("objects of the class transient are never stored")]
+    ClassNotStorable,
+    /// A tracked message without its acting user.
+    #[error("an object of the class tracked-activity names its acting user in x-amz-meta-geoseal-actor")]
+    ActorRequired,
+    /// The feature that owns the object's class is off.
+    #[error("the feature that this object's class belongs to is not enabled for the tenant")]
+    FeatureDisabled(crate::gate::Need),
     /// A copy onto itself that changes nothing.
     #[error("a copy onto itself must change something")]
     CopyOntoItself,

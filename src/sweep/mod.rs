@@ -90,7 +90,11 @@ impl From<TenancyError> for SweepError {
             TenancyError::Audit(error) => Self::Audit(error),
             TenancyError::Worker => Self::Worker,
             TenancyError::NoSuchTenant => Self::Gone,
-            TenancyError::NameTaken | TenancyError::Changed | TenancyError::NoSuchLogin => Self::Tenancy(error),
+            TenancyError::NameTaken
+            | TenancyError::Changed
+            | TenancyError::NoSuchLogin
+            | TenancyError::NoSuchBucket
+            | TenancyError::Feature(_) => Self::Tenancy(error),
         }
     }
 }

@@ -4,9 +4,12 @@
 //! Called by the admin acts (through `app`) and by `sweep`. A crash after the log entry leaves the act logged and not
 //! done, and the caller asks again; a crash after the standing is mended at the next start ([`Tenancy::resume`]).
 
+mod features;
 mod logins;
 mod segments;
 mod states;
+
+pub use features::Enabled;
 
 use crate::audit::{Actor, AuditError, AuditLog, Event as Record};
 use crate::directory::{Directory, DirectoryError};
@@ -45,6 +48,12 @@ pub enum TenancyError {
     /// No such tenant.
     #[error("no such tenant")]
     NoSuchTenant,
+    /// The feature's rules do not allow it.
+    #[error(transparent)]
+    Feature(#[from] crate::feature::Refusal),
+    /// No such bucket of the tenant.
+    #[error("no such bucket")]
+    NoSuchBucket,
     /// No such login of the tenant.
     #[error("no such login")]
     NoSuchLogin,

@@ -131,6 +131,10 @@ impl Tenancy {
                 self.log(actor, record(*transition, &next, event, reason)).await?;
             }
         }
+        // First, so that a crash in between makes lifetimes longer, never shorter; the next start lets them go on.
+        if effects.iter().any(|effect| matches!(effect, Effect::FreezeLifetimes | Effect::CloseService)) {
+            self.serve_lifetimes(id, false).await?;
+        }
         let entry = self.directory.change_tenant(&entry, next).await?;
         for effect in effects {
             self.carry_out(actor, &entry, effect, &now).await?;
@@ -159,8 +163,11 @@ impl Tenancy {
             Effect::AbortUploads => self.abort_uploads(id).await?,
             // The gate asks for the standing at every request, and the store once more at every commit.
             Effect::Log(_) | Effect::PutDue(_) | Effect::DropDue | Effect::OpenService | Effect::CloseService => {}
-            // There are no lifetimes, jobs or collaborations yet to freeze, stop or revoke.
-            Effect::FreezeLifetimes | Effect::ResumeLifetimes | Effect::StopJobs | Effect::RevokeCollaborations => {}
+            // Done before the standing was written.
+            Effect::FreezeLifetimes => {}
+            Effect::ResumeLifetimes => self.serve_lifetimes(id, true).await?,
+            // There are no jobs or collaborations yet to stop or revoke.
+            Effect::StopJobs | Effect::RevokeCollaborations => {}
             Effect::MakeKeys
             | Effect::DestroyKeys
             | Effect::LeaveNoTrace
@@ -184,6 +191,9 @@ impl Tenancy {
             let page = self.directory.tenants(after, 1000).await?;
             for entry in &page {
                 let now = self.clock.now();
+                if matches!(entry.standing.state, State::Active | State::Disabled | State::Terminated) {
+                    self.serve_lifetimes(entry.standing.id, entry.standing.state == State::Active).await?;
+                }
                 if entry.standing.state == State::Terminated {
                     let keep_s = crate::model::limits::TERMINATION_KEEP_S;
                     let id = entry.standing.id.0;

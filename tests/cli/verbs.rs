@@ -169,6 +169,13 @@ fn story(teller: &mut Teller<'_>, name: &str) {
     teller.looks("audit tail", &["-n", "3"], "master-rotation-ended");
     teller.looks("audit verify", &[], "intact");
 
+    let email = ["email-engagement", "--tenant", name];
+    teller.acts("feature enable", &[&email[..], &["--consent", &terms]].concat(), "enabled");
+    teller.looks("feature show", &email, "tracked-activity");
+    teller.acts("feature disable", &[&email[..], &["--reason", "uninstalled"]].concat(), "0");
+    teller.acts("bucket set", &["interactions", "--tenant", "demo", "--purpose", "kpi"], "kpi");
+    teller.looks("bucket show", &["interactions", "--tenant", "demo"], "kpi");
+
     teller.acts("tenant disable", &[name, "--reason", "uninstalled"], "DISABLED");
     teller.acts("tenant enable", &[name], "ACTIVE");
     teller.acts("tenant terminate", &[name, "--reason", "contract-end", "--confirm", name], "TERMINATED");

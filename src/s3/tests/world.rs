@@ -2,11 +2,13 @@
 
 use super::panics::{Faults, PanickyEngine};
 use crate::blob::{ObjectStoreBlobs, Readers};
-use crate::directory::{Detail, Directory};
+use crate::directory::{Detail, Directory, DirectoryError};
+use crate::feature::{Features, Terms};
 use crate::gate::{Asleep, Gate, Need, Refusal, Register};
 use crate::index::rows::v1::{PartRow, SegmentRef};
 use crate::index::{Anchor, AnchorStore, AnchorStoreError, IndexOptions, RegionIndex};
 use crate::model::atlas::{Geo, Region};
+use crate::model::classes::Feature;
 use crate::model::clock::{Clock, SimulatedClock};
 use crate::model::ids::{SegmentId, TenantId};
 use crate::model::login::{Login, Role};
@@ -137,6 +139,11 @@ impl World {
             }
             logins.push(directory.create_login(tenant, role, START).await.unwrap());
         }
+        let terms = Terms { consent: Some([7; 32]), ..Terms::default() };
+        let email = |features: &mut Features| {
+            Ok(features.enable(Feature::EmailEngagement, &terms, "test", true, &clock.now()).unwrap())
+        };
+        directory.change_features::<DirectoryError>(tenant, None, email).await.unwrap();
         let mut regions = HashMap::new();
         for region in ["westeurope", "northeurope"].map(region) {
             let (anchors, keys) = (Arc::new(Anchors::default()), service.geo_keys());

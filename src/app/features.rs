@@ -1,0 +1,162 @@
+//! Features of a tenant, between the admin face and the conductor.
+
+use super::acts::HouseActs;
+use super::tenants::{FoundTenant, act_error, actor, find};
+use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
+use crate::admin::error::ActError;
+use crate::admin::features::{BucketChange, Compared, FeatureActs, RecordedConsent, ShownBucketRules, TenantFeature};
+use crate::admin::wire::{Plan, Time};
+use crate::audit::Hash;
+use crate::feature::{Features, Kept, Terms};
+use crate::model::classes::{Class, Feature, Purpose};
+use crate::model::ids::TenantId;
+use crate::model::names::BucketName;
+use crate::tenancy::Tenancy;
+
+#[async_trait::async_trait]
+impl FeatureActs for HouseActs {
+    async fn feature(&self, tenant: &TenantRef, feature: Feature) -> Result<TenantFeature, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        let id = entry.standing.id;
+        let features = tenancy.directory.features(id).await.map_err(|error| act_error(error.into()))?;
+        Ok(shown(&tenancy, id, &features, feature))
+    }
+
+    async fn enable(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        feature: Feature,
+        terms: Terms,
+    ) -> Result<Outcome<TenantFeature>, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        let (id, by) = (entry.standing.id, actor(order));
+        if order.mode == Mode::Plan {
+            let features = tenancy.directory.features(id).await.map_err(|error| act_error(error.into()))?;
+            let mut next = Features::clone(&features);
+            let changes = next.enable(feature, &terms, by.as_str(), true, &tenancy.clock.now());
+            let steps = match changes.map_err(|refusal| act_error(refusal.into()))? {
+                true => vec!["log it".to_owned(), format!("record the consent; {feature} is on under these terms")],
+                false => vec!["nothing changes".to_owned()],
+            };
+            return Ok(Outcome::Planned(Plan { steps, ..Plan::default() }));
+        }
+        let enabled = tenancy.enable_feature(&by, id, feature, &terms, order.expect).await.map_err(act_error)?;
+        let compared = enabled.compared.map(|(kept, found)| compared(&kept, &found));
+        Ok(Outcome::Done(TenantFeature { compared, ..shown(&tenancy, id, &enabled.features, feature) }))
+    }
+
+    async fn disable(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        feature: Feature,
+        reason: &str,
+    ) -> Result<Outcome<TenantFeature>, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        let id = entry.standing.id;
+        if order.mode == Mode::Plan {
+            let features = tenancy.directory.features(id).await.map_err(|error| act_error(error.into()))?;
+            let steps = match features.is_on(feature) {
+                true => vec![
+                    "log it".to_owned(),
+                    "withdraw the consent; its classes are refused from the next request on".to_owned(),
+                    "lifetimes stand still; what there is is listed".to_owned(),
+                ],
+                false => vec!["nothing changes".to_owned()],
+            };
+            return Ok(Outcome::Planned(Plan { steps, ..Plan::default() }));
+        }
+        let reason = Some(Hash::of(&[reason.as_bytes()]));
+        let disabled = tenancy.disable_feature(&actor(order), id, feature, reason, order.expect).await;
+        let features = disabled.map_err(act_error)?;
+        Ok(Outcome::Done(shown(&tenancy, id, &features, feature)))
+    }
+
+    async fn bucket_rules(&self, tenant: &TenantRef, name: &BucketName) -> Result<ShownBucketRules, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        shown_bucket(&tenancy, entry.standing.id, name).await
+    }
+
+    async fn set_bucket_rules(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        name: &BucketName,
+        change: BucketChange,
+    ) -> Result<Outcome<ShownBucketRules>, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        let id = entry.standing.id;
+        if order.mode == Mode::Plan {
+            shown_bucket(&tenancy, id, name).await?;
+            let steps = vec!["log it".to_owned(), "write the bucket's rules".to_owned()];
+            return Ok(Outcome::Planned(Plan { steps, ..Plan::default() }));
+        }
+        let by = actor(order);
+        let set = tenancy.set_bucket_rules(&by, id, name, |rules| {
+            rules.default_class = change.default_class.unwrap_or(rules.default_class);
+            if let Some(mut purposes) = change.purposes {
+                purposes.sort_unstable();
+                purposes.dedup();
+                rules.purposes = purposes;
+            }
+            rules.ttl = change.ttl.or(rules.ttl);
+        });
+        set.await.map_err(act_error)?;
+        Ok(Outcome::Done(shown_bucket(&tenancy, id, name).await?))
+    }
+}
+
+async fn shown_bucket(tenancy: &Tenancy, id: TenantId, name: &BucketName) -> Result<ShownBucketRules, ActError> {
+    let look = async {
+        let Some(at) = tenancy.directory.bucket(id, name).await? else { return Ok(None) };
+        let features = tenancy.directory.features(id).await?;
+        Ok(Some((at.bucket, features, tenancy.directory.watermarks(id, at.bucket).await?)))
+    };
+    let found = look.await.map_err(|error: crate::directory::DirectoryError| act_error(error.into()))?;
+    let (bucket, features, watermarks) = found.ok_or(ActError::NoSuchBucket)?;
+    let rules = features.bucket(bucket).cloned().unwrap_or_default();
+    Ok(ShownBucketRules {
+        bucket: name.as_str().to_owned(),
+        default_class: rules.default_class.map(|class| class.to_string()),
+        purposes: rules.purposes.iter().map(Purpose::to_string).collect(),
+        ttl_days: features.ttl(Feature::EmailEngagement, bucket).days(),
+        watermark: watermarks.newest().map(|mark| Time(mark.until)),
+    })
+}
+
+fn compared(kept: &Kept, found: &Kept) -> Compared {
+    Compared {
+        objects: kept.objects,
+        missing: kept.objects.saturating_sub(found.objects),
+        manifest_sha256: hex::encode(kept.manifest),
+        same: kept == found,
+    }
+}
+
+fn shown(tenancy: &Tenancy, id: TenantId, features: &Features, feature: Feature) -> TenantFeature {
+    let setting = features.setting(feature);
+    let kept = setting.and_then(|setting| setting.kept.filter(|_| !setting.enabled));
+    let consents = setting.map(|setting| &setting.consents[..]).unwrap_or_default().iter();
+    TenantFeature {
+        feature: feature.to_string(),
+        enabled: features.is_on(feature),
+        revision: features.revision,
+        since: setting.map(|setting| Time(setting.since.wall)),
+        objects: kept.map(|kept| kept.objects),
+        manifest_sha256: kept.map(|kept| hex::encode(kept.manifest)),
+        ttl_frozen: setting.is_some_and(|setting| !setting.clock.runs()),
+        ttl_days: setting.map(|setting| setting.ttl).unwrap_or_default().days(),
+        consents: consents
+            .map(|consent| RecordedConsent {
+                sha256: hex::encode(consent.sha256),
+                by: consent.by.clone(),
+                at: Time(consent.at.wall),
+                classes: consent.classes.iter().map(Class::to_string).collect(),
+                withdrawn_at: consent.withdrawn.map(|at| Time(at.wall)),
+            })
+            .collect(),
+        dropped: setting.map_or(0, |setting| setting.dropped).saturating_add(tenancy.directory.dropped(id)),
+        compared: None,
+    }
+}

@@ -1,0 +1,175 @@
+//! Lifetimes that run only while their feature is on, and only behind a watermark.
+//!
+//! * The enabled clock of a feature counts the proven time for which it was on, and its tenant in service. It stands still
+//!   otherwise, and never goes back.
+//! * A watermark says up to which hour a job has consumed the interactions that had been written by some moment, and what
+//!   the enabled clock showed when the job said so. An object's lifetime begins at the first watermark that covers it.
+//!   When something was written is a reading of the enabled clock, too: walls can be turned back.
+//! * An object is due when the enabled clock shows as much more as its lifetime.
+//!
+//! So nothing is due without a watermark, and disabling for any time moves every due time by that time.
+
+use crate::model::clock::{Reading, Stamp};
+use crate::model::time::Millis;
+
+/// Days that interactions are kept when nothing else is said.
+pub const TTL_DAYS_STANDARD: u16 = 30;
+/// Most days that they can be kept.
+pub const TTL_DAYS_MAX: u16 = 365;
+/// Watermarks of one bucket that are kept; beyond it neighbours are merged, which makes what they cover live longer.
+pub const WATERMARKS_MAX: usize = 1024;
+
+/// A lifetime in days, 1 to 365.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct Ttl(#[n(0)] u16);
+
+impl Default for Ttl {
+    fn default() -> Self {
+        Self(TTL_DAYS_STANDARD)
+    }
+}
+
+impl Ttl {
+    /// `None` outside 1 to 365.
+    pub fn of_days(days: u16) -> Option<Self> {
+        (1..=TTL_DAYS_MAX).contains(&days).then_some(Self(days))
+    }
+
+    /// Days.
+    pub fn days(self) -> u16 {
+        self.0
+    }
+
+    /// Milliseconds.
+    pub fn millis(self) -> i64 {
+        i64::from(self.0) * 86_400_000
+    }
+}
+
+/// How long a feature has been on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct EnabledClock {
+    /// Milliseconds of the times before the present one.
+    #[n(0)]
+    ran_ms: i64,
+    /// Since when it runs; `None` while it stands still.
+    #[n(1)]
+    running: Option<Stamp>,
+}
+
+impl EnabledClock {
+    /// What it shows, in milliseconds.
+    pub fn at(&self, now: &Reading) -> i64 {
+        let since = self.running.map_or(0, |since| now.lo_for(&since).0.saturating_sub(since.at.0).max(0));
+        self.ran_ms.saturating_add(since)
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub(super) fn start(&mut self, now: &Reading) {
+        self.running.get_or_insert(now.stamp());
+    }
+
+    pub(super) fn stop(&mut self, now: &Reading) {
+        *self = Self { ran_ms: self.at(now), running: None };
+    }
+}
+
+/// That a job consumed what there was of the hours before `until` when it looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Watermark {
+    /// End of the newest hour, exclusive.
+    #[n(0)]
+    pub until: Millis,
+    /// What was written before the enabled clock showed this was seen.
+    #[n(1)]
+    pub seen_ms: i64,
+    /// What the enabled clock showed when it was committed.
+    #[n(2)]
+    pub enabled_ms: i64,
+}
+
+impl Watermark {
+    fn covers(&self, hour: Millis, written_ms: i64) -> bool {
+        hour < self.until && written_ms < self.seen_ms
+    }
+
+    fn reaches(&self, other: &Self) -> bool {
+        self.until >= other.until && self.seen_ms >= other.seen_ms
+    }
+}
+
+/// The watermarks of one bucket, the oldest first. None is reached by an older one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Watermarks {
+    /// Counts the changes.
+    #[n(0)]
+    pub revision: u64,
+    #[n(1)]
+    marks: Vec<Watermark>,
+}
+
+impl Watermarks {
+    /// Commits one; `false` when an older one reaches as far.
+    pub fn commit(&mut self, mark: Watermark) -> bool {
+        if self.marks.iter().any(|had| had.reaches(&mark)) {
+            return false;
+        }
+        self.revision += 1;
+        self.marks.push(mark);
+        if self.marks.len() > WATERMARKS_MAX {
+            self.thin();
+        }
+        true
+    }
+
+    /// Takes the one away that matters least: what it covers is covered by the next, committed a short time later. The
+    /// oldest goes when everything that the next covers is due, however long it is kept.
+    fn thin(&mut self) {
+        let shown = |place: usize| self.marks[place].enabled_ms;
+        let oldest_matters = shown(self.marks.len() - 1).saturating_sub(shown(1)) < Ttl(TTL_DAYS_MAX).millis();
+        let least = (1..self.marks.len() - 1)
+            .filter(|place| oldest_matters && self.marks[place + 1].reaches(&self.marks[*place]))
+            .min_by_key(|place| shown(place + 1).saturating_sub(shown(place - 1)));
+        // Where none reaches the one before it, what the oldest covers waits for a mark that reaches as far.
+        self.marks.remove(least.unwrap_or(0));
+    }
+
+    /// The newest.
+    pub fn newest(&self) -> Option<&Watermark> {
+        self.marks.last()
+    }
+
+    /// What the enabled clock showed when an object of `hour`, written when it showed `written_ms`, was consumed; `None`: it
+    /// was not.
+    pub fn consumed_at(&self, hour: Millis, written_ms: i64) -> Option<i64> {
+        self.marks.iter().find(|mark| mark.covers(hour, written_ms)).map(|mark| mark.enabled_ms)
+    }
+
+    /// How long the enabled clock has to go on until an object is due: not positive when it is. What is not consumed now
+    /// cannot be due before a whole lifetime.
+    pub fn left_ms(&self, hour: Millis, written_ms: i64, ttl: Ttl, enabled_ms: i64) -> i64 {
+        let from = self.consumed_at(hour, written_ms).unwrap_or(enabled_ms);
+        from.saturating_add(ttl.millis()).saturating_sub(enabled_ms)
+    }
+}
+
+/// The hour that an object's name places it in, by `dt=YYYY-MM-DD` and `hr=HH` among its parts; else when it was written.
+pub fn hour_of(name: &str, written: Millis) -> Millis {
+    let (mut day, mut hour) = (None, 0);
+    for part in name.split('/') {
+        if let Some(date) = part.strip_prefix("dt=").and_then(|date| format!("{date}T00:00:00Z").parse().ok()) {
+            day = Some(date);
+        } else if let Some(text) = part.strip_prefix("hr=") {
+            hour = text.parse().ok().filter(|hour| (0..24).contains(hour)).unwrap_or(0);
+        }
+    }
+    day.map_or(written, |day: Millis| day.plus_seconds(hour * 3600))
+}
