@@ -90,13 +90,13 @@ fn r26_r28_r29_d3_a_feature_needs_a_consent_and_is_disabled_without_loss() {
         assert_eq!(put(&server, &who, &format!("open-{i}"), Some("interaction")).0, 200);
     }
     assert_eq!(put(&server, &who, "a-contact", Some("contact")).0, 200);
-    let upload = Request::new("POST", &format!("{}?uploads", object_path(BUCKET, "large")));
+    let upload = Request::new("POST", &object_path(BUCKET, "large")).query("uploads", "");
     let upload = call(&server, &who, upload.header("x-amz-meta-geoseal-class", "interaction")).text();
     let (_, rest) = upload.split_once("<UploadId>").expect("an upload");
     let part = |n: u8| {
         let id = rest.split_once('<').expect("its end").0;
-        let path = format!("{}?partNumber={n}&uploadId={id}", object_path(BUCKET, "large"));
-        said(&call(&server, &who, Request::new("PUT", &path).body("part")))
+        let put = Request::new("PUT", &object_path(BUCKET, "large")).query("partNumber", &n.to_string());
+        said(&call(&server, &who, put.query("uploadId", id).body("part")))
     };
     assert_eq!(part(1).0, 200);
 
