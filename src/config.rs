@@ -158,6 +158,8 @@ pub struct AdminConfig {
     pub token: SecretFile,
     /// The auditors' bearer token: it looks, and changes nothing.
     pub auditor_token: Option<SecretFile>,
+    /// Counsel's bearer token: it looks, places and releases holds, and exports what only they keep.
+    pub legal_token: Option<SecretFile>,
     /// Tokens of further administrators, by name.
     pub more_tokens: BTreeMap<String, SecretFile>,
     /// Whether two administrators have to agree on the destruction of a key.
@@ -303,6 +305,7 @@ struct FileAdmin {
     private_key: PathBuf,
     token_file: PathBuf,
     auditor_token_file: Option<PathBuf>,
+    legal_token_file: Option<PathBuf>,
     /// Token files of further administrators, by name.
     #[serde(default)]
     more_token_files: BTreeMap<String, PathBuf>,
@@ -375,6 +378,7 @@ impl Config {
                 private_key: base.join(file.admin.private_key),
                 token: SecretFile::text(base.join(file.admin.token_file), TOKEN_BYTES_MIN),
                 auditor_token: file.admin.auditor_token_file.map(|p| SecretFile::text(base.join(p), TOKEN_BYTES_MIN)),
+                legal_token: file.admin.legal_token_file.map(|p| SecretFile::text(base.join(p), TOKEN_BYTES_MIN)),
                 more_tokens: more_tokens.collect(),
                 two_person: file.admin.two_person.unwrap_or(true),
                 client_authorities: file.admin.client_authorities.map(|p| base.join(p)),
@@ -397,8 +401,11 @@ impl Config {
     fn wrong_files(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let keyrings = self.keyring.all().map(Keyring::secrets);
-        for secret in
-            keyrings.chain([&self.admin.token]).chain(&self.admin.auditor_token).chain(self.admin.more_tokens.values())
+        for secret in keyrings
+            .chain([&self.admin.token])
+            .chain(&self.admin.auditor_token)
+            .chain(&self.admin.legal_token)
+            .chain(self.admin.more_tokens.values())
         {
             match secret.read() {
                 Ok(_) => {}

@@ -4,6 +4,7 @@
 //! Arguments arrive parsed and checked against the atlas. An act that changes anything takes an [`Order`]; in
 //! [`Mode::Plan`] it must change nothing and answer [`Outcome::Planned`] with what the run would do.
 
+use super::auth::Role;
 use super::backups::{CreateBackup, KnownBackup};
 use super::contacts::ContactActs;
 use super::epochs::{Closing, Epoch, Epochs};
@@ -38,6 +39,8 @@ pub enum Mode {
 pub struct Order {
     /// Who asks.
     pub by: Actor,
+    /// In which role.
+    pub role: Role,
     /// To act or to plan.
     pub mode: Mode,
     /// The revision that the caller has seen (`If-Match`): refuse with [`ActError::RevisionChanged`] on any other.

@@ -18,7 +18,9 @@ pub enum Role {
     Open,
     /// Looks, changes nothing, sees no payload.
     Auditor,
-    /// Everything.
+    /// What an auditor may, and legal holds; alone it reads what only holds keep of a tenant.
+    Legal,
+    /// Everything else.
     Admin,
 }
 
@@ -28,6 +30,7 @@ impl Role {
         match self {
             Self::Open => "open",
             Self::Auditor => "auditor",
+            Self::Legal => "legal",
             Self::Admin => "admin",
         }
     }
@@ -74,6 +77,11 @@ impl Logins {
         self.and(Role::Auditor, token)
     }
 
+    /// One more token, for counsel.
+    pub fn with_legal(self, token: &[u8]) -> Result<Self, WeakToken> {
+        self.and(Role::Legal, token)
+    }
+
     fn and(mut self, role: Role, token: &[u8]) -> Result<Self, WeakToken> {
         let token = token.trim_ascii();
         let distinct: std::collections::BTreeSet<_> = token.iter().collect();
@@ -88,12 +96,12 @@ impl Logins {
     }
 
     /// Who calls, if that is enough for `needed`. An open route asks nobody.
-    pub(super) fn admit(&self, headers: &HeaderMap, needed: Role) -> Result<Actor, ActError> {
+    pub(super) fn admit(&self, headers: &HeaderMap, needed: Role) -> Result<(Actor, Role), ActError> {
         if needed == Role::Open {
-            return Ok(Actor("anybody".into()));
+            return Ok((Actor("anybody".into()), Role::Open));
         }
         let login = self.find(headers).ok_or(ActError::Unauthenticated)?;
-        if login.role < needed { Err(ActError::Forbidden) } else { Ok(login.actor.clone()) }
+        if login.role < needed { Err(ActError::Forbidden) } else { Ok((login.actor.clone(), login.role)) }
     }
 
     fn find(&self, headers: &HeaderMap) -> Option<&Login> {

@@ -134,6 +134,9 @@ pub enum ActError {
     /// A hold stands in the way.
     #[error("a hold stands in the way")]
     Held(Vec<String>),
+    /// A legal hold keeps what this would destroy; it is recorded and done when that is released.
+    #[error("a legal hold keeps this: it is recorded, and done by the first sweep after the release")]
+    LegalHold(Vec<String>),
     /// What the table of states and operations says.
     #[error("the tenant's state does not allow this")]
     StateRefuses(No),
@@ -235,6 +238,7 @@ impl ActError {
             Self::TenantPurging => Face(S::GONE, "TenantPurging", None),
             Self::TenantPurged => Face(S::GONE, "TenantPurged", Some("`geoseal certificate get` still works")),
             Self::Held(_) => Face(S::CONFLICT, "PurgeHeld", Some("release the holds first")),
+            Self::LegalHold(_) => Face(S::FORBIDDEN, "LegalHold", Some("see `geoseal hold show`")),
             Self::StateRefuses(no) => {
                 let status = StatusCode::from_u16(no.status).unwrap_or(S::CONFLICT);
                 Face(status, no.code, Some("see `geoseal tenant show`"))
@@ -293,7 +297,7 @@ impl ActError {
             detail,
             remedy: remedy.map(Into::into),
             valid,
-            holds: if let Self::Held(holds) = self { holds.clone() } else { Vec::new() },
+            holds: if let Self::Held(holds) | Self::LegalHold(holds) = self { holds.clone() } else { Vec::new() },
         }
     }
 }

@@ -4,7 +4,7 @@ use super::acts::{Outcome, TenantRef};
 use super::auth::Role;
 use super::door;
 use super::error::ActError;
-use super::routes::{Effect, Route, acts, looks, ok, outcome};
+use super::routes::{Effect, Route, acts_as, looks, ok, outcome};
 use super::wire::{Nothing, Time};
 use crate::model::ids::TenantId;
 use crate::tenant::holds::Scope;
@@ -150,7 +150,7 @@ fn new_hold(body: PlaceHold) -> Result<NewHold, ActError> {
 /// The routes.
 pub(super) fn routes() -> Vec<Route> {
     let mut all = vec![
-        looks::<Holds>("/admin/v1/holds", Role::Admin, "listHolds", "Legal holds", &["tenant"], |c| {
+        looks::<Holds>("/admin/v1/holds", Role::Legal, "listHolds", "Legal holds", &["tenant"], |c| {
             Box::pin(async move {
                 let tenant: Option<TenantRef> = c.query("tenant")?;
                 ok(&Holds { holds: c.acts.holds(tenant.as_ref()).await? })
@@ -158,7 +158,7 @@ pub(super) fn routes() -> Vec<Route> {
         }),
         looks::<Hold>(
             "/admin/v1/holds/{hold}",
-            Role::Admin,
+            Role::Legal,
             "hold",
             "One legal hold: what it covers now, and what waits for its release",
             &[],
@@ -166,7 +166,8 @@ pub(super) fn routes() -> Vec<Route> {
         ),
     ];
     all.extend([
-        acts::<PlaceHold, Hold>(
+        acts_as::<PlaceHold, Hold>(
+            Role::Legal,
             "/admin/v1/holds",
             Effect::Acts,
             "placeHold",
@@ -179,7 +180,8 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
-        acts::<Nothing, Hold>(
+        acts_as::<Nothing, Hold>(
+            Role::Legal,
             "/admin/v1/holds/{hold}/approve",
             Effect::Acts,
             "approveHold",
@@ -192,7 +194,8 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
-        acts::<Nothing, Hold>(
+        acts_as::<Nothing, Hold>(
+            Role::Legal,
             "/admin/v1/holds/{hold}/release",
             Effect::Acts,
             "releaseHold",

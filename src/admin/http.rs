@@ -64,8 +64,9 @@ async fn refuse(face: Arc<Face>, request: Request, error: ActError) -> Response 
 
 async fn serve(face: Arc<Face>, route: Arc<Route>, params: RawPathParams, request: Request) -> Response {
     let (actor, response) = match face.logins.admit(request.headers(), route.role) {
-        Ok(actor) => {
-            let answered = AssertUnwindSafe(answer(&face, &route, actor.clone(), params, request)).catch_unwind().await;
+        Ok((actor, role)) => {
+            let by = (actor.clone(), role);
+            let answered = AssertUnwindSafe(answer(&face, &route, by, params, request)).catch_unwind().await;
             let answered = answered.unwrap_or(Err(ActError::Broken));
             (actor.0, answered.unwrap_or_else(IntoResponse::into_response))
         }
@@ -85,7 +86,7 @@ fn finish(mut response: Response) -> Response {
 async fn answer(
     face: &Face,
     route: &Arc<Route>,
-    by: Actor,
+    (by, role): (Actor, Role),
     params: RawPathParams,
     request: Request,
 ) -> Result<Response, ActError> {
@@ -107,7 +108,7 @@ async fn answer(
     };
     let call = Call {
         acts: face.acts.clone(),
-        order: Order { by, mode, expect },
+        order: Order { by, role, mode, expect },
         route: route.name,
         params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         query,

@@ -74,10 +74,22 @@ pub(super) fn acts<Takes: JsonSchema, Gives: JsonSchema>(
     Route { method, path, role, name, summary, effect, query, takes, gives, run }
 }
 
+/// An act that this role reaches, too.
+pub(super) fn acts_as<Takes: JsonSchema, Gives: JsonSchema>(
+    role: Role,
+    path: &'static str,
+    effect: Effect,
+    name: &'static str,
+    summary: &'static str,
+    run: Run,
+) -> Route {
+    Route { role, ..acts::<Takes, Gives>(path, effect, name, summary, run) }
+}
+
 /// Every route of the admin listener.
 pub(super) fn routes() -> Vec<Route> {
     use Effect::{Acts, ActsOnRecord};
-    use Role::{Admin, Auditor, Open};
+    use Role::{Admin, Auditor, Legal, Open};
     let mut all = vec![
         looks::<wire::Alive>("/healthz", Open, "health", "The process answers", &[], |_| {
             Box::pin(async { Ok(Answer::json(StatusCode::OK, &wire::Alive { alive: true })) })
@@ -180,7 +192,8 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
-        acts::<wire::Export, String>(
+        acts_as::<wire::Export, String>(
+            Legal,
             "/admin/v1/tenants/{tenant}/export",
             Acts,
             "exportTenant",
@@ -196,7 +209,8 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
-        acts::<wire::RevealExportKeys, wire::ExportKeys>(
+        acts_as::<wire::RevealExportKeys, wire::ExportKeys>(
+            Legal,
             "/admin/v1/tenants/{tenant}/export/keys",
             Acts,
             "revealExportKeys",

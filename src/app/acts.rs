@@ -63,7 +63,8 @@ impl HouseActs {
             },
         });
         let interval_s = i64::try_from(sweep_interval.as_secs()).unwrap_or(i64::MAX);
-        let sweeper = Arc::new(Sweeper::new(geos.collect(), house.clock.clone(), interval_s));
+        let sweeper = Sweeper::new(geos.collect(), house.clock.clone(), interval_s);
+        let sweeper = Arc::new(sweeper.with_deferrals(Arc::new(super::deferrals::HouseDeferrals)));
         let (operations, counted) = (Operations::default(), Counted::default());
         Self { house, sweeper, operations, registry, metrics, sweep_interval, two_person, epoch, rotation, counted }
     }

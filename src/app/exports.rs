@@ -3,27 +3,24 @@
 use super::acts::HouseActs;
 use super::tenants::{FoundTenant, act_error, actor, find};
 use crate::admin::acts::{Broke, Mode, Order, Outcome, Streamed, TenantRef};
+use crate::admin::auth::Role;
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::export::{self, ExportError};
 use crate::model::names::BucketName;
-use crate::tenant::State;
-use crate::tenant::access::{Access, Operation, access};
+use crate::tenant::access::{Access, Condition, Operation, access};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 
-/// The tenant, if its state lets an administrator export it.
-async fn exportable(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTenant, ActError> {
+/// The tenant, if its state lets the caller export it: an administrator what is the tenant's, counsel what only holds keep.
+async fn exportable(acts: &HouseActs, order: &Order, tenant: &TenantRef) -> Result<FoundTenant, ActError> {
     let found = find(acts, tenant).await?;
-    let standing = &found.entry.standing;
-    match (access(standing.state, Operation::AdminExport), standing.state) {
-        (Access::Yes, _) => Ok(found),
-        (Access::Deferred | Access::If(..), State::PurgeHeld) => {
-            Err(ActError::Held(standing.holds.iter().map(|hold| hold.id.clone()).collect()))
-        }
-        (_, State::Purged) => Err(ActError::TenantPurged),
-        (_, State::Purging) => Err(ActError::TenantPurging),
-        (_, state) => Err(ActError::WrongState(super::tenants::state(state))),
+    let state = found.entry.standing.state;
+    match (access(state, Operation::AdminExport), order.role) {
+        (Access::Yes, Role::Admin) | (Access::If(Condition::LegalRole, _), Role::Legal) => Ok(found),
+        (Access::Yes, _) => Err(ActError::Forbidden),
+        (Access::If(_, no) | Access::No(no), _) => Err(ActError::StateRefuses(no)),
+        (Access::Deferred, _) => Err(ActError::WrongState(super::tenants::state(state))),
     }
 }
 
@@ -33,7 +30,7 @@ pub(super) async fn export(
     tenant: &TenantRef,
     bucket: Option<BucketName>,
 ) -> Result<Outcome<Streamed>, ActError> {
-    let FoundTenant { tenancy, entry } = exportable(acts, tenant).await?;
+    let FoundTenant { tenancy, entry } = exportable(acts, order, tenant).await?;
     let id = entry.standing.id;
     if order.mode == Mode::Plan {
         let foreseen = export::foresee(&tenancy, id, bucket.as_ref()).await.map_err(export_error)?;
@@ -56,7 +53,7 @@ pub(super) async fn keys(
     tenant: &TenantRef,
     confirm: &str,
 ) -> Result<Outcome<wire::ExportKeys>, ActError> {
-    let FoundTenant { tenancy, entry } = exportable(acts, tenant).await?;
+    let FoundTenant { tenancy, entry } = exportable(acts, order, tenant).await?;
     if entry.detail.as_ref().is_none_or(|detail| detail.name != confirm) {
         return Err(ActError::ConfirmMismatch);
     }

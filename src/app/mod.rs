@@ -7,6 +7,7 @@ mod acts;
 mod anchors;
 mod backups;
 mod contacts;
+mod deferrals;
 mod demo;
 mod epochs;
 mod exports;

@@ -126,6 +126,9 @@ impl Server {
         if let Some(file) = &config.admin.auditor_token {
             logins = logins.with_auditor(&file.read()?).map_err(|_| AppError::WeakToken)?;
         }
+        if let Some(file) = &config.admin.legal_token {
+            logins = logins.with_legal(&file.read()?).map_err(|_| AppError::WeakToken)?;
+        }
         for (name, file) in &config.admin.more_tokens {
             logins = logins.with_admin(name, &file.read()?).map_err(|_| AppError::WeakToken)?;
         }

@@ -5,13 +5,13 @@ use super::tenants::{act_error, actor, find};
 use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::wire;
-use crate::audit::Actor;
+use crate::audit::{Actor, Event as Record};
 use crate::model::ids::{SubjectId, TenantId};
 use crate::model::names::SubjectName;
 use crate::subject::{self, Erased, SubjectError};
 use crate::tenancy::Tenancy;
-use crate::tenant::State;
 use crate::tenant::access::{Access, Operation, access};
+use crate::tenant::holds::{Deferred, DeferredKind, Said};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) async fn erase(
@@ -24,18 +24,19 @@ pub(super) async fn erase(
     let found = find(acts, tenant).await?;
     let (tenancy, entry) = (found.tenancy, found.entry);
     let id = entry.standing.id;
-    let holds: Vec<_> = entry.standing.holds.iter().map(|hold| hold.id.clone()).collect();
-    match (access(entry.standing.state, Operation::DataSubject), entry.standing.state) {
-        (Access::Yes, _) if holds.is_empty() => {}
-        (Access::Yes | Access::Deferred | Access::If(..), _) => return Err(ActError::Held(holds)),
-        (Access::No(_), State::Purged) => return Err(ActError::TenantPurged),
-        (Access::No(_), State::Purging) => return Err(ActError::TenantPurging),
-        (Access::No(_), _) => return Err(ActError::WrongState(wire::TenantState::Provisioning)),
-    }
+    let defers = match access(entry.standing.state, Operation::DataSubject) {
+        Access::Yes => false,
+        Access::Deferred => true,
+        Access::If(_, no) | Access::No(no) => return Err(ActError::StateRefuses(no)),
+    };
+    let held = subject::held(&tenancy, id, &name).await.map_err(subject_error)?;
     let subject = subject::foresee(&tenancy, id, &name).await.map_err(subject_error)?;
     if order.mode == Mode::Plan {
         let counts = subject.as_ref().map(|(_, foreseen)| *foreseen).unwrap_or_default();
         let steps = match subject {
+            _ if held.is_some() || defers => {
+                vec!["a legal hold stands in the way: it is recorded, and done once that is released".to_owned()]
+            }
             None => vec!["there is no such data subject: nothing changes".to_owned()],
             Some(_) => vec![
                 "log it, and note that it is under way".to_owned(),
@@ -53,6 +54,19 @@ pub(super) async fn erase(
         return Err(ActError::ConfirmMismatch);
     }
     let now = acts.house.clock.now().wall;
+    if let Some((entry_of, _)) = subject.as_ref().filter(|(entry, _)| !entry.erasing && (held.is_some() || defers)) {
+        let all = || entry.standing.holds.iter().map(|hold| hold.id.clone()).collect();
+        let (matters, objects) = held.map_or_else(|| (all(), 0), |held| (held.matters, held.objects));
+        let act = Deferred {
+            kind: DeferredKind::EraseSubject,
+            label: format!("erase-{}", entry_of.id),
+            detail: name.as_str().as_bytes().to_vec(),
+            matters,
+            objects,
+            asked: Said { by: order.by.0.clone(), at: now },
+        };
+        return Err(defer(&tenancy, order, id, act).await?);
+    }
     // The name is nowhere in the operation: it is followed under the subject's opaque id.
     let about = subject.as_ref().map_or_else(|| id.to_string(), |(entry, _)| entry.id.to_string());
     let by = actor(order);
@@ -69,6 +83,21 @@ pub(super) async fn erase(
         Ok(wire::OperationResult::SubjectErasure(shown(&erased)))
     });
     Ok(Outcome::Done(operation))
+}
+
+/// Records an act that holds stand in the way of: entry first. Answers the refusal that the caller gets.
+pub(super) async fn defer(
+    tenancy: &Tenancy,
+    order: &Order,
+    tenant: TenantId,
+    act: Deferred,
+) -> Result<ActError, ActError> {
+    let (kind, label) = (act.kind.as_str().to_owned(), act.label.clone());
+    let (objects, holds) = (act.objects, act.matters.len() as u64);
+    let deferred = Record::ActDeferred { tenant, act: kind, label, objects, holds };
+    tenancy.audit.append(&actor(order), deferred).await.map_err(super::acts::log_error)?;
+    tenancy.directory.defer(tenant, &act).await.map_err(|error| act_error(error.into()))?;
+    Ok(ActError::LegalHold(act.matters))
 }
 
 /// Takes up what a crash cut off. What stands in the way is logged, and stands in nobody else's: until the subject's

@@ -68,6 +68,9 @@ pub enum Event {
     PurgeBegun { tenant: TenantId },
     /// Due; what no hold keeps is destroyed.
     PurgeHeld { tenant: TenantId, holds: u64 },
+    /// What no hold keeps is destroyed: so many objects and blobs, and data subjects' keys; `held` objects are kept. `round`
+    /// counts: a hold that is released while others stay begins another.
+    PurgePartEnded { tenant: TenantId, round: u32, objects: u64, blobs: u64, held: u64, subjects: u64 },
     /// What there was, before anything was deleted.
     ManifestTaken { tenant: TenantId, objects: u64, blobs: u64, bytes: u64, manifest: Hash },
     /// All of it deleted; `left` by an independent listing.

@@ -6,9 +6,11 @@
 
 pub mod contacts;
 mod erase;
+mod held;
 mod places;
 
 pub use erase::{Erased, Foreseen, begin, erase, foresee, resume};
+pub use held::{HeldBy, held};
 
 use crate::audit::AuditError;
 use crate::blob::BlobError;

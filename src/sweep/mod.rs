@@ -10,6 +10,7 @@
 mod archive;
 pub mod certificate;
 pub mod closing;
+mod deferred;
 mod epoch;
 mod find;
 mod inventory;
@@ -25,6 +26,7 @@ mod run;
 mod tests;
 mod uploads;
 
+pub use deferred::Deferrals;
 pub use run::{GeoRooms, Report, Status, Sweeper};
 
 use crate::audit::AuditError;

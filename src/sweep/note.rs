@@ -127,7 +127,7 @@ impl From<&ShredEvidence> for Shredded {
 }
 
 /// `trk/<id>/<version>`: how a certificate names a key.
-fn key_name(kind: KeyKind, id: [u8; 16], version: u32) -> String {
+pub(super) fn key_name(kind: KeyKind, id: [u8; 16], version: u32) -> String {
     let kind = kind.as_str().to_ascii_lowercase();
     format!("{kind}/{}/{version}", hex::encode(id))
 }

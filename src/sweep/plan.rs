@@ -165,6 +165,7 @@ fn tenant_act(tenant: &Candidate, now: &Reading) -> Verdict {
             Some(Effect::Log(Transition::BeginPurge)) => Verdict::Act(Act::PurgeTenant(standing.id)),
             Some(Effect::Log(Transition::HoldPurge)) => Verdict::Act(Act::HoldTenant(standing.id)),
             Some(Effect::Log(Transition::GiveUp)) => Verdict::Act(Act::GiveUpTenant(standing.id)),
+            Some(_) if standing.state == State::PurgeHeld => Verdict::Act(Act::HoldTenant(standing.id)),
             Some(_) => Verdict::Act(Act::ResumePurge(standing.id)),
             None if standing.state == State::PurgeHeld => Verdict::Wait(Why::Held),
             None => Verdict::Act(Act::DropTenantDue(standing.id)),

@@ -5,6 +5,7 @@
 
 use super::certificate::Kind;
 use super::closing::MasterGone;
+use super::deferred::Deferrals;
 use super::find::{Found, name};
 use super::plan::{Act, Item, Plan, Why};
 use super::{SweepError, archive, blocking, lifecycle, orphans, purge, uploads};
@@ -14,7 +15,6 @@ use crate::model::ids::TenantId;
 use crate::model::time::Millis;
 use crate::regions::RegionRoots;
 use crate::tenancy::Tenancy;
-use crate::tenant::Event;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt;
@@ -47,6 +47,7 @@ pub struct Sweeper {
     interval_s: i64,
     alone: tokio::sync::Mutex<()>,
     status: Mutex<Status>,
+    deferrals: Option<Arc<dyn Deferrals>>,
 }
 
 impl fmt::Debug for Sweeper {
@@ -93,6 +94,8 @@ pub struct Report {
     pub uploads_aborted: u64,
     /// Blobs, temporary files and buckets' rows that nothing named.
     pub orphans_removed: u64,
+    /// Acts that holds had put off and that were carried out.
+    pub acts_resumed: u64,
     /// Epochs whose close was finished.
     pub epochs_closed: u64,
     /// What was not done and why, in opaque ids.
@@ -106,7 +109,13 @@ pub struct Report {
 impl Sweeper {
     /// A sweeper over its geos. `interval_s`: seconds between two sweeps.
     pub fn new(geos: Vec<GeoRooms>, clock: Arc<dyn Clock>, interval_s: i64) -> Self {
-        Self { geos, clock, interval_s, alone: tokio::sync::Mutex::default(), status: Mutex::default() }
+        let (alone, status) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self { geos, clock, interval_s, alone, status, deferrals: None }
+    }
+
+    /// The same, and what holds put off is carried out by `deferrals`.
+    pub fn with_deferrals(self, deferrals: Arc<dyn Deferrals>) -> Self {
+        Self { deferrals: Some(deferrals), ..self }
     }
 
     /// What a sweep would do now. Changes nothing.
@@ -179,6 +188,12 @@ impl Sweeper {
             by_geo[geo].add(&before, &report);
         }
         for rooms in &self.geos {
+            let Some(deferrals) = &self.deferrals else { break };
+            if let Err(error) = super::deferred::run(rooms, actor, deferrals.as_ref(), &mut report).await {
+                report.skipped.push(format!("deferred acts of {}: {error}", rooms.tenancy.directory.geo().id));
+            }
+        }
+        for rooms in &self.geos {
             match super::epoch::finish(rooms, actor).await {
                 Ok(closed) => report.epochs_closed += u64::from(closed),
                 Err(error) => report.skipped.push(format!("epoch of {}: {error}", rooms.tenancy.directory.geo().id)),
@@ -224,7 +239,7 @@ impl Sweeper {
         for rooms in &self.geos {
             let dir = rooms.certificates.clone();
             let text = blocking(move || -> std::io::Result<_> {
-                let kinds = [Kind::Final, Kind::Residual];
+                let kinds = [Kind::Final, Kind::Residual, Kind::Partial];
                 let mut found = archive::read_named(&dir, &archive::closed(tenant))?;
                 for kind in kinds {
                     found = match found {
@@ -310,9 +325,7 @@ impl Sweeper {
                 return Ok(geo);
             }
             Act::HoldTenant(id) => {
-                // A hold keeps the whole tenant: which objects a partial one names is not kept anywhere yet.
-                let evidence = super::find::evidence(rooms, id).await?;
-                rooms.tenancy.apply(actor, id, None, &Event::Sweep(evidence)).await?;
+                report.objects_removed += purge::part::part(rooms, actor, id).await?;
                 report.tenants_held += 1;
             }
             Act::GiveUpTenant(id) => {

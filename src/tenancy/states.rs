@@ -249,6 +249,8 @@ fn record(transition: Transition, next: &Standing, event: &Event, reason: Option
         Transition::HoldPurge => Record::PurgeHeld { tenant, holds: next.holds.len() as u64 },
         Transition::EndPurge => Record::TenantPurged { tenant },
         Transition::DestroyKeysFirst => Record::KeysFirst { tenant, regions_out_of_reach: 1 },
+        // The sweeper logs it itself, with what there was.
+        Transition::EndPart => Record::PurgeHeld { tenant, holds: next.holds.len() as u64 },
         Transition::PlaceHold => Record::HoldPlaced { tenant, hold: hold() },
         Transition::ReleaseHold => Record::HoldReleased { tenant, hold: hold() },
     }

@@ -166,6 +166,20 @@ pub struct Purge {
     pub certificate: Option<[u8; 32]>,
 }
 
+/// That what no hold keeps is being destroyed, or is.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct PartPurge {
+    /// When it began.
+    #[n(0)]
+    pub begun: Stamp,
+    /// Counted from 1; a released hold while others stay begins another.
+    #[n(1)]
+    pub round: u32,
+    /// Whether this round is over.
+    #[n(2)]
+    pub done: bool,
+}
+
 /// What the house keeps about a tenant outside the tenant's own keys: ids, state, times. It survives the tenant.
 #[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub struct Standing {
@@ -202,6 +216,9 @@ pub struct Standing {
     /// That its destruction has begun.
     #[n(10)]
     pub purge: Option<Purge>,
+    /// That what no hold keeps is being destroyed.
+    #[n(11)]
+    pub part: Option<PartPurge>,
 }
 
 impl Standing {

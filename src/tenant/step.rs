@@ -6,7 +6,7 @@
 //! - A hold wins over destruction in every state that still has something to destroy.
 //! - What an outsider repeats (terminate twice, disable twice) changes nothing; T does not move.
 
-use super::{Hold, Purge, Replication, Standing, State, Termination};
+use super::{Hold, HoldScope, PartPurge, Purge, Replication, Standing, State, Termination};
 use crate::model::atlas::{Geo, Region};
 use crate::model::clock::Reading;
 use crate::model::ids::TenantId;
@@ -62,6 +62,11 @@ pub enum Event {
     },
     /// The sweeper looks at it.
     Sweep(Evidence),
+    /// What no hold kept is destroyed, in this round.
+    PartPurged {
+        /// Which.
+        round: u32,
+    },
     /// While it is being purged a region stays out of reach.
     OutOfReach {
         /// Seconds between two sweeps.
@@ -179,6 +184,8 @@ pub enum Transition {
     PlaceHold,
     /// A hold was released.
     ReleaseHold,
+    /// What no hold kept is destroyed.
+    EndPart,
 }
 
 /// Why an event was refused. Nothing changed.
@@ -258,6 +265,7 @@ pub fn create(new: NewTenant, now: &Reading) -> Result<(Standing, Vec<Effect>), 
         termination: None,
         holds: Vec::new(),
         purge: None,
+        part: None,
     };
     Ok((standing, vec![Effect::Log(Transition::Create), Effect::MakeKeys]))
 }
@@ -305,7 +313,13 @@ pub fn step(tenant: &Standing, event: &Event, now: &Reading) -> Result<Step, Ref
         (Active | Disabled | Terminated | PurgeHeld, Event::ReleaseHold { id }) => release(tenant, id),
 
         (Terminated, Event::Sweep(evidence)) => begin_purge(tenant, *evidence, now),
-        (PurgeHeld, Event::Sweep(_)) if !tenant.holds.is_empty() => same(),
+        // Begun before a crash, or a hold that kept more was released: the same effects again, logged already.
+        (PurgeHeld, Event::Sweep(_)) if !tenant.holds.is_empty() => {
+            let whole = tenant.holds.iter().any(|hold| hold.scope == HoldScope::Tenant);
+            let undone = tenant.part.as_ref().is_some_and(|part| !part.done);
+            if whole || !undone { same() } else { Ok((Some(tenant.clone()), PART.to_vec())) }
+        }
+        (PurgeHeld, Event::PartPurged { round }) => Ok(end_part(tenant, *round)),
         (PurgeHeld, Event::Sweep(evidence)) => begin_purge(tenant, *evidence, now),
         // Begun before a crash: the same effects again, logged already.
         (Purging, Event::Sweep(_)) => Ok((Some(tenant.clone()), PURGE.to_vec())),
@@ -331,6 +345,9 @@ const PURGE: [Effect; 7] = [
     Effect::ProbeKeys,
     Effect::Certify,
 ];
+
+/// The same for what no hold keeps.
+const PART: [Effect; 4] = [Effect::CloseService, Effect::TakeManifest, Effect::DeleteUnheld, Effect::CertifyPart];
 
 fn to(tenant: &Standing, state: State, transition: Transition, effects: &[Effect]) -> Result<Step, Refusal> {
     let next = Standing { state, ..tenant.clone() };
@@ -387,7 +404,21 @@ fn release(tenant: &Standing, id: &str) -> Result<Step, Refusal> {
     if holds.len() == tenant.holds.len() {
         return Err(Refusal::NoSuchHold);
     }
-    to(&Standing { holds, ..tenant.clone() }, tenant.state, Transition::ReleaseHold, &[])
+    // What it alone kept is not kept any more.
+    let next_round = |part: PartPurge| PartPurge { round: part.round.saturating_add(1), done: false, ..part };
+    let part = tenant.part.clone().map(next_round);
+    to(&Standing { holds, part, ..tenant.clone() }, tenant.state, Transition::ReleaseHold, &[])
+}
+
+fn end_part(tenant: &Standing, round: u32) -> Step {
+    let ends = |part: &&PartPurge| part.round == round && !part.done;
+    match tenant.part.as_ref().filter(ends) {
+        None => (Some(tenant.clone()), Vec::new()),
+        Some(part) => {
+            let part = Some(PartPurge { done: true, ..part.clone() });
+            (Some(Standing { part, ..tenant.clone() }), vec![Effect::Log(Transition::EndPart)])
+        }
+    }
 }
 
 /// Transitions 8, 9 and 10.
@@ -400,8 +431,8 @@ fn begin_purge(tenant: &Standing, evidence: Evidence, now: &Reading) -> Result<S
         return Err(Refusal::RotationRunning);
     }
     if !tenant.holds.is_empty() {
-        let effects = [Effect::CloseService, Effect::TakeManifest, Effect::DeleteUnheld, Effect::CertifyPart];
-        return to(tenant, State::PurgeHeld, Transition::HoldPurge, &effects);
+        let part = Some(PartPurge { begun: now.stamp(), round: 1, done: false });
+        return to(&Standing { part, ..tenant.clone() }, State::PurgeHeld, Transition::HoldPurge, &PART);
     }
     let purge = Some(Purge { begun: now.stamp(), keys_first: false, certificate: None });
     to(&Standing { purge, ..tenant.clone() }, State::Purging, Transition::BeginPurge, &PURGE)

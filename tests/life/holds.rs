@@ -162,3 +162,165 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
     assert!(!log.contains("contact:8855") && !log.contains("Contoso v. F.") && !log.contains("letters/2026"));
     assert!(!server.log().contains("8855") && !server.log().contains("Contoso v."), "nor has the server's own");
 }
+
+/// What the holders of the two administrators' tokens and of counsel's see of a tenant.
+fn legal_token(server: &mut Server) -> PathBuf {
+    server.terminate();
+    let token = server.home().join("legal.token");
+    std::fs::write(&token, "c0un5e1c0un5e1a9b8c7d6e5f40123456789abcdef").expect("our own directory");
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).expect("our own file");
+    let config = server.data().join("geoseal.toml");
+    let text = std::fs::read_to_string(&config).expect("dev wrote it");
+    let more = format!("two_person = false\nlegal_token_file = {token:?}");
+    std::fs::write(&config, text.replace("two_person = false", &more)).expect("our own file");
+    server.restart();
+    token
+}
+
+fn state(server: &Server, tenant: &str) -> String {
+    server.geoseal(&["tenant", "show", tenant, "--json"]).json()["state"].as_str().expect("a state").to_owned()
+}
+
+/// Sweeps until the tenant is in this state: the schedule, whom the clock woke, may have been at it.
+fn swept_to(server: &Server, tenant: &str, wanted: &str) {
+    for _ in 0..100 {
+        server.geoseal(&["sweep", "run"]).ok();
+        if state(server, tenant) == wanted {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("{} and not {wanted}\n{}", state(server, tenant), server.log());
+}
+
+fn blobs(server: &Server) -> usize {
+    fn files(path: &std::path::Path) -> usize {
+        let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
+    }
+    files(&server.data().join("data/region/westeurope/blobs"))
+}
+
+fn place(server: &Server, id: &str, scope: &str) {
+    let arguments = ["hold", "place", id, "--tenant", "contoso", "--scope", scope, "--matter", "Contoso v. F."];
+    assert!(server.geoseal(&arguments).ok().contains("in_force"), "one may act alone here");
+}
+
+/// P3, from T to the last certificate: at due what no hold keeps is destroyed and certified; what is held is there for
+/// counsel alone, through a kill; each release lets the next sweep destroy what it alone kept.
+#[test]
+fn p3_at_due_what_is_not_held_goes_and_each_release_lets_the_rest_go() {
+    let mut server = Launch::default().flag("--simulated-clock").start();
+    let contoso = tenant(&server, "contoso");
+    let legal = legal_token(&mut server);
+    let counsel = |server: &Server, arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(arguments).envs(server.env()).env("GEOSEAL_ADMIN_TOKEN_FILE", &legal).stdin(Stdio::null());
+        Ran::of(&mut command)
+    };
+    for bucket in ["/letters", "/other"] {
+        assert_eq!(call(&server, &contoso, Request::new("PUT", bucket)).status, 200);
+    }
+    let large = "7".repeat(200_000);
+    for name in ["case/held-1", "case/held-2", "free-1", "free-2"] {
+        assert_eq!(put(&server, &contoso, name, &large).0, 200);
+    }
+    let elsewhere = Request::new("PUT", &object_path("other", "free-3")).body("in another bucket");
+    assert_eq!(call(&server, &contoso, elsewhere).status, 200);
+    for (name, subject) in [("of-held", "contact:8855"), ("of-free", "contact:8856")] {
+        assert_eq!(put_of(&server, &contoso, name, subject), 200);
+    }
+    assert_eq!(blobs(&server), 4);
+    place(&server, "M-1", "prefix:letters/case/");
+    place(&server, "M-2", "subject:contact:8855");
+
+    // An erasure that a hold stands in the way of is put off, and says so.
+    let subject = server.home().join("subject");
+    std::fs::write(&subject, "contact:8855\n").expect("our own directory");
+    let subject = subject.to_str().expect("UTF-8").to_owned();
+    let erase = ["dsr", "erase", "--tenant", "contoso", "--subject-file", &subject, "--confirm", "contoso"];
+    let refused = server.geoseal(&erase);
+    assert!(refused.code() == Some(7) && refused.stderr().contains("M-2"), "{}", refused.stderr());
+    assert!(server.geoseal(&["hold", "show", "M-2"]).ok().contains("erase-"));
+    assert_eq!(get(&server, &contoso, "of-held").0, 200, "and nothing of it is gone");
+
+    let id = server.geoseal(&["tenant", "show", "contoso", "--json"]).json()["id"].as_str().expect("an id").to_owned();
+    server.geoseal(&["tenant", "terminate", "contoso", "--reason", "contract-end", "--confirm", "contoso"]).ok();
+    server.geoseal(&["dev", "clock", "advance", "91d"]).ok();
+    swept_to(&server, "contoso", "PURGE_HELD");
+    // Killed before, within or behind the partial destruction: the next sweep ends it.
+    server.kill();
+    server.restart();
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!(blobs(&server), 2, "the held ones");
+    let certificate = server.geoseal(&["certificate", "get", &id]).json();
+    let says = &certificate["certificate"];
+    assert_eq!((&says["kind"], &says["holds"]), (&"partial".into(), &serde_json::json!(["M-1", "M-2"])), "{says}");
+    assert_eq!((&says["deleted"]["objects"], &says["deleted"]["blobs"]), (&4.into(), &2.into()), "{says}");
+    let left: u64 =
+        says["listings"].as_array().expect("listings").iter().filter_map(|at| at["rows_left"].as_u64()).sum();
+    assert_eq!(left, 3, "{says}");
+    let file = server.home().join("cert.json");
+    std::fs::write(&file, serde_json::to_string_pretty(&certificate).expect("JSON")).expect("our own directory");
+    server.geoseal(&["certificate", "verify", file.to_str().expect("UTF-8")]).ok();
+    assert!(server.geoseal(&["hold", "show", "M-1"]).ok().contains("tenant purge"));
+
+    // Readable to counsel alone: no service, no administrator.
+    assert_eq!(get(&server, &contoso, "case/held-1").0, 403);
+    let out = |name: &str| server.home().join(name).to_str().expect("UTF-8").to_owned();
+    let export = |to: &str, keys: &str| {
+        ["export", "--tenant", "contoso", "--out", to, "--key-file", keys, "--confirm", "contoso"].map(str::to_owned)
+    };
+    let asked = export(&out("by-admin"), &out("admin.key"));
+    let by_admin = server.geoseal(&asked.each_ref().map(String::as_str));
+    assert!(by_admin.code() == Some(5) && by_admin.stderr().contains("TenantTerminated"), "{}", by_admin.stderr());
+    let asked = export(&out("by-counsel"), &out("counsel.key"));
+    let exported = counsel(&server, &asked.each_ref().map(String::as_str)).ok();
+    assert!(exported.contains('3'), "{exported}");
+    assert_eq!(counsel(&server, &["tenant", "list"]).code(), Some(5), "and counsel sees nothing else");
+
+    // One of two is released: what it alone kept goes at the next sweep, the other stays.
+    let released = counsel(&server, &["hold", "release", "M-1"]).ok();
+    assert!(released.contains("M-1 released"), "{released}");
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!((blobs(&server), state(&server, "contoso").as_str()), (0, "PURGE_HELD"));
+    let certificate = server.geoseal(&["certificate", "get", &id]).json();
+    assert_eq!(certificate["certificate"]["holds"], serde_json::json!(["M-2"]), "{certificate}");
+    // The last one: no new 90 days.
+    let released = counsel(&server, &["hold", "release", "M-2"]).ok();
+    assert!(released.contains("2 deferred acts resume") && released.contains("tenant purge"), "{released}");
+    swept_to(&server, &id, "PURGED");
+    let certificate = server.geoseal(&["certificate", "get", &id]).json();
+    let says = &certificate["certificate"];
+    assert_eq!((&says["kind"], &says["deleted"]["objects"]), (&"final".into(), &7.into()), "{says}");
+    server.geoseal(&["audit", "verify"]).ok();
+}
+
+/// P3: what was put off is done by the first sweep after the release, and not before.
+#[test]
+fn p3_a_deferred_erasure_is_carried_out_by_the_first_sweep_after_the_release() {
+    let server = Launch::default().flag("--simulated-clock").start();
+    let contoso = tenant(&server, "contoso");
+    assert_eq!(call(&server, &contoso, Request::new("PUT", "/letters")).status, 200);
+    assert_eq!(put_of(&server, &contoso, "of-held", "contact:8855"), 200);
+    assert_eq!(put_of(&server, &contoso, "of-free", "contact:8856"), 200);
+    place(&server, "M-2", "object:letters/of-held");
+    let subject = server.home().join("subject");
+    std::fs::write(&subject, "contact:8855\n").expect("our own directory");
+    let subject = subject.to_str().expect("UTF-8").to_owned();
+    let erase = ["dsr", "erase", "--tenant", "contoso", "--subject-file", &subject, "--confirm", "contoso"];
+    let rehearsed = server.geoseal(&[&erase[..], &["--dry-run"]].concat()).ok();
+    assert!(rehearsed.contains("legal hold"), "{rehearsed}");
+    assert_eq!(server.geoseal(&erase).code(), Some(7));
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!(get(&server, &contoso, "of-held").0, 200, "the hold wins");
+    assert!(server.geoseal(&["hold", "release", "M-2"]).ok().contains("1 deferred acts resume: erase-"));
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!(get(&server, &contoso, "of-held").0, 404, "{}", server.log());
+    assert_eq!(get(&server, &contoso, "of-free").0, 200);
+    let log = server.geoseal(&["audit", "tail", "-n", "1000", "--json"]).ok();
+    for event in ["act-deferred", "act-resumed", "subject-erased"] {
+        assert!(log.contains(event), "{event}");
+    }
+    assert!(!log.contains("8855"));
+}

@@ -12,7 +12,7 @@ use crate::tenant::Refusal;
 use std::collections::BTreeSet;
 
 /// How often what a listing still found is deleted before the purge is put off.
-const LISTINGS_MAX: usize = 3;
+pub(super) const LISTINGS_MAX: usize = 3;
 
 impl Purge<'_> {
     pub(super) async fn delete(&self, note: &mut Note) -> Result<(), SweepError> {

@@ -20,6 +20,7 @@
 pub(super) mod certify;
 mod erase;
 mod manifest;
+pub(super) mod part;
 
 use super::find::evidence;
 use super::inventory::Stock;
