@@ -5,11 +5,13 @@
 //! repeats the content of a secret file. Must not know how the settings are used. Documented field by field in
 //! docs/operations.md (a test compares).
 
+mod compliance;
 mod epoch;
 mod keyring;
 mod keys;
 mod rotation;
 
+pub use compliance::{ComplianceConfig, SubprocessorConfig};
 pub use epoch::EpochConfig;
 pub use keyring::{AwsKms, Keeper, Keyring, Keyrings, Pkcs11, Transit};
 pub use keys::{KeyListener, KeyServiceConfig, KeySocket, KeysConfig, KeysPlace, KeysTls};
@@ -83,10 +85,22 @@ pub struct Config {
     pub epoch: EpochConfig,
     /// When keys get their next versions by themselves.
     pub rotation: RotationConfig,
+    /// The audit log's witness.
+    pub audit: AuditConfig,
+    /// What the processor's record says of whoever runs this server.
+    pub compliance: ComplianceConfig,
     /// Bounds of both listeners.
     pub limits: LimitsConfig,
     /// Logging.
     pub log: LogConfig,
+}
+
+/// The audit log's witness.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Where the witness remembers the newest checkpoint of each geo's log: `FILE.GEO`, outside `data_dir`.
+    pub witness_file: Option<PathBuf>,
 }
 
 /// One region served.
@@ -282,6 +296,10 @@ struct File {
     #[serde(default)]
     rotation: rotation::FileRotation,
     #[serde(default)]
+    audit: AuditConfig,
+    #[serde(default)]
+    compliance: ComplianceConfig,
+    #[serde(default)]
     limits: LimitsConfig,
     #[serde(default)]
     log: LogConfig,
@@ -350,6 +368,13 @@ impl Config {
         check_limits(&file.limits, &mut wrong);
         let rotation = RotationConfig::check(file.rotation, &mut wrong);
         file.epoch.check(&keyring, &mut wrong);
+        file.compliance.check(&mut wrong);
+        let (data_dir, witness_file) = (base.join(file.data_dir), file.audit.witness_file.map(|path| base.join(path)));
+        if witness_file.as_ref().is_some_and(|path| path.starts_with(&data_dir)) {
+            wrong.push(
+                "audit.witness_file lies in data_dir: whoever puts that back puts its witness back; other media".into(),
+            );
+        }
         if file.s3.listen == file.admin.listen && file.s3.listen.port() != 0 {
             wrong.push(format!("s3.listen and admin.listen are both {}: give them two ports", file.s3.listen));
         }
@@ -363,7 +388,8 @@ impl Config {
         let more_tokens = file.admin.more_token_files.into_iter();
         let more_tokens = more_tokens.map(|(name, file)| (name, SecretFile::text(base.join(file), TOKEN_BYTES_MIN)));
         Ok(Self {
-            data_dir: base.join(file.data_dir),
+            data_dir,
+            audit: AuditConfig { witness_file },
             regions,
             keyring,
             keys,
@@ -387,6 +413,7 @@ impl Config {
             sweep_interval: Duration::from_secs(sweep_interval_s),
             epoch: file.epoch,
             rotation,
+            compliance: file.compliance,
             limits: file.limits,
             log: file.log,
         })

@@ -23,6 +23,7 @@ pub mod keylink;
 pub mod model;
 pub mod regions;
 pub mod rekey;
+pub mod report;
 pub mod s3;
 pub mod seal;
 pub mod store;

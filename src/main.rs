@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use geoseal::admin::transparency::LogGrowth;
 use geoseal::app;
 use geoseal::cli::{self, RestoredGeo, RolledBack, VerifiedCertificate, Wiring, dev};
 use std::path::Path;
@@ -75,6 +76,14 @@ impl Wiring for House {
 
     fn verify_log(&self, dir: &Path, log_key: &[u8; 32], older: Option<&str>) -> Result<(u64, String), String> {
         app::verify_log(dir, log_key, older)
+    }
+
+    fn verify_growth(&self, older: &str, newer: &LogGrowth, log_key: &[u8; 32]) -> Result<(u64, u64), String> {
+        app::verify_growth(older, newer, log_key)
+    }
+
+    fn first_difference(&self, dir: &Path, log_key: &[u8; 32], lines: &[String]) -> Result<Option<u64>, String> {
+        app::first_difference(dir, log_key, lines)
     }
 
     fn verify_proof(&self, proof: &str, log_key: &[u8; 32]) -> Result<String, String> {

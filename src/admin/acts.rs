@@ -9,6 +9,7 @@ use super::backups::{CreateBackup, KnownBackup};
 use super::contacts::ContactActs;
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
+use super::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, SweepHistory};
 use super::features::FeatureActs;
 use super::holds::{Hold, HoldAct};
 use super::proposals::Withdrawn;
@@ -17,6 +18,7 @@ use super::wire;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, SubjectName, TenantName};
+use crate::report::Period;
 use async_trait::async_trait;
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -32,6 +34,15 @@ pub enum Mode {
     Plan,
     /// Act.
     Run,
+}
+
+/// What whoever asks may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// An administrator: names, too.
+    Everything,
+    /// An auditor: opaque ids, no names.
+    NoNames,
 }
 
 /// How an act is asked for.
@@ -233,6 +244,7 @@ pub trait Acts: ContactActs + Send + Sync + 'static {
         geo: Option<&'static Geo>,
         tenant: Option<&TenantRef>,
         count: bool,
+        sight: Sight,
     ) -> Result<wire::KeyStatus, ActError>;
 
     /// Destroys one version of a key after a scan found nothing under it; where two administrators have to agree, the
@@ -352,6 +364,24 @@ pub trait Acts: ContactActs + Send + Sync + 'static {
     /// The certificate of a purged tenant, as it was signed, with its proofs of the log; also from the log's first `since`
     /// entries on. NoCertificate, BadQuery.
     async fn certificate(&self, tenant: &TenantRef, since: Option<u64>) -> Result<serde_json::Value, ActError>;
+
+    /// Every control with its newest evidence.
+    async fn controls(&self) -> Result<Controls, ActError>;
+
+    /// The record of processing activities.
+    async fn processor_record(&self, sight: Sight) -> Result<ProcessorRecord, ActError>;
+
+    /// Every tenant terminated in a period; `text` is how it was asked for.
+    async fn population(&self, text: &str, period: Period) -> Result<Population, ActError>;
+
+    /// Where a tenant's bytes are.
+    async fn residency(&self, tenant: &TenantRef) -> Result<Residency, ActError>;
+
+    /// Every version of every key.
+    async fn key_inventory(&self) -> Result<KeyInventory, ActError>;
+
+    /// At most `limit` runs of the sweeper, newest first.
+    async fn sweep_history(&self, limit: usize) -> Result<SweepHistory, ActError>;
 
     /// The compliance clock.
     async fn clock(&self) -> Result<wire::Clock, ActError>;

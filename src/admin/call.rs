@@ -1,6 +1,7 @@
 //! One request after its caller was admitted, and the answer to it.
 
-use super::acts::{Acts, Order, Streamed, TenantRef};
+use super::acts::{Acts, Order, Sight, Streamed, TenantRef};
+use super::auth::Role;
 use super::error::ActError;
 use super::wire::Plan;
 use axum::body::Body;
@@ -27,6 +28,11 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// What the caller may be shown.
+    pub(super) fn sight(&self) -> Sight {
+        if self.order.role > Role::Auditor { Sight::Everything } else { Sight::NoNames }
+    }
+
     /// A placeholder of the path.
     pub(super) fn param(&self, name: &str) -> &str {
         self.params.get(name).map_or("", String::as_str)

@@ -13,6 +13,7 @@ pub mod contacts;
 mod door;
 pub mod epochs;
 pub mod error;
+pub mod evidence;
 pub mod features;
 pub mod holds;
 pub mod http;

@@ -1,7 +1,7 @@
 //! The one table of routes. The router is built from it, the OpenAPI document is made of it, and a test walks it
 //! without credentials; so a route that is not here does not exist, and one that is here names its role.
 
-use super::acts::{KeyWork, Outcome, TenantRef, WorkOn};
+use super::acts::{KeyWork, Outcome, Sight, TenantRef, WorkOn};
 use super::auth::Role;
 use super::call::{Answer, Call};
 use super::door;
@@ -292,7 +292,7 @@ pub(super) fn routes() -> Vec<Route> {
                 Box::pin(async move {
                     let tenant: Option<TenantRef> = c.query("tenant")?;
                     let count = c.query("count")?.unwrap_or(false);
-                    ok(&c.acts.key_status(door::geo_asked(&c)?, tenant.as_ref(), count).await?)
+                    ok(&c.acts.key_status(door::geo_asked(&c)?, tenant.as_ref(), count, c.sight()).await?)
                 })
             },
         ),
@@ -414,7 +414,8 @@ pub(super) fn routes() -> Vec<Route> {
         looks::<wire::Operation>("/admin/v1/operations/{id}", Auditor, "operation", "A long piece of work", &[], |c| {
             Box::pin(async move {
                 let id = c.param("id").parse().map_err(|_| ActError::NoSuchOperation)?;
-                ok(&c.acts.operation(&id).await?)
+                let operation = c.acts.operation(&id).await?;
+                ok(&if c.sight() == Sight::Everything { operation } else { operation.without_names() })
             })
         }),
         looks::<wire::SweepStatus>(
@@ -490,6 +491,7 @@ pub(super) fn routes() -> Vec<Route> {
     all.extend(super::proposals::routes());
     all.extend(super::transparency::routes());
     all.extend(super::contacts::routes());
+    all.extend(super::evidence::routes());
     all
 }
 

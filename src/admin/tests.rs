@@ -1,10 +1,11 @@
 //! The router from outside, over a small house that remembers one tenant: what HTTP promises, not what acts do.
 
-use super::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Streamed, TenantRef, WorkOn};
+use super::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Sight, Streamed, TenantRef, WorkOn};
 use super::auth::Logins;
 use super::backups::{CreateBackup, KnownBackup};
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
+use super::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, SweepHistory};
 use super::features::FeatureActs;
 use super::holds::{Hold, HoldAct};
 use super::http::router;
@@ -17,6 +18,7 @@ use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, SubjectName};
 use crate::model::time::Millis;
+use crate::report::Period;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
@@ -170,6 +172,7 @@ impl Acts for House {
         _: Option<&'static Geo>,
         _: Option<&TenantRef>,
         _: bool,
+        _: Sight,
     ) -> Result<wire::KeyStatus, ActError> {
         Ok(wire::KeyStatus { geos: vec![] })
     }
@@ -303,6 +306,30 @@ impl Acts for House {
         Err(ActError::NoCertificate)
     }
 
+    async fn controls(&self) -> Result<Controls, ActError> {
+        Err(ActError::Broken)
+    }
+
+    async fn processor_record(&self, _: Sight) -> Result<ProcessorRecord, ActError> {
+        Err(ActError::Broken)
+    }
+
+    async fn population(&self, _: &str, _: Period) -> Result<Population, ActError> {
+        Err(ActError::Broken)
+    }
+
+    async fn residency(&self, _: &TenantRef) -> Result<Residency, ActError> {
+        Err(ActError::NoSuchTenant)
+    }
+
+    async fn key_inventory(&self) -> Result<KeyInventory, ActError> {
+        Ok(KeyInventory { keys: vec![] })
+    }
+
+    async fn sweep_history(&self, _: usize) -> Result<SweepHistory, ActError> {
+        Ok(SweepHistory { runs: vec![] })
+    }
+
     async fn clock(&self) -> Result<wire::Clock, ActError> {
         Err(ActError::Broken)
     }
@@ -420,7 +447,8 @@ async fn an_auditor_reaches_exactly_the_routes_that_look_at_no_tenant() {
     let looks = ["health", "readiness", "metrics", "openapi", "regions", "certificate", "keyStatus", "operation"];
     let more = ["sweepStatus", "auditTail", "auditVerify", "logKey", "logCheckpoint", "logLines", "logProof", "clock"];
     let evidence = ["epochs", "epochCertificate", "listBackups", "logGrowth"];
-    let mut expected = [&looks[..], &more[..], &evidence[..]].concat();
+    let reports = ["controls", "processorRecord", "population", "residency", "keyInventory", "sweepHistory"];
+    let mut expected = [&looks[..], &more[..], &evidence[..], &reports[..]].concat();
     expected.sort_unstable();
     reached.sort_unstable();
     assert_eq!(reached, expected);

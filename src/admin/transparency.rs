@@ -51,6 +51,20 @@ pub struct LogGrowth {
     pub checkpoint: LogCheckpoint,
     /// The hashes between its first `since` entries and now.
     pub growth: Growth,
+    /// What others remember of the log.
+    #[serde(default)]
+    pub witnesses: Vec<Witnessed>,
+}
+
+/// What somebody who is not the log remembers of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Witnessed {
+    /// `key-service`, or `witness-file`.
+    pub by: String,
+    /// How many entries it has seen.
+    pub entries: u64,
+    /// Whether the log begins with these.
+    pub agrees: bool,
 }
 
 /// The routes of this page.

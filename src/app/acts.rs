@@ -2,11 +2,12 @@
 
 use super::house::{GeoRoom, House};
 use super::schedule::Counted;
-use super::{backups, epochs, exports, holds, keyend, keys, keywork, subjects, sweeps, tenants, transparency};
-use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Streamed, TenantRef};
+use super::{backups, epochs, exports, holds, keyend, keys, keywork, reports, subjects, sweeps, tenants, transparency};
+use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Sight, Streamed, TenantRef};
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
+use crate::admin::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, SweepHistory};
 use crate::admin::features::FeatureActs;
 use crate::admin::holds::{Hold, HoldAct};
 use crate::admin::operations::Operations;
@@ -14,10 +15,11 @@ use crate::admin::proposals::Withdrawn;
 use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use crate::admin::wire;
 use crate::audit::{AuditError, Event as Record};
-use crate::config::{EpochConfig, RotationConfig};
+use crate::config::{ComplianceConfig, Config, EpochConfig, RotationConfig};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, SubjectName};
+use crate::report::Period;
 use crate::seal::ProviderKind;
 use crate::sweep::closing::MasterGone;
 use crate::sweep::{GeoRooms, Sweeper};
@@ -41,18 +43,16 @@ pub(super) struct HouseActs {
     pub(super) rotation: RotationConfig,
     /// What the schedule counted last.
     pub(super) counted: Counted,
+    /// What the logs say in all.
+    pub(super) digests: reports::Digests,
+    pub(super) compliance: ComplianceConfig,
 }
 
 impl HouseActs {
-    pub(super) fn new(
-        house: Arc<House>,
-        registry: Arc<Registry>,
-        metrics: Metrics,
-        sweep_interval: Duration,
-        epoch: EpochConfig,
-        two_person: bool,
-        rotation: RotationConfig,
-    ) -> Self {
+    pub(super) fn new(house: Arc<House>, registry: Arc<Registry>, metrics: Metrics, config: &Config) -> Self {
+        let (sweep_interval, epoch, two_person) = (config.sweep_interval, config.epoch, config.admin.two_person);
+        let (rotation, compliance) = (config.rotation.clone(), config.compliance.clone());
+        let digests = reports::Digests::new(&house);
         let geos = house.geos.iter().map(|room| GeoRooms {
             tenancy: house.tenancy_of(room),
             certificates: room.certificates.clone(),
@@ -66,7 +66,20 @@ impl HouseActs {
         let sweeper = Sweeper::new(geos.collect(), house.clock.clone(), interval_s);
         let sweeper = Arc::new(sweeper.with_deferrals(Arc::new(super::deferrals::HouseDeferrals)));
         let (operations, counted) = (Operations::default(), Counted::default());
-        Self { house, sweeper, operations, registry, metrics, sweep_interval, two_person, epoch, rotation, counted }
+        Self {
+            house,
+            sweeper,
+            operations,
+            registry,
+            metrics,
+            sweep_interval,
+            two_person,
+            epoch,
+            rotation,
+            counted,
+            digests,
+            compliance,
+        }
     }
 
     /// The served geos that a question is about.
@@ -174,8 +187,9 @@ impl Acts for HouseActs {
         geo: Option<&'static Geo>,
         tenant: Option<&TenantRef>,
         count: bool,
+        sight: Sight,
     ) -> Result<wire::KeyStatus, ActError> {
-        keys::status(self, geo, tenant, count).await
+        keys::status(self, geo, tenant, count, sight).await
     }
 
     async fn destroy_key(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError> {
@@ -367,6 +381,30 @@ impl Acts for HouseActs {
 
     async fn certificate(&self, tenant: &TenantRef, since: Option<u64>) -> Result<serde_json::Value, ActError> {
         tenants::certificate(self, tenant, since).await
+    }
+
+    async fn controls(&self) -> Result<Controls, ActError> {
+        reports::controls(self).await
+    }
+
+    async fn processor_record(&self, sight: Sight) -> Result<ProcessorRecord, ActError> {
+        reports::record(self, sight).await
+    }
+
+    async fn population(&self, text: &str, period: Period) -> Result<Population, ActError> {
+        reports::population(self, text, &period).await
+    }
+
+    async fn residency(&self, tenant: &TenantRef) -> Result<Residency, ActError> {
+        reports::residency(self, tenant).await
+    }
+
+    async fn key_inventory(&self) -> Result<KeyInventory, ActError> {
+        reports::inventory(self).await
+    }
+
+    async fn sweep_history(&self, limit: usize) -> Result<SweepHistory, ActError> {
+        reports::sweeps(self, limit).await
     }
 
     async fn clock(&self) -> Result<wire::Clock, ActError> {

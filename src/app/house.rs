@@ -6,6 +6,7 @@ use super::anchors::{Anchors, KeyClock, LogHeads};
 use super::key_link::{self, LateClock};
 use super::providers;
 use super::register::Registrar;
+use crate::audit::WitnessFile;
 use crate::audit::{Actor, AuditLog, Event as Record, Hash};
 use crate::blob::{BlobStore, ObjectStoreBlobs, Readers, RemoteStore};
 use crate::cli::RolledBack;
@@ -42,6 +43,8 @@ pub(super) struct GeoRoom {
     pub(super) audit: Arc<AuditLog>,
     /// Where it keeps its certificates.
     pub(super) certificates: PathBuf,
+    /// What remembers its log on other media.
+    pub(super) witness: Option<Arc<WitnessFile>>,
     /// Where its log's files lie.
     pub(super) audit_dir: PathBuf,
     /// Data subjects whose keys a restored key store held and that were destroyed again.
@@ -82,7 +85,7 @@ impl House {
         let Keys { geos, clock, simulated } = keys;
         let mut rooms = Vec::new();
         for geo in geos {
-            rooms.push(geo_room(&config.data_dir, geo, &clock).await?);
+            rooms.push(geo_room(config, geo, &clock).await?);
         }
         KeeperMeters::register(registry, rooms.iter().map(|room| (room.geo.id, calls_of(room.keys.clone()))).collect());
         let mut regions = HashMap::new();
@@ -260,9 +263,9 @@ pub(super) fn clock(data: &Path, time: Time, mac: impl Fn() -> StateMac) -> Resu
     Ok((clock.clone(), Some(clock)))
 }
 
-async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Result<GeoRoom, AppError> {
+async fn geo_room(config: &Config, keys: GeoClient, clock: &Arc<dyn Clock>) -> Result<GeoRoom, AppError> {
     let GeoClient { geo, client: keys } = keys;
-    let dir = geo_dir(data, geo);
+    let dir = geo_dir(&config.data_dir, geo);
     let restored = keys.restore_note().map_err(|error| AppError::keys(geo, error))?;
     let is_restored = restored.is_some();
     let again = restored.iter().flat_map(|note| &note.subjects);
@@ -277,6 +280,7 @@ async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Resul
     let heads = Arc::new(LogHeads(keys.clone()));
     let open = if is_restored { AuditLog::open_after_restore } else { AuditLog::open };
     let audit = open(&dir.join("audit"), geo.id, clock.clone(), heads)?;
+    let witness = super::witness::open(config.audit.witness_file.as_deref(), geo, &keys, &audit, is_restored).await?;
     if let Some(note) = restored {
         let event = Record::KeysRestored {
             reason: Hash(note.reason),
@@ -299,6 +303,7 @@ async fn geo_room(data: &Path, keys: GeoClient, clock: &Arc<dyn Clock>) -> Resul
         directory,
         audit: Arc::new(audit),
         certificates,
+        witness,
         audit_dir: dir.join("audit"),
         subjects_again,
         is_restored,

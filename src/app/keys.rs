@@ -5,7 +5,7 @@ use super::house::GeoRoom;
 use super::keywork::rekey_error;
 use super::schedule;
 use super::tenants::{act_error, actor, find};
-use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
+use crate::admin::acts::{Mode, Order, Outcome, Sight, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::schedules::Scheduled;
 use crate::admin::wire;
@@ -24,6 +24,7 @@ pub(super) async fn status(
     geo: Option<&'static Geo>,
     tenant: Option<&TenantRef>,
     count: bool,
+    sight: Sight,
 ) -> Result<wire::KeyStatus, ActError> {
     let only = match tenant {
         Some(tenant) => Some(find(acts, tenant).await?.entry.standing.id),
@@ -32,7 +33,7 @@ pub(super) async fn status(
     let mut geos = Vec::new();
     let mut left = count.then_some(COUNT_ROWS_MAX);
     for room in acts.rooms(geo)? {
-        geos.push(geo_keys(acts, room, only, &mut left).await?);
+        geos.push(geo_keys(acts, room, only, &mut left, sight).await?);
     }
     if only.is_some() {
         geos.retain(|geo| !geo.tenants.is_empty());
@@ -46,6 +47,7 @@ async fn geo_keys(
     room: &GeoRoom,
     only: Option<TenantId>,
     left: &mut Option<u64>,
+    sight: Sight,
 ) -> Result<wire::GeoKeys, ActError> {
     let status = ask(room, KeyClient::status).await?;
     let geo = room.geo.id;
@@ -76,7 +78,8 @@ async fn geo_keys(
             continue;
         }
         let entry = room.directory.tenant(id).await.map_err(|error| act_error(error.into()))?;
-        let name = entry.and_then(|entry| entry.detail.clone()).map(|detail| detail.name);
+        let detail = entry.filter(|_| sight == Sight::Everything).and_then(|entry| entry.detail.clone());
+        let name = detail.map(|detail| detail.name);
         let counts = match left {
             Some(left) if tenant.state == TenantState::Active => {
                 Some(rekey::count_tenant(&rooms, id, left).await.map_err(rekey_error)?)

@@ -22,17 +22,19 @@ mod keywork;
 mod process;
 mod providers;
 mod register;
+mod reports;
 mod schedule;
 mod serve;
 mod subjects;
 mod sweeps;
 mod tenants;
 mod transparency;
+mod witness;
 
 pub use backups::restore_backup;
 pub use key_service::{found_keys, serve_keys};
 pub use serve::{found, serve, serve_dev};
-pub use transparency::{verify_certificate, verify_log, verify_proof, write_log};
+pub use transparency::{first_difference, verify_certificate, verify_growth, verify_log, verify_proof, write_log};
 
 use crate::model::atlas::Geo;
 use crate::seal::KeyError;
@@ -96,6 +98,20 @@ pub enum AppError {
     /// The audit log.
     #[error("the audit log: {0}")]
     Audit(#[from] crate::audit::AuditError),
+    /// The audit log is not the one that its witness saw.
+    #[error(
+        "{error}; put the newest log of {geo} back. If it is lost for good: move {} aside, and the log will say that its \
+         witness began anew",
+        path.display()
+    )]
+    Witness {
+        /// Whose log.
+        geo: &'static str,
+        /// The witness.
+        path: PathBuf,
+        /// What it says.
+        error: crate::audit::WitnessError,
+    },
     /// Certificates of a listener.
     #[error("certificate: {0}")]
     Certificate(#[from] crate::edge::CertificateError),

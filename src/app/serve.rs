@@ -249,7 +249,7 @@ struct Opening<'a> {
 /// The house, open.
 struct Open {
     house: Arc<House>,
-    beside: [JoinHandle<()>; 5],
+    beside: Vec<JoinHandle<()>>,
     /// What `dev` shows.
     login: Option<Login>,
 }
@@ -273,17 +273,8 @@ impl Opening<'_> {
             tenancy.resume().await.map_err(|error| AppError::Resume(error.to_string()))?;
             super::subjects::resume(&tenancy).await;
         }
-        let (registry, interval) = (Arc::new(registry), self.config.sweep_interval);
-        let epoch = self.config.epoch;
-        let acts = Arc::new(HouseActs::new(
-            house.clone(),
-            registry,
-            self.metrics.clone(),
-            interval,
-            epoch,
-            self.config.admin.two_person,
-            self.config.rotation.clone(),
-        ));
+        let registry = Arc::new(registry);
+        let acts = Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), &self.config));
         for room in house.geos.iter().filter(|room| !room.subjects_again.is_empty()) {
             let again = super::subjects::redelete(&house.tenancy_of(room), &room.subjects_again).await;
             let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
@@ -303,10 +294,11 @@ impl Opening<'_> {
             let release = env!("CARGO_PKG_VERSION").to_owned();
             room.audit.append(&Actor::part("geoseal"), Record::ServerStarted { release }).await?;
         }
-        let beside = [
+        let beside = vec![
             tokio::spawn(tick(house.clone())),
             tokio::spawn(keep_leases(house.clone())),
             tokio::spawn(save_clock(house.clone())),
+            tokio::spawn(super::witness::keep(house.clone())),
             tokio::spawn(super::sweeps::on_schedule(acts.clone())),
             tokio::spawn(super::schedule::on_schedule(acts.clone())),
         ];
@@ -328,6 +320,7 @@ impl Open {
             if let Err(error) = room.audit.append(&Actor::part("geoseal"), Record::ServerStopped {}).await {
                 tracing::error!(%error, geo = room.geo.id, "the end is not in the audit log");
             }
+            super::witness::tell(room).await;
         }
         self.house.close().await;
         Ok(())

@@ -5,6 +5,8 @@ use crate::admin::acts::{Mode, Order, Outcome};
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::Actor;
+use crate::directory::{Directory, SweepRun};
+use crate::model::clock::Clock;
 use crate::model::time::Millis;
 use crate::sweep::{Report, SweepError, Sweeper};
 use crate::telemetry::Metrics;
@@ -31,8 +33,9 @@ async fn sweeps(acts: &HouseActs) {
         if next.is_some_and(|next: Millis| now < next) {
             continue;
         }
+        super::reports::verify_logs(acts, now).await;
         // What went wrong is logged and counted there; the schedule goes on.
-        let swept = sweep(&acts.sweeper, &acts.metrics, &Actor::part("sweeper"), now).await;
+        let swept = sweep(&Kept::of(acts), &Actor::part("sweeper"), now).await;
         let more = swept.is_ok_and(|report| report.more);
         next = (!more).then(|| now.plus_seconds(interval_s(acts)));
     }
@@ -73,12 +76,11 @@ pub(super) async fn run(acts: &HouseActs, order: &Order) -> Result<Outcome<wire:
         let counts: BTreeMap<_, _> = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
         return Ok(Outcome::Planned(wire::Plan { steps: steps.collect(), counts, ..wire::Plan::default() }));
     }
-    let (sweeper, metrics, by) = (acts.sweeper.clone(), acts.metrics.clone(), super::tenants::actor(order));
+    let (kept, by) = (Kept::of(acts), super::tenants::actor(order));
     let now = acts.house.clock.now();
     let operation = acts.operations.start("sweep", "", now.wall, |progress| async move {
         progress.phase("sweeping", 0);
-        let report =
-            sweep(&sweeper, &metrics, &by, now.cc_lo).await.map_err(|_| ActError::Unavailable("the sweeper"))?;
+        let report = sweep(&kept, &by, now.cc_lo).await.map_err(|_| ActError::Unavailable("the sweeper"))?;
         Ok(wire::OperationResult::Sweep(shown(&report)))
     });
     Ok(Outcome::Done(operation))
@@ -104,9 +106,36 @@ pub(super) fn waiting_for(acts: &HouseActs) -> Option<String> {
     (late > 2 * interval_s(acts)).then(|| format!("the sweep is {late} s late"))
 }
 
-async fn sweep(sweeper: &Sweeper, metrics: &Metrics, by: &Actor, now: Millis) -> Result<Report, SweepError> {
+/// What a sweep is done with, and where it is remembered.
+struct Kept {
+    sweeper: Arc<Sweeper>,
+    metrics: Metrics,
+    directories: Vec<Arc<Directory>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Kept {
+    fn of(acts: &HouseActs) -> Self {
+        let directories = acts.house.geos.iter().map(|room| room.directory.clone()).collect();
+        Self {
+            sweeper: acts.sweeper.clone(),
+            metrics: acts.metrics.clone(),
+            directories,
+            clock: acts.house.clock.clone(),
+        }
+    }
+}
+
+async fn sweep(kept: &Kept, by: &Actor, now: Millis) -> Result<Report, SweepError> {
+    let Kept { sweeper, metrics, directories, clock } = kept;
     let swept = sweeper.run(by).await;
-    let late = Duration::from_secs(u64::try_from(sweeper.lateness_s()).unwrap_or(0));
+    let late_s = u64::try_from(sweeper.lateness_s()).unwrap_or(0);
+    let late = Duration::from_secs(late_s);
+    let (ended, acts, skipped) = match &swept {
+        Ok(report) => (Some(clock.now().cc_lo), shown(report).acts(), report.skipped.len() as u64),
+        Err(_) => (None, 0, 0),
+    };
+    super::reports::keep_sweep(directories, &SweepRun { started: now, ended, acts, skipped, late_s }).await;
     match &swept {
         Ok(report) => {
             let things =

@@ -28,14 +28,21 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| ActError::Broken)?
 }
 
-/// The log as it is now, signed: with its text and its note.
-async fn signed(room: &GeoRoom) -> Result<(Checkpoint, String), ActError> {
-    let (log, keys) = (room.audit.clone(), room.keys.clone());
+/// The log as it is now, signed: with its text and its note. Its witness knows it before anybody else does.
+pub(super) async fn signed(room: &GeoRoom) -> Result<(Checkpoint, String), ActError> {
+    let (log, keys, witness) = (room.audit.clone(), room.keys.clone(), room.witness.clone());
     blocking(move || {
         let checkpoint = log.checkpoint().map_err(log_error)?;
         let (log_key, text) = (keys.log_key(), checkpoint.text(&keys.log_key()));
         let signature = keys.sign(text.as_bytes()).map_err(|error| super::tenants::act_error(error.into()))?;
-        Ok((checkpoint, tree::assemble(&text, &log_key, &signature)))
+        let note = tree::assemble(&text, &log_key, &signature);
+        if let Some(witness) = witness {
+            witness.take(&note, &log).map_err(|error| {
+                tracing::error!(%error, "the audit log's witness does not take its state");
+                ActError::Unavailable("the audit log's witness")
+            })?;
+        }
+        Ok((checkpoint, note))
     })
     .await
 }
@@ -81,9 +88,13 @@ fn growth_of(log: &AuditLog, since: u64, checkpoint: &Checkpoint) -> Result<tree
 pub(super) async fn growth(acts: &HouseActs, geo: &'static Geo, since: u64) -> Result<LogGrowth, ActError> {
     let room = room(acts, geo)?;
     let (checkpoint, note) = signed(room).await?;
-    let (log, now) = (room.audit.clone(), checkpoint.clone());
-    let growth = blocking(move || growth_of(&log, since, &now)).await?;
-    Ok(LogGrowth { checkpoint: shown(room, &checkpoint, note), growth })
+    let (log, now, keys, witness) = (room.audit.clone(), checkpoint.clone(), room.keys.clone(), room.witness.clone());
+    let (growth, witnesses) = blocking(move || {
+        let words = super::witness::words(&keys, &log, witness.as_deref()).map_err(log_error)?;
+        Ok((growth_of(&log, since, &now)?, words))
+    })
+    .await?;
+    Ok(LogGrowth { checkpoint: shown(room, &checkpoint, note), growth, witnesses })
 }
 
 /// A certificate with what shows that the log has it. A certificate that the log does not name (a crash came between, and the
@@ -163,4 +174,18 @@ pub fn verify_log(dir: &Path, log_key: &[u8; 32], older: Option<&str>) -> Result
 pub fn verify_proof(proof: &str, log_key: &[u8; 32]) -> Result<String, String> {
     let verified = EntryProof::parse(proof).and_then(|proof| proof.verify(log_key).map(|_| proof.line));
     verified.map_err(|error| error.to_string())
+}
+
+/// Verifies that a log goes on from an older checkpoint, by its public key alone; answers both sizes.
+pub fn verify_growth(older: &str, newer: &LogGrowth, log_key: &[u8; 32]) -> Result<(u64, u64), String> {
+    let checkpoint = Checkpoint::verified(&newer.checkpoint.note, log_key).map_err(|error| error.to_string())?;
+    let since = tree::check_growth(older, &checkpoint, log_key, Some(&newer.growth));
+    Ok((since.map_err(|error| error.to_string())?, checkpoint.size))
+}
+
+/// The first entry in which an exported log differs from `lines`, the log as it is now.
+pub fn first_difference(dir: &Path, log_key: &[u8; 32], lines: &[String]) -> Result<Option<u64>, String> {
+    let exported = tree::lines_of_dir(dir, log_key).map_err(|error| error.to_string())?;
+    let differs = exported.iter().enumerate().find(|(at, line)| lines.get(*at) != Some(line));
+    Ok(differs.map(|(at, _)| at as u64))
 }

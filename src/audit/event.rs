@@ -233,6 +233,10 @@ pub enum Event {
     LifecycleSet { tenant: TenantId, bucket: BucketId, rules: u64 },
     /// So many objects of a bucket are about to be removed by its lifecycle rules.
     ObjectsExpiring { tenant: TenantId, bucket: BucketId, objects: u64 },
+    /// The whole chain was walked, and so many entries are as they were written.
+    LogVerified { entries: u64 },
+    /// A witness on other media begins to remember the log, which has so many entries.
+    WitnessBegun { entries: u64 },
     /// The sweeper did something. Sweeps that do nothing are not recorded.
     SweepEnded { purged: u64, held: u64, uploads_aborted: u64, orphans_removed: u64, skipped: u64 },
     /// The wall contradicts the proven time, by so many seconds, ahead (positive) or behind.

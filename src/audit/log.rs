@@ -208,6 +208,11 @@ impl AuditLog {
         Ok(Checkpoint { geo: self.geo.clone(), size: head.entries, root })
     }
 
+    /// The root over the first `size` entries. `None`: it has not that many. Blocks on the disk.
+    pub fn root(&self, size: u64) -> Result<Option<Hash>, AuditError> {
+        Ok(self.tree(&self.head())?.root(size))
+    }
+
     /// What shows that entry `index` is in the log of a checkpoint over `size` entries: its line, and the hashes beside its
     /// way to the root. `None`: it is not. Blocks on the disk.
     pub fn prove(&self, index: u64, size: u64) -> Result<Option<(String, Vec<Hash>)>, AuditError> {

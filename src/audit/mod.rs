@@ -15,11 +15,13 @@ mod log;
 mod tests;
 pub mod tree;
 mod verify;
+mod witness;
 
 pub use entry::{Actor, BadActor, Entry, Hash};
 pub use event::{Act, Event};
 pub use log::{AuditError, AuditLog, Receipt};
 pub use verify::{BadIndex, Fault, Summary, VerifyError, verify};
+pub use witness::{WitnessError, WitnessFile};
 
 /// Where the chain stands: how many entries, and the hash of the last. With `entries` zero, the geo's first hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

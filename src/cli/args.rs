@@ -100,6 +100,56 @@ pub enum Command {
     /// The compliance clock
     #[command(subcommand)]
     Clock(Clock),
+    /// Reports for auditors: controls, the processor's record, who was terminated
+    #[command(subcommand)]
+    Compliance(Compliance),
+    /// Where a tenant's bytes are
+    #[command(subcommand)]
+    Residency(Residency),
+}
+
+/// `geoseal compliance …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Compliance {
+    /// Every control with its newest evidence; what is stale is flagged
+    Controls,
+    /// The processor's record of processing activities, Art. 30(2)
+    #[command(subcommand)]
+    Record(ComplianceRecord),
+    /// Populations to draw a sample from
+    Population {
+        /// Which
+        #[arg(value_enum)]
+        of: PopulationOf,
+        /// A year, a quarter, a month or a day: 2026, 2026Q4, 2026-11, 2026-11-20
+        #[arg(long)]
+        period: String,
+    },
+}
+
+/// `geoseal compliance record …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ComplianceRecord {
+    /// As JSON; ends with 4 when something is missing in it
+    Export,
+}
+
+/// A population.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum PopulationOf {
+    /// Tenants terminated in the period
+    Terminated,
+}
+
+/// `geoseal residency …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Residency {
+    /// Region by region, object by opaque id; the transfer register; the published exceptions
+    Prove {
+        /// Its name or id
+        #[arg(long)]
+        tenant: String,
+    },
 }
 
 /// `geoseal region …`.
@@ -173,6 +223,12 @@ pub enum Sweep {
     },
     /// The last, the next, and whether anything is late
     Status,
+    /// Runs that are kept, newest first
+    History {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
 }
 
 /// `geoseal audit …`.
@@ -207,6 +263,10 @@ pub enum Audit {
         /// The log key, as printed by `audit log-key`, or a file that holds it
         #[arg(long, value_name = "HEX|FILE")]
         log_key: Option<String>,
+        /// Whether the server's log goes on from this checkpoint, kept elsewhere, and its witnesses agree; of the directory of
+        /// an earlier export, also which entry is the first that differs
+        #[arg(long, value_name = "FILE|DIR", conflicts_with_all = ["log", "proof"])]
+        since_checkpoint: Option<PathBuf>,
     },
     /// Size and Merkle root of a geo's log, signed; whoever keeps it can tell later that nothing before it was changed
     Checkpoint {
@@ -357,10 +417,17 @@ mod tests {
             "serve --config geoseal.toml --accept-restore europe --reason restored",
             "sweep run --dry-run",
             "sweep status",
+            "sweep history -n 5",
+            "key inventory",
+            "compliance controls",
+            "compliance record export",
+            "compliance population terminated --period 2026Q4",
+            "residency prove --tenant contoso",
             "audit tail -n 5",
             "audit verify --geo europe",
             "audit verify --log log --log-key k --checkpoint old",
             "audit verify --proof p --log-key k",
+            "audit verify --geo europe --since-checkpoint old",
             "audit checkpoint --geo europe --out c",
             "audit export --geo europe --out log",
             "audit prove --geo europe --entry 7",

@@ -35,6 +35,9 @@ pub enum Failure {
     /// Something here failed.
     #[error("{0}")]
     Failed(String),
+    /// What was asked for was made and printed, and something is missing in it.
+    #[error("{0}")]
+    Incomplete(String),
     /// What was looked at is not in order. The result was printed; this is only the exit code and a last word.
     #[error("{0}")]
     Unfit(String),
@@ -47,6 +50,7 @@ impl Failure {
             Self::Usage(_) => exit::USAGE,
             Self::Refused(problem) => refused(problem),
             Self::Unreachable(_) => exit::UNREACHABLE,
+            Self::Incomplete(_) => exit::WRONG_STATE,
             Self::Failed(_) | Self::Unfit(_) => exit::FAILED,
         }
     }
@@ -57,7 +61,7 @@ impl Failure {
             Self::Refused(problem) => return (**problem).clone(),
             Self::Usage(_) => "Usage",
             Self::Unreachable(_) => "Unreachable",
-            Self::Failed(_) | Self::Unfit(_) => "Failed",
+            Self::Failed(_) | Self::Incomplete(_) | Self::Unfit(_) => "Failed",
         };
         Problem { code: code.into(), detail: self.to_string(), kind: "about:blank".into(), ..Problem::default() }
     }

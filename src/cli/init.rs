@@ -318,6 +318,19 @@ mod tests {
             unreachable!("init verifies nothing")
         }
 
+        fn verify_growth(
+            &self,
+            _: &str,
+            _: &crate::admin::transparency::LogGrowth,
+            _: &[u8; 32],
+        ) -> Result<(u64, u64), String> {
+            unreachable!("init verifies nothing")
+        }
+
+        fn first_difference(&self, _: &Path, _: &[u8; 32], _: &[String]) -> Result<Option<u64>, String> {
+            unreachable!("init verifies nothing")
+        }
+
         fn verify_proof(&self, _: &str, _: &[u8; 32]) -> Result<String, String> {
             unreachable!("init verifies nothing")
         }

@@ -8,7 +8,8 @@ use super::failure::Failure;
 use super::files;
 use super::print::Output;
 use super::records::{self, public};
-use crate::admin::transparency::{LogCheckpoint, LogLines, LogProof};
+use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
+use crate::admin::wire;
 use std::path::{Path, PathBuf};
 
 /// Lines asked for at once.
@@ -67,8 +68,95 @@ pub(super) async fn audit(
             })?;
             if verdict.is_ok() { Ok(()) } else { Err(Failure::Unfit("the proof is not valid".into())) }
         }
+        Audit::Verify { since_checkpoint: Some(kept), geo, log_key, .. } => {
+            let key = log_key.map(|given| public(&given)).transpose()?;
+            since(wiring, output, &connect()?, &kept, geo, key).await
+        }
         asks => records::audit(&connect()?, output, asks).await,
     }
+}
+
+/// What came of holding the server's log against a kept checkpoint.
+#[derive(serde::Serialize)]
+struct Since {
+    valid: bool,
+    from: u64,
+    to: u64,
+    first_bad: Option<u64>,
+    reason: Option<String>,
+    witnesses: Vec<String>,
+}
+
+/// The chain as the server walks it, the growth since the kept checkpoint as we verify it, and what its witnesses say.
+async fn since(
+    wiring: &dyn Wiring,
+    output: Output,
+    client: &Client,
+    kept: &Path,
+    geo: Option<String>,
+    key: Option<[u8; 32]>,
+) -> Result<(), Failure> {
+    let dir = kept.is_dir().then_some(kept);
+    let note_at = dir.map_or_else(|| kept.to_owned(), |dir| dir.join("checkpoint"));
+    let (note, from) = (read(&note_at)?, super::certificates::size_of(&note_at)?);
+    let named = note.lines().next().and_then(|name| name.split('/').nth(2)).map(str::to_owned);
+    let geo = geo.or(named).ok_or_else(|| Failure::Usage(format!("{} names no geo", note_at.display())))?;
+    let key = match key {
+        Some(key) => key,
+        None => public(&client.get::<wire::LogKey>(&["audit", "log-key", &geo], &[]).await?.public)?,
+    };
+    let walked: wire::AuditVerdicts = client.get(&["audit", "verify"], &[("geo", geo.clone())]).await?;
+    let now: LogCheckpoint = client.get(&["audit", "checkpoint", &geo], &[]).await?;
+    let mut found = Since { valid: false, from, to: now.size, first_bad: None, reason: None, witnesses: Vec::new() };
+    if let Some(bad) = walked.logs.iter().find(|log| !log.intact) {
+        (found.first_bad, found.reason) = (bad.first_bad, bad.reason.clone());
+    } else if now.size < from {
+        (found.first_bad, found.reason) = (Some(now.size), Some("gap: the log ends before the kept checkpoint".into()));
+    } else {
+        let growth: LogGrowth = client.get(&["audit", "growth", &geo], &[("since", from.to_string())]).await?;
+        let stray = growth.witnesses.iter().filter(|witness| !witness.agrees);
+        found.witnesses = stray.map(|witness| witness.by.clone()).collect();
+        match wiring.verify_growth(&note, &growth, &key) {
+            Ok((_, to)) => found.to = to,
+            Err(reason) => {
+                found.reason = Some(reason);
+                if let Some(dir) = dir {
+                    let lines = lines(client, &geo, from).await?;
+                    found.first_bad = wiring.first_difference(dir, &key, &lines).map_err(Failure::Failed)?;
+                }
+            }
+        }
+    }
+    found.valid = found.reason.is_none() && found.witnesses.is_empty();
+    output.result(&found, |found| match (&found.reason, found.first_bad) {
+        (Some(reason), Some(index)) => format!("NOT CONSISTENT: {reason}; first bad index {index}"),
+        (Some(reason), None) => format!("NOT CONSISTENT: {reason}; first bad index: one below {from}"),
+        (None, _) if found.witnesses.is_empty() => {
+            format!("consistent {}→{}; signatures ok; witness ok", found.from, found.to)
+        }
+        (None, _) => format!(
+            "consistent {}→{}; signatures ok; witness DISAGREES: {}",
+            found.from,
+            found.to,
+            found.witnesses.join(", ")
+        ),
+    })?;
+    if found.valid { Ok(()) } else { Err(Failure::Unfit(format!("the audit log of {geo} is not what it was"))) }
+}
+
+/// The first `count` entries as they lie in the log.
+async fn lines(client: &Client, geo: &str, count: u64) -> Result<Vec<String>, Failure> {
+    let mut lines: Vec<String> = Vec::new();
+    while (lines.len() as u64) < count {
+        let query = [("from", lines.len().to_string()), ("limit", PAGE.to_owned())];
+        let page: LogLines = client.get(&["audit", "lines", geo], &query).await?;
+        if page.lines.is_empty() {
+            return Err(Failure::Failed(format!("the log ends at entry {}, before its checkpoint", lines.len())));
+        }
+        lines.extend(page.lines);
+    }
+    lines.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+    Ok(lines)
 }
 
 /// Exactly the entries that one checkpoint was signed for.
@@ -77,16 +165,7 @@ async fn export(wiring: &dyn Wiring, output: Output, client: &Client, geo: &str,
         return Err(Failure::Failed(format!("{} is there already; an export wants a new directory", out.display())));
     }
     let checkpoint: LogCheckpoint = client.get(&["audit", "checkpoint", geo], &[]).await?;
-    let mut lines: Vec<String> = Vec::new();
-    while (lines.len() as u64) < checkpoint.size {
-        let query = [("from", lines.len().to_string()), ("limit", PAGE.to_owned())];
-        let page: LogLines = client.get(&["audit", "lines", geo], &query).await?;
-        if page.lines.is_empty() {
-            return Err(Failure::Failed(format!("the log ends at entry {}, before its checkpoint", lines.len())));
-        }
-        lines.extend(page.lines);
-    }
-    lines.truncate(usize::try_from(checkpoint.size).unwrap_or(usize::MAX));
+    let lines = lines(client, geo, checkpoint.size).await?;
     wiring.write_log(out, &checkpoint.note, &lines).map_err(Failure::Failed)?;
     output.result(&checkpoint, |c| {
         format!(

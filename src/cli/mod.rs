@@ -10,6 +10,7 @@ mod authority;
 mod backups;
 mod certificates;
 mod client;
+mod compliance;
 mod contacts;
 pub mod dev;
 mod dsr;
@@ -82,6 +83,17 @@ pub trait Wiring {
     /// Verifies an exported audit log by its public key, and, where there is one, against an older checkpoint; answers
     /// entries and root, or what is wrong with it.
     fn verify_log(&self, dir: &Path, log_key: &[u8; 32], older: Option<&str>) -> Result<(u64, String), String>;
+
+    /// Verifies that a log goes on from an older checkpoint, by its public key; answers both sizes, or what is wrong.
+    fn verify_growth(
+        &self,
+        older: &str,
+        newer: &crate::admin::transparency::LogGrowth,
+        log_key: &[u8; 32],
+    ) -> Result<(u64, u64), String>;
+
+    /// The first entry in which an exported log differs from the log as it is now.
+    fn first_difference(&self, dir: &Path, log_key: &[u8; 32], lines: &[String]) -> Result<Option<u64>, String>;
 
     /// Verifies the proof of one entry by the log's public key; answers the entry's line, or what is wrong.
     fn verify_proof(&self, proof: &str, log_key: &[u8; 32]) -> Result<String, String>;
@@ -176,7 +188,7 @@ pub fn run(wiring: &dyn Wiring) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("geoseal: {failure}");
-            if output == Output::Programs && !matches!(failure, Failure::Unfit(_)) {
+            if output == Output::Programs && !matches!(failure, Failure::Unfit(_) | Failure::Incomplete(_)) {
                 // The failure itself is reported by the exit code even where standard output is gone.
                 let _ = output.result(&failure.problem(), |_| String::new());
             }
@@ -236,6 +248,8 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Backup(command) => backups::backup(client, output, command).await,
         Command::Sweep(command) => work::sweep(client, output, command).await,
         Command::Clock(command) => records::clock(client, output, command).await,
+        Command::Compliance(command) => compliance::compliance(client, output, command).await,
+        Command::Residency(args::Residency::Prove { tenant }) => compliance::residency(client, output, &tenant).await,
         Command::Dev(_)
         | Command::Init(_)
         | Command::Serve(_)

@@ -31,6 +31,7 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
             let status: KeyStatus = client.get(&["keys"], &query).await?;
             output.result(&status, versions)
         }
+        Key::Inventory => super::compliance::inventory(client, output).await,
         Key::Epoch(command) => super::epochs::epoch(client, output, command).await,
         Key::Rotate(Rotate::Master { geo, pace, long }) => {
             work_on(client, output, &["keys", "master", &geo, "rotate"], &at(pace), long).await
@@ -119,6 +120,7 @@ fn at(pace: Pace) -> KeyWork {
 pub(super) async fn sweep(client: &Client, output: Output, command: Sweep) -> Result<(), Failure> {
     match command {
         Sweep::Run { long } => work_on(client, output, &["sweep", "run"], &Nothing {}, long).await,
+        Sweep::History { limit } => super::compliance::sweeps(client, output, limit).await,
         Sweep::Status => {
             let status: SweepStatus = client.get(&["sweep"], &[]).await?;
             output.result(&status, |s| {

@@ -24,6 +24,7 @@ mod reroot;
 mod rows;
 mod standings;
 mod subjects;
+mod sweeps;
 mod tenants;
 
 use crate::feature::Features;
@@ -54,6 +55,7 @@ pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
 pub use reroot::Rerooted;
 pub use standings::{NameToken, REGISTER};
 pub use subjects::{SubjectAt, SubjectEntry};
+pub use sweeps::SweepRun;
 pub use tenants::{Detail, TenantEntry};
 
 /// Why the directory could not answer.

@@ -28,6 +28,8 @@ pub(super) mod kind {
     pub(crate) const PERIODS: u8 = b'q';
     /// That something of a tenant's directory was removed. Its value is random, not a sealed row.
     pub(crate) const REMOVAL: u8 = b'r';
+    /// A run of the sweeper.
+    pub(crate) const SWEEP: u8 = b'y';
     /// What an epoch's close did for a tenant.
     pub(crate) const CLOSE: u8 = b'c';
     /// A legal hold, by tenant and number.

@@ -25,6 +25,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod uploads;
+pub mod whereabouts;
 
 pub use deferred::Deferrals;
 pub use run::{GeoRooms, Report, Status, Sweeper};

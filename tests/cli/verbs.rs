@@ -15,6 +15,8 @@ const ELSEWHERE: &[&str] = &[
     "serve",
     "keys init",
     "keys serve",
+    // tests/evidence
+    "compliance record export",
     // tests/subjects
     "contact opt-in",
     "contact opt-out",
@@ -168,6 +170,11 @@ fn story(teller: &mut Teller<'_>, name: &str) {
     teller.looks("clock show", &[], "simulated");
     teller.looks("audit tail", &["-n", "3"], "master-rotation-ended");
     teller.looks("audit verify", &[], "intact");
+    teller.looks("compliance controls", &[], "RET-1");
+    teller.looks("compliance population", &["terminated", "--period", "2026"], "2026");
+    teller.looks("residency prove", &["--tenant", name], "westeurope");
+    teller.looks("key inventory", &[], "tdk");
+    teller.looks("sweep history", &[], "europe");
 
     let email = ["email-engagement", "--tenant", name];
     teller.acts("feature enable", &[&email[..], &["--consent", &terms]].concat(), "enabled");

@@ -1,6 +1,8 @@
 //! Evidence that stands without us: what an auditor is given, and what he finds in it with tools of his own.
 
 mod certificate;
+mod reports;
+mod witness;
 
 use geoseal_support::clients::Ran;
 use geoseal_support::server::Server;
@@ -49,4 +51,15 @@ fn python(arguments: &[&str]) -> Ran {
 /// A file of the server's scratch directory.
 fn file(server: &Server, name: &str) -> PathBuf {
     server.home().join(name)
+}
+
+/// Changes the settings of a server that `dev` made, and starts it anew.
+fn settings(server: &mut Server, change: impl FnOnce(String) -> String) {
+    server.terminate();
+    let config = server.data().join("geoseal.toml");
+    let toml = std::fs::read_to_string(&config).expect("dev wrote it");
+    let changed = change(toml.clone());
+    assert_ne!(toml, changed, "the settings are another way round");
+    std::fs::write(&config, changed).expect("our own file");
+    server.restart();
 }

@@ -51,6 +51,30 @@ pub struct Operation {
     pub problem: Option<Problem>,
 }
 
+impl Operation {
+    /// The same with keys named by the tenant's opaque id, for whoever may see no names.
+    pub(in crate::admin) fn without_names(mut self) -> Self {
+        let opaque = |key: &mut String| {
+            let mut parts: Vec<_> = key.split('/').collect();
+            if let [kind, owner, ..] = &mut parts[..]
+                && !matches!(*kind, "mk" | "gdk")
+            {
+                *owner = &self.subject;
+            }
+            *key = parts.join("/");
+        };
+        match &mut self.result {
+            Some(OperationResult::Rotation(done) | OperationResult::Reencryption(done)) => {
+                opaque(&mut done.from);
+                opaque(&mut done.to);
+            }
+            Some(OperationResult::Destruction(done)) => opaque(&mut done.key),
+            _ => {}
+        }
+        self
+    }
+}
+
 /// What came of a long piece of work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -134,6 +134,21 @@ pub fn write_dir(dir: &Path, checkpoint: &str, lines: &[String]) -> Result<(), L
     write(Path::new("checkpoint"), checkpoint.as_bytes())
 }
 
+/// The entries of the log in `dir`, as many as its signed checkpoint has. They are not verified: for comparing.
+pub fn lines_of_dir(dir: &Path, log_key: &[u8; 32]) -> Result<Vec<String>, LogDirError> {
+    let path = dir.join("checkpoint");
+    let note = std::fs::read_to_string(&path).map_err(file(&path))?;
+    let checkpoint = Checkpoint::verified(&note, log_key).map_err(LogDirError::Checkpoint)?;
+    let mut all = Vec::new();
+    for (n, width) in widths(checkpoint.size) {
+        let path = dir.join(path_of("entries", n, width));
+        let bytes = std::fs::read(&path).map_err(file(&path))?;
+        let lines = unbundle(&bytes).ok_or(LogDirError::Entries(path))?;
+        all.extend(lines.into_iter().map(|line| String::from_utf8_lossy(line).into_owned()));
+    }
+    Ok(all)
+}
+
 /// Verifies the log in `dir` by its public key alone: signature, every entry, every tile, and that it goes on from where
 /// an `older` checkpoint left it.
 pub fn verify_dir(dir: &Path, log_key: &[u8; 32], older: Option<&str>) -> Result<LogVerdict, LogDirError> {

@@ -19,6 +19,8 @@ pub enum Key {
         #[arg(long)]
         count: bool,
     },
+    /// Every version of every key, with when it was made and last rotated; for auditors
+    Inventory,
     /// Rotate: wrap anew under a new version; no data is rewritten
     #[command(subcommand)]
     Rotate(Rotate),

@@ -1,0 +1,90 @@
+//! Reports for auditors: the routes. What they give is made by `report`, and holds no name unless an administrator asks.
+
+use super::auth::Role;
+use super::error::ActError;
+use super::routes::{Route, looks, ok};
+use super::wire::SweepReport;
+use crate::report::Period;
+
+pub use crate::report::controls::{Control, Controls, Freshness};
+pub use crate::report::inventory::{KeyInventory, KeyLine};
+pub use crate::report::population::{Outcome, Population, Terminated};
+pub use crate::report::record::ProcessorRecord;
+pub use crate::report::residency::{InRegion, Residency};
+pub use crate::report::sweeps::{SweepHistory, SweepRun};
+
+/// Runs of the sweeper that one answer has at most.
+const RUNS_MAX: usize = 1000;
+
+impl SweepReport {
+    /// How many acts it carried out.
+    pub fn acts(&self) -> u64 {
+        self.tenants_purged + self.objects_expired + self.uploads_aborted + self.orphans_removed
+    }
+}
+
+/// The routes of this page.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        looks::<Controls>(
+            "/admin/v1/compliance/controls",
+            Role::Auditor,
+            "controls",
+            "Every control with its newest evidence; what is stale is flagged",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.controls().await?) }),
+        ),
+        looks::<ProcessorRecord>(
+            "/admin/v1/compliance/record",
+            Role::Auditor,
+            "processorRecord",
+            "The record of processing activities (Art. 30(2)); names and contacts for administrators only",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.processor_record(c.sight()).await?) }),
+        ),
+        looks::<Population>(
+            "/admin/v1/compliance/population",
+            Role::Auditor,
+            "population",
+            "Every tenant terminated in a period, with what became of it",
+            &["period"],
+            |c| {
+                Box::pin(async move {
+                    let missing =
+                        || ActError::BadQuery("`period` is missing: 2026, 2026Q4, 2026-11 or 2026-11-20".into());
+                    let text = c.text("period").ok_or_else(missing)?;
+                    let period: Period = text.parse().map_err(|_| {
+                        ActError::BadQuery(
+                            "`period` is a year, a quarter, a month or a day: 2026, 2026Q4, 2026-11, 2026-11-20".into(),
+                        )
+                    })?;
+                    ok(&c.acts.population(text, period).await?)
+                })
+            },
+        ),
+        looks::<Residency>(
+            "/admin/v1/compliance/residency/{tenant}",
+            Role::Auditor,
+            "residency",
+            "Where a tenant's bytes are, by opaque id, and which exceptions are used",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.residency(&c.tenant()?).await?) }),
+        ),
+        looks::<KeyInventory>(
+            "/admin/v1/compliance/keys",
+            Role::Auditor,
+            "keyInventory",
+            "Every version of every key: kind, state, made, last rotated",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.key_inventory().await?) }),
+        ),
+        looks::<SweepHistory>(
+            "/admin/v1/compliance/sweeps",
+            Role::Auditor,
+            "sweepHistory",
+            "The sweeper's runs, newest first",
+            &["limit"],
+            |c| Box::pin(async move { ok(&c.acts.sweep_history(c.limit(100, RUNS_MAX)?).await?) }),
+        ),
+    ]
+}

@@ -1,0 +1,131 @@
+//! Reports for auditors: `geoseal compliance …`, `residency prove`, `key inventory`, `sweep history`.
+
+use super::args::Compliance;
+use super::client::Client;
+use super::failure::Failure;
+use super::print::{Output, record, table};
+use crate::admin::evidence::{
+    Control, Controls, Freshness, InRegion, KeyInventory, KeyLine, Outcome, Population, ProcessorRecord, Residency,
+    SweepHistory, Terminated,
+};
+
+fn word<T: serde::Serialize>(of: &T) -> String {
+    serde_json::to_value(of).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Runs one command.
+pub(super) async fn compliance(client: &Client, output: Output, command: Compliance) -> Result<(), Failure> {
+    match command {
+        Compliance::Controls => controls(client, output).await,
+        Compliance::Record(_) => processor_record(client, output).await,
+        Compliance::Population { period, .. } => population(client, output, period).await,
+    }
+}
+
+async fn controls(client: &Client, output: Output) -> Result<(), Failure> {
+    let all: Controls = client.get(&["compliance", "controls"], &[]).await?;
+    output.result(&all, |all| {
+        let row = |c: &Control| {
+            let period = c.period_days.map_or("-".into(), |days| format!("{days} d"));
+            let last = c.last_at.clone().unwrap_or_else(|| "-".into());
+            let status = if c.status == Freshness::Stale { "STALE".into() } else { word(&c.status) };
+            [c.id.clone(), c.geo.clone(), status, last, period, c.description.clone(), c.evidence.clone()]
+        };
+        let lines =
+            table(["control", "geo", "status", "last", "period", "what", "evidence"], all.controls.iter().map(row));
+        format!("{lines}\n{} of {} stale or never exercised; {}", all.stale, all.controls.len(), all.certification)
+    })
+}
+
+/// A record that is not complete is printed all the same, and says so.
+async fn processor_record(client: &Client, output: Output) -> Result<(), Failure> {
+    let made: ProcessorRecord = client.get(&["compliance", "record"], &[]).await?;
+    // A document for both.
+    Output::Programs.result(&made, |_| String::new())?;
+    let _ = output;
+    match made.incomplete.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Incomplete(format!("the record is incomplete: {}", made.incomplete.join("; ")))),
+    }
+}
+
+async fn population(client: &Client, output: Output, period: String) -> Result<(), Failure> {
+    let all: Population = client.get(&["compliance", "population"], &[("period", period)]).await?;
+    output.result(&all, |all| {
+        let row = |t: &Terminated| {
+            let outcome = if t.outcome == Outcome::Purged { "purged".into() } else { word(&t.outcome) };
+            let exceptions = if t.exceptions.is_empty() { "-".into() } else { t.exceptions.join("; ") };
+            let certificate = t.certificate_sha256.clone().unwrap_or_else(|| "-".into());
+            let purged = t.purged_at.clone().unwrap_or_else(|| "-".into());
+            [t.tenant.clone(), t.terminated_at.clone(), t.due_at.clone(), outcome, purged, certificate, exceptions]
+        };
+        let lines = table(
+            ["tenant", "terminated", "due", "outcome", "purged", "certificate", "exceptions"],
+            all.terminated.iter().map(row),
+        );
+        format!("{lines}\n{}: {} terminated, {} with exceptions", all.period, all.terminated.len(), all.exceptions)
+    })
+}
+
+/// `residency prove`.
+pub(super) async fn residency(client: &Client, output: Output, tenant: &str) -> Result<(), Failure> {
+    let proof: Residency = client.get(&["compliance", "residency", tenant], &[]).await?;
+    output.result(&proof, |p| {
+        let of = [("tenant", Some(p.tenant.clone())), ("geo", Some(p.geo.clone())), ("home", Some(p.home.clone()))];
+        let row = |r: &InRegion| {
+            let served = if r.served { "yes" } else { "no" };
+            let counts = [r.buckets, r.objects, r.rows, r.row_bytes, r.blobs_found].map(|count| count.to_string());
+            let [buckets, objects, rows, bytes, blobs] = counts;
+            [r.region.clone(), served.into(), buckets, objects, rows, bytes, blobs]
+        };
+        let regions = table(
+            ["region", "served", "buckets", "objects", "rows", "row bytes", "blobs found"],
+            p.regions.iter().map(row),
+        );
+        let exceptions = p
+            .exceptions
+            .iter()
+            .map(|e| [e.id.clone(), if e.used { "USED" } else { "not used" }.into(), e.note.clone()]);
+        let exceptions = table(["exception", "used", "note"], exceptions);
+        format!(
+            "{}\n\n{regions}\n\ntransfer register: {} ({})\n\n{exceptions}",
+            record(&of),
+            p.transfers.len(),
+            p.transfers_note
+        )
+    })
+}
+
+/// `key inventory`.
+pub(super) async fn inventory(client: &Client, output: Output) -> Result<(), Failure> {
+    let all: KeyInventory = client.get(&["compliance", "keys"], &[]).await?;
+    output.result(&all, |all| {
+        let row = |k: &KeyLine| {
+            let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+            let version = k.version.to_string();
+            [
+                k.geo.clone(),
+                k.kind.clone(),
+                or_dash(&k.tenant),
+                version,
+                k.state.clone(),
+                or_dash(&k.created_at),
+                or_dash(&k.last_rotation_at),
+            ]
+        };
+        table(["geo", "kind", "tenant", "version", "state", "made", "last rotation"], all.keys.iter().map(row))
+    })
+}
+
+/// `sweep history`.
+pub(super) async fn sweeps(client: &Client, output: Output, limit: u32) -> Result<(), Failure> {
+    let all: SweepHistory = client.get(&["compliance", "sweeps"], &[("limit", limit.to_string())]).await?;
+    output.result(&all, |all| {
+        let rows = all.runs.iter().map(|run| {
+            let ended = run.ended_at.clone().unwrap_or_else(|| "FAILED".into());
+            let [acts, skipped, late] = [run.acts, run.skipped, run.late_s].map(|count| count.to_string());
+            [run.geo.clone(), run.started_at.clone(), ended, acts, skipped, late]
+        });
+        table(["geo", "started", "ended", "acts", "skipped", "late s"], rows)
+    })
+}
