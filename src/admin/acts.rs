@@ -6,6 +6,7 @@
 
 use super::auth::Role;
 use super::backups::{CreateBackup, KnownBackup};
+use super::clocks::Attested;
 use super::contacts::ContactActs;
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
@@ -18,6 +19,7 @@ use super::wire;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, SubjectName, TenantName};
+use crate::model::time::Millis;
 use crate::report::Period;
 use async_trait::async_trait;
 use std::num::NonZeroU32;
@@ -385,6 +387,10 @@ pub trait Acts: ContactActs + Send + Sync + 'static {
 
     /// The compliance clock.
     async fn clock(&self) -> Result<wire::Clock, ActError>;
+
+    /// Attests the time, or proposes it; `reason` is kept as its hash. BadField ahead of the wall or behind the clock,
+    /// SamePrincipal.
+    async fn attest_clock(&self, order: &Order, utc: Millis, reason: &str) -> Result<Outcome<Attested>, ActError>;
 
     /// Moves a simulated clock. ClockIsReal.
     async fn clock_advance(&self, order: &Order, seconds: u64) -> Result<Outcome<wire::Clock>, ActError>;

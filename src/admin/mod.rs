@@ -9,6 +9,7 @@ pub mod acts;
 pub mod auth;
 pub mod backups;
 mod call;
+pub mod clocks;
 pub mod contacts;
 mod door;
 pub mod epochs;

@@ -484,6 +484,7 @@ pub(super) fn routes() -> Vec<Route> {
             },
         ),
     ];
+    all.extend(super::clocks::routes());
     all.extend(super::epochs::routes());
     all.extend(super::backups::routes());
     all.extend(super::holds::routes());

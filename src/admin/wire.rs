@@ -138,6 +138,12 @@ pub struct Clock {
     pub wall: Time,
     /// The machine's clock jumped; deadlines did not move.
     pub suspect: bool,
+    /// Off-time is pending for more than an hour: somebody has to attest the time.
+    #[serde(default)]
+    pub overdue: bool,
+    /// Whether somebody vouches for the machine's clock: the kernel, a peer.
+    #[serde(default)]
+    pub corroborated: bool,
     /// Seconds the server was off that nobody could corroborate.
     pub pending_s: u64,
     /// Whether this clock can be moved by hand.

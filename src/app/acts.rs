@@ -2,9 +2,12 @@
 
 use super::house::{GeoRoom, House};
 use super::schedule::Counted;
-use super::{backups, epochs, exports, holds, keyend, keys, keywork, reports, subjects, sweeps, tenants, transparency};
+use super::{
+    backups, clocks, epochs, exports, holds, keyend, keys, keywork, reports, subjects, sweeps, tenants, transparency,
+};
 use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Sight, Streamed, TenantRef};
 use crate::admin::backups::{CreateBackup, KnownBackup};
+use crate::admin::clocks::Attested;
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
 use crate::admin::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, SweepHistory};
@@ -19,6 +22,7 @@ use crate::config::{ComplianceConfig, Config, EpochConfig, RotationConfig};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, SubjectName};
+use crate::model::time::Millis;
 use crate::report::Period;
 use crate::seal::ProviderKind;
 use crate::sweep::closing::MasterGone;
@@ -414,9 +418,15 @@ impl Acts for HouseActs {
             plausible: wire::Time(status.reading.cc_hi),
             wall: wire::Time(status.reading.wall),
             suspect: status.suspect.is_some(),
+            overdue: status.overdue,
+            corroborated: status.corroborated,
             pending_s: status.pending_ms.map_or(0, |ms| u64::try_from(ms / 1000).unwrap_or(0)),
             simulated: self.house.simulated.is_some(),
         })
+    }
+
+    async fn attest_clock(&self, order: &Order, utc: Millis, reason: &str) -> Result<Outcome<Attested>, ActError> {
+        clocks::attest(self, order, utc, reason).await
     }
 
     async fn clock_advance(&self, order: &Order, seconds: u64) -> Result<Outcome<wire::Clock>, ActError> {

@@ -6,6 +6,7 @@
 mod acts;
 mod anchors;
 mod backups;
+mod clocks;
 mod contacts;
 mod deferrals;
 mod demo;

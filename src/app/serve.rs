@@ -297,7 +297,7 @@ impl Opening<'_> {
         let beside = vec![
             tokio::spawn(tick(house.clone())),
             tokio::spawn(keep_leases(house.clone())),
-            tokio::spawn(save_clock(house.clone())),
+            tokio::spawn(save_clock(house.clone(), self.metrics.clone())),
             tokio::spawn(super::witness::keep(house.clone())),
             tokio::spawn(super::sweeps::on_schedule(acts.clone())),
             tokio::spawn(super::schedule::on_schedule(acts.clone())),
@@ -436,7 +436,8 @@ async fn keep_leases(house: Arc<House>) {
     }
 }
 
-async fn save_clock(house: Arc<House>) {
+async fn save_clock(house: Arc<House>, metrics: Metrics) {
+    let mut watch = super::clocks::Watch::default();
     let mut every = tokio::time::interval(Duration::from_secs(SAVE_EVERY_S));
     loop {
         every.tick().await;
@@ -445,6 +446,7 @@ async fn save_clock(house: Arc<House>) {
         if !matches!(saved, Ok(Ok(()))) {
             tracing::error!("the clock's state was not saved; time since then may not count after a reboot");
         }
+        watch.look(&house, &metrics).await;
     }
 }
 

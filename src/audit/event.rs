@@ -241,6 +241,11 @@ pub enum Event {
     SweepEnded { purged: u64, held: u64, uploads_aborted: u64, orphans_removed: u64, skipped: u64 },
     /// The wall contradicts the proven time, by so many seconds, ahead (positive) or behind.
     ClockSuspect { ahead_s: i64 },
+    /// Somebody says that it was at least `utc`, RFC 3339; another principal has to say the same. `reason` is the hash of his
+    /// words.
+    ClockAttestationProposed { utc: String, reason: Hash },
+    /// Another principal says the same, or one may alone: it is about to count.
+    ClockAttestationAgreed { utc: String, reason: Hash },
     /// Two principals attested the time; so many seconds of off-time now count.
     ClockAttested { by: String, second: String, credited_s: i64 },
     /// A simulated clock was moved.

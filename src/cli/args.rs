@@ -341,7 +341,21 @@ pub struct VerifyCertificate {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Clock {
     /// What it says and how sure it is
+    #[command(alias = "status")]
     Show,
+    /// Say what time it is, when nobody else vouches for time that the machine was off; another administrator has to say
+    /// the same
+    Attest {
+        /// The time, UTC: 2026-11-21T12:00:00Z. Never ahead of the machine's clock
+        #[arg(long, value_name = "TIME")]
+        utc: String,
+        /// How you know. The audit log keeps its SHA-256, not the text
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
 }
 
 #[cfg(test)]
@@ -433,6 +447,8 @@ mod tests {
             "audit prove --geo europe --entry 7",
             "certificate get contoso",
             "certificate verify cert.json --log-key k",
+            "clock status",
+            "clock attest --utc 2026-11-21T12:00:00Z --reason r --dry-run",
             "clock show --admin-url https://h:9001 --admin-token-file t --ca c",
         ] {
             let words = std::iter::once("geoseal").chain(line.split(' '));

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::files::failed;
 use super::print::{Output, record, table};
 use super::tenants::show;
+use crate::admin::clocks::{AttestClock, Attested};
 use crate::admin::wire;
 use std::path::Path;
 
@@ -90,8 +91,19 @@ pub(super) fn public(given: &str) -> Result<[u8; 32], Failure> {
 
 /// Runs one command.
 pub(super) async fn clock(client: &Client, output: Output, command: Clock) -> Result<(), Failure> {
-    let Clock::Show = command;
-    output.result(&client.get::<wire::Clock>(&["clock"], &[]).await?, clock_shown)
+    match command {
+        Clock::Show => output.result(&client.get::<wire::Clock>(&["clock"], &[]).await?, clock_shown),
+        Clock::Attest { utc, reason, rehearse } => {
+            let how = How { dry_run: rehearse.dry_run, revision: None };
+            let reply = client.post(&["clock", "attest"], &AttestClock { utc, reason }, how).await?;
+            show(output, reply, |attested: &Attested| match attested {
+                Attested::Done { credited_s } => format!("attested: {credited_s} s of off-time count now"),
+                Attested::Proposed { proposed } => {
+                    format!("{proposed}: another administrator has to attest the same time within a day")
+                }
+            })
+        }
+    }
 }
 
 /// `dev clock advance`.
@@ -107,6 +119,8 @@ fn clock_shown(c: &wire::Clock) -> String {
         ("wall", Some(c.wall.0.to_string())),
         ("kind", Some(if c.simulated { "simulated" } else { "real" }.into())),
         ("suspect", c.suspect.then(|| "the machine's clock jumped; deadlines did not move".into())),
+        ("vouched for", Some(if c.corroborated { "yes" } else { "no" }.into())),
+        ("overdue", c.overdue.then(|| "somebody has to say what time it is: clock attest".into())),
         ("pending", (c.pending_s > 0).then(|| format!("{} s of off-time do not count yet", c.pending_s))),
     ])
 }

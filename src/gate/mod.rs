@@ -33,7 +33,9 @@ pub enum Asleep {
     Disabled,
     /// Terminated: administrators may export.
     Terminated,
-    /// Being purged, or purged: gone for good.
+    /// Being purged: gone for good.
+    Purging,
+    /// Purged.
     Purged,
 }
 
@@ -44,7 +46,8 @@ impl Asleep {
             State::Active | State::Provisioning => Self::Provisioning,
             State::Disabled => Self::Disabled,
             State::Terminated | State::PurgeHeld => Self::Terminated,
-            State::Purging | State::Purged => Self::Purged,
+            State::Purging => Self::Purging,
+            State::Purged => Self::Purged,
         }
     }
 }

@@ -117,9 +117,10 @@ fn asleep(state: Asleep, need: Need) -> (&'static str, StatusCode) {
     use StatusCode as S;
     match state {
         Asleep::Provisioning => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
-        Asleep::Disabled if need == Need::Write => ("TenantDisabled", S::CONFLICT),
-        Asleep::Disabled => ("TenantDisabled", S::FORBIDDEN),
+        Asleep::Disabled if need == Need::Read => ("TenantDisabled", S::FORBIDDEN),
+        Asleep::Disabled => ("TenantDisabled", S::CONFLICT),
         Asleep::Terminated => ("TenantTerminated", S::FORBIDDEN),
+        Asleep::Purging => ("TenantPurging", S::GONE),
         Asleep::Purged => ("TenantPurged", S::GONE),
     }
 }
@@ -212,8 +213,9 @@ mod tests {
             (Asleep::Provisioning, Need::Read, "ServiceUnavailable", 503),
             (Asleep::Disabled, Need::Read, "TenantDisabled", 403),
             (Asleep::Disabled, Need::Write, "TenantDisabled", 409),
-            (Asleep::Disabled, Need::Delete, "TenantDisabled", 403),
+            (Asleep::Disabled, Need::Delete, "TenantDisabled", 409),
             (Asleep::Terminated, Need::Write, "TenantTerminated", 403),
+            (Asleep::Purging, Need::Read, "TenantPurging", 410),
             (Asleep::Purged, Need::Read, "TenantPurged", 410),
         ] {
             assert_eq!(told(Refusal::Asleep(asleep), need), (code.to_owned(), status));

@@ -124,7 +124,11 @@ fn run(plan: &Plan, due: &mut Vec<Due>, tenants: &mut BTreeMap<TenantId, Candida
                 candidate.standing = step(&next, &done, now).unwrap().0.unwrap();
                 due.retain(|due| due.item != Item::Tenant(*id));
             }
-            Some(next) => candidate.standing = next,
+            Some(next) => {
+                let round = next.part.as_ref().map_or(0, |part| part.round);
+                candidate.standing =
+                    step(&next, &Event::PartPurged { round }, now).map_or(next, |(done, _)| done.unwrap());
+            }
         }
     }
 }

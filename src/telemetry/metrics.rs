@@ -51,6 +51,9 @@ pub struct Metrics {
     sent: Counter,
     sweep_late: Gauge,
     sweep_last: Gauge,
+    clock_pending: Gauge,
+    clock_overdue: Gauge,
+    clock_suspect: Gauge,
     swept: Counter,
     blob_failures: Counter,
 }
@@ -88,6 +91,9 @@ impl Metrics {
             sent: Counter::default(),
             sweep_late: Gauge::default(),
             sweep_last: Gauge::default(),
+            clock_pending: Gauge::default(),
+            clock_overdue: Gauge::default(),
+            clock_suspect: Gauge::default(),
             swept: Counter::default(),
             blob_failures: Counter::default(),
         };
@@ -112,6 +118,22 @@ impl Metrics {
             "When a sweep last ended well, Unix time",
             metrics.sweep_last.clone(),
         );
+        registry.register_with_unit(
+            "clock_pending",
+            "Off-time that does not count yet",
+            Unit::Seconds,
+            metrics.clock_pending.clone(),
+        );
+        registry.register(
+            "clock_overdue",
+            "Whether off-time is pending for more than an hour",
+            metrics.clock_overdue.clone(),
+        );
+        registry.register(
+            "clock_suspect",
+            "Whether the machine's clock contradicts the time that has provably passed",
+            metrics.clock_suspect.clone(),
+        );
         registry.register("swept", "Things that sweeps destroyed", metrics.swept.clone());
         registry.register("blob_failures", "Answers of a blob store that were errors", metrics.blob_failures.clone());
         metrics
@@ -128,6 +150,13 @@ impl Metrics {
     /// The oldest thing that should have gone is `late` past its time; zero when nothing is.
     pub fn sweep_is_late(&self, late: Duration) {
         self.sweep_late.set(i64::try_from(late.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// How sure the compliance clock is.
+    pub fn clock_is(&self, pending_s: i64, overdue: bool, suspect: bool) {
+        self.clock_pending.set(pending_s);
+        self.clock_overdue.set(overdue.into());
+        self.clock_suspect.set(suspect.into());
     }
 
     /// A blob store answered with an error.
@@ -206,8 +235,12 @@ mod tests {
         metrics.request_ended(Operation::PutObject, Some(503), 10, 20, Duration::from_millis(3));
         metrics.request_ended(Operation::GetObject, None, 0, 0, Duration::from_secs(100));
         metrics.sweep_ended(1_700_000_000, 7, Duration::from_secs(5));
+        metrics.clock_is(90, false, true);
         let text = encode(&registry);
         for line in [
+            "geoseal_clock_pending_seconds 90",
+            "geoseal_clock_overdue 0",
+            "geoseal_clock_suspect 1",
             "geoseal_requests_total{operation=\"PutObject\",status=\"5xx\"} 1",
             "geoseal_requests_total{operation=\"GetObject\",status=\"gone\"} 1",
             "geoseal_request_seconds_bucket{le=\"0.0032\",operation=\"PutObject\"} 1",

@@ -86,8 +86,8 @@ const PURGED: Access = no(410, "TenantPurged");
 const TABLE: [[Access; 6]; 7] = [
     /* PROVISIONING */ [NOT_READY, NOT_READY, NOT_READY, NOT_READY, NOT_READY, NOT_READY],
     /* ACTIVE       */ [YES, YES, YES, YES, YES, YES],
-    /* DISABLED     */ [no(409, "FeatureDisabled"), no(403, "FeatureDisabled"), YES, YES, YES,
-                        only(Condition::ForDataSubject, 409, "FeatureDisabled")],
+    /* DISABLED     */ [no(409, "TenantDisabled"), no(403, "TenantDisabled"), YES, YES, YES,
+                        only(Condition::ForDataSubject, 409, "TenantDisabled")],
     /* TERMINATED   */ [no(403, "TenantTerminated"), no(403, "TenantTerminated"), YES, YES, YES, YES],
     /* PURGE_HELD   */ [no(403, "TenantTerminated"), no(403, "TenantTerminated"),
                         only(Condition::LegalRole, 403, "TenantTerminated"), Access::Deferred, YES,

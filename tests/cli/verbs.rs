@@ -32,6 +32,8 @@ const ELSEWHERE: &[&str] = &[
     "key epoch close",
     "key epoch status",
     // tests/life/holds.rs
+    // tests/life/attest.rs
+    "clock attest",
     "hold approve",
     "hold list",
     "hold place",

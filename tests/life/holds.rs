@@ -164,7 +164,7 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
 }
 
 /// What the holders of the two administrators' tokens and of counsel's see of a tenant.
-fn legal_token(server: &mut Server) -> PathBuf {
+pub(super) fn legal_token(server: &mut Server) -> PathBuf {
     server.terminate();
     let token = server.home().join("legal.token");
     std::fs::write(&token, "c0un5e1c0un5e1a9b8c7d6e5f40123456789abcdef").expect("our own directory");

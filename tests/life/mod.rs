@@ -1,6 +1,7 @@
 //! A tenant's life, end to end on the running product: its keys rotate under load and under kills, and when it has left
 //! it is kept for 90 days and then provably gone.
 
+mod attest;
 mod holds;
 mod jobs;
 mod lifecycle;
@@ -9,6 +10,7 @@ mod rekey;
 mod retention;
 mod rotation;
 mod schedule;
+mod table;
 
 use geoseal_support::server::Server;
 use geoseal_support::signer::{Credentials, Request};

@@ -5,5 +5,6 @@ mod crash;
 mod epoch;
 mod fuse;
 mod orphans;
+mod part;
 mod purge;
 mod world;

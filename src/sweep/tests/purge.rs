@@ -190,7 +190,7 @@ async fn a_hold_keeps_everything_until_it_is_released() {
     let (id, buckets) = stocked(&house, "leaver").await;
     terminate(&house, id).await;
     let since = crate::model::clock::Clock::now(&*world.clock).stamp();
-    house.apply(id, Event::PlaceHold(Hold { id: "M-9".into(), scope: HoldScope::Part, since })).await;
+    house.apply(id, Event::PlaceHold(Hold { id: "M-9".into(), scope: HoldScope::Tenant, since })).await;
     world.clock.advance(91 * DAY_MS).unwrap();
     let report = house.sweeper.run(&operator()).await.unwrap();
     assert_eq!((report.tenants_held, report.tenants_purged), (1, 0));

@@ -1,0 +1,114 @@
+//! The compliance clock, between the admin face and the clock: attestations, alarms, and whom it may believe.
+
+use super::acts::{HouseActs, log_error};
+use super::house::House;
+use super::tenants::{act_error, actor};
+use crate::admin::acts::{Mode, Order, Outcome};
+use crate::admin::clocks::Attested;
+use crate::admin::error::ActError;
+use crate::admin::wire;
+use crate::audit::{Actor, Event as Record, Hash};
+use crate::directory::Approval;
+use crate::model::clock::{ClockError, Suspect};
+use crate::model::time::Millis;
+use crate::telemetry::Metrics;
+
+/// Attests the time. Entry first, in every geo's log: all of them live by this clock.
+pub(super) async fn attest(
+    acts: &HouseActs,
+    order: &Order,
+    utc: Millis,
+    reason: &str,
+) -> Result<Outcome<Attested>, ActError> {
+    let now = acts.house.clock.now();
+    if utc > now.wall || utc < now.cc_lo {
+        return Err(unfit());
+    }
+    if order.mode == Mode::Plan {
+        let steps = vec![
+            "log it".to_owned(),
+            "count the time that the machine was off, as far as it is attested, once another administrator says the same"
+                .to_owned(),
+        ];
+        return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+    }
+    let (by, reason, text) = (actor(order), Hash::of(&[reason.as_bytes()]), utc.to_string());
+    let mut first = order.by.0.clone();
+    if acts.two_person {
+        let room = acts.house.geos.first().ok_or(ActError::GeoNotServed)?;
+        let act = format!("attest clock {text}");
+        let waiting = room.directory.proposals(now.wall).await.map_err(|error| act_error(error.into()))?;
+        let proposer = waiting.into_iter().find(|proposal| proposal.act == act).map(|proposal| proposal.by);
+        match room.directory.propose(&act, &order.by.0, now.wall).await.map_err(|error| act_error(error.into()))? {
+            Approval::Waits => return Err(ActError::SamePrincipal),
+            Approval::Proposed => {
+                record(acts, &by, &Record::ClockAttestationProposed { utc: text.clone(), reason }).await?;
+                return Ok(Outcome::Done(Attested::Proposed { proposed: text }));
+            }
+            Approval::Given => first = proposer.unwrap_or_default(),
+        }
+    }
+    record(acts, &by, &Record::ClockAttestationAgreed { utc: text, reason }).await?;
+    let clock = acts.house.clock.clone();
+    let attested = tokio::task::spawn_blocking(move || clock.attest(utc)).await.map_err(|_| ActError::Broken)?;
+    let credited_s = match attested {
+        Ok(credit) => credit / 1000,
+        Err(ClockError::BeyondWall | ClockError::BehindProven) => return Err(unfit()),
+        Err(error) => {
+            tracing::error!(%error, "the attested time was not kept");
+            return Err(ActError::Broken);
+        }
+    };
+    let second = order.by.0.clone();
+    record(acts, &by, &Record::ClockAttested { by: first, second, credited_s }).await?;
+    Ok(Outcome::Done(Attested::Done { credited_s }))
+}
+
+fn unfit() -> ActError {
+    ActError::BadField { field: "utc", rule: "not ahead of this machine's clock, and not behind the compliance clock" }
+}
+
+async fn record(acts: &HouseActs, by: &Actor, event: &Record) -> Result<(), ActError> {
+    for room in &acts.house.geos {
+        room.audit.append(by, event.clone()).await.map_err(log_error)?;
+    }
+    Ok(())
+}
+
+/// Which contradiction was reported last, so that each is reported once.
+#[derive(Default)]
+pub(super) struct Watch {
+    suspect: bool,
+}
+
+impl Watch {
+    /// Shows how sure the clock is in the metrics, and records when the wall begins to contradict the proven time.
+    pub(super) async fn look(&mut self, house: &House, metrics: &Metrics) {
+        let status = house.clock.status();
+        metrics.clock_is(status.pending_ms.unwrap_or(0) / 1000, status.overdue, status.suspect.is_some());
+        if status.overdue {
+            tracing::warn!("off-time is pending for more than an hour: somebody has to say what time it is");
+        }
+        let Some(suspect) = status.suspect else {
+            self.suspect = false;
+            return;
+        };
+        if std::mem::replace(&mut self.suspect, true) {
+            return;
+        }
+        let ahead_s = match suspect {
+            Suspect::Ahead(ms) => ms / 1000,
+            Suspect::Behind(ms) => -(ms / 1000),
+        };
+        tracing::error!(
+            ahead_s,
+            "the machine's clock contradicts the time that has provably passed: no deadline moves"
+        );
+        for room in &house.geos {
+            if let Err(error) = room.audit.append(&Actor::part("geoseal"), Record::ClockSuspect { ahead_s }).await {
+                tracing::error!(%error, "a contradiction of the clock was not recorded");
+                self.suspect = false;
+            }
+        }
+    }
+}

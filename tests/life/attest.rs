@@ -1,0 +1,55 @@
+//! P14: time that the machine was off counts only when somebody vouches for it; two administrators can, never beyond the
+//! machine's own clock, and the act is on record.
+
+use super::holds::Deputy;
+use geoseal_support::server::Launch;
+use serde_json::Value;
+
+/// The simulated machine is edited between two runs: it was off for ten days, and nobody vouches for its clock.
+#[test]
+fn p14_time_that_nobody_vouches_for_waits_for_two_administrators() {
+    let mut server = Launch::default().flag("--simulated-clock").start();
+    let deputy = Deputy::demanded_by(&mut server);
+    let clock = |server: &geoseal_support::server::Server| server.geoseal(&["clock", "status", "--json"]).json();
+    let before = clock(&server);
+    assert_eq!(
+        (&before["pending_s"], &before["suspect"], &before["corroborated"]),
+        (&0.into(), &false.into(), &true.into())
+    );
+
+    // Off for ten days: the wall moved, the boot clock began anew.
+    server.terminate();
+    let machine = server.data().join("data/clock.machine");
+    let text = std::fs::read_to_string(&machine).expect("the simulated machine has a file");
+    let mut shift: Value = serde_json::from_str(&text).expect("JSON");
+    let ten_days_ms = 10 * 86_400_000_i64;
+    shift["wall"] = (shift["wall"].as_i64().expect("a number") + ten_days_ms).into();
+    shift["boot_id"] = "00112233445566778899aabbccddeeff".into();
+    shift["disciplined"] = false.into();
+    std::fs::write(&machine, shift.to_string()).expect("our own file");
+    server.restart();
+    let off = clock(&server);
+    let pending = off["pending_s"].as_i64().expect("a number");
+    assert!(pending >= 10 * 86_400 && off["corroborated"] == false, "{off}");
+    let now = off["wall"].as_str().expect("a time").to_owned();
+
+    // Beyond the wall, or behind what is proven: refused, whoever says it.
+    for bad in ["2999-01-01T00:00:00Z", "2001-01-01T00:00:00Z", "yesterday"] {
+        let refused = server.geoseal(&["clock", "attest", "--utc", bad, "--reason", "r"]);
+        assert!(refused.code() == Some(2) && refused.stderr().contains("utc"), "{bad}: {}", refused.stderr());
+    }
+    let attest = ["clock", "attest", "--utc", &now, "--reason", "two wrist watches"];
+    server.geoseal(&[&attest[..], &["--dry-run"]].concat()).ok();
+    assert!(server.geoseal(&attest).ok().contains("another administrator"));
+    assert_eq!(server.geoseal(&attest).code(), Some(5), "the same twice");
+    assert!(clock(&server)["pending_s"].as_i64() >= Some(pending), "one is not enough");
+    let attested = deputy.run(&server, &[&attest[..], &["--json"]].concat()).json();
+    let credited = attested["credited_s"].as_i64().expect("a number");
+    assert!((10 * 86_400 - 600..=10 * 86_400 + 600).contains(&credited), "{credited}");
+    assert_eq!(clock(&server)["pending_s"], 0);
+    let log = server.geoseal(&["audit", "tail", "-n", "1000", "--json"]).ok();
+    for event in ["clock-attestation-proposed", "clock-attestation-agreed", "clock-attested"] {
+        assert!(log.contains(event), "{event}");
+    }
+    assert!(!log.contains("wrist"), "the log keeps the hash of the words");
+}
