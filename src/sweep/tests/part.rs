@@ -3,7 +3,6 @@
 use super::fuse::Fuse;
 use super::purge::{stocked, terminate};
 use super::world::{DAY_MS, House, World, operator};
-use crate::model::clock::Clock;
 use crate::model::ids::TenantId;
 use crate::sweep::certificate::{Kind, PublicKey, verify};
 use crate::tenant::holds::{Matter, Said};
