@@ -119,6 +119,7 @@ fn object(number: u64) -> PutObject {
         dek_record: [9; 152],
         written: None,
         due: None,
+        enabled_ms: None,
     };
     PutObject {
         row,

@@ -160,6 +160,7 @@ fn object(keys: &TenantKeys, at: &BucketRef, number: u64) -> PutObject {
         dek_record,
         written: None,
         due: None,
+        enabled_ms: None,
     };
     let inline = Some(Bytes::from(vec![7; 1024 + 208]));
     PutObject { row, inline, condition: Condition::None, from_upload: None, place: None }

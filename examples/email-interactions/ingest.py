@@ -64,7 +64,7 @@ class Ingest:
             self.s3.put_object(
                 Bucket=self.bucket, Key=object_name(event), Body=encoded(event), IfNoneMatch="*",
                 ContentType="application/cloudevents+json",
-                Metadata={"geoseal-subject": f"{event['data']['contact_kind']}:{event['data']['contact_id']}"},
+                Metadata={"geoseal-class": "interaction", "geoseal-subject": f"{event['data']['contact_kind']}:{event['data']['contact_id']}"},
             )
         except ClientError as error:
             code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]

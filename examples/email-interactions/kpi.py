@@ -4,7 +4,8 @@
 
 The window is of whole UTC hours and is closed: nothing is computed before 48 hours after its end (--lateness-hours), for
 providers deliver late. Writes kpi/v1/dt=<day of the end>/{message,template,recipient}.ndjson and manifest.json into the same
-bucket, and then kpi/v1/watermark.json: what lies before it has been counted. The same inputs give the same bytes.
+bucket, and then kpi/v1/watermark.json: what lies before it has been counted, and its metadata say so to the store, which
+lets the lifetimes of the inputs begin. The same inputs give the same bytes. Runs under a grant of the purpose kpi.
 
 --exclude: a file with `contact:<id>` or `lead:<id>` a line; whoever opted out or restricted the use of their data is in no
 figure.
@@ -17,8 +18,10 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import boto3
 import duckdb
 import pyarrow as pa
 import pyarrow.json as pj
@@ -150,9 +153,14 @@ def encoded(value):
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def write(s3, path, content):
-    with s3.open_output_stream(path) as file:
-        file.write(content)
+def write(s3, bucket, name, content, **metadata):
+    """Stores figures: of the class that a grant lets a job write."""
+    s3.put_object(Bucket=bucket, Key=name, Body=content, Metadata={"geoseal-class": "kpi", **metadata})
+
+
+def store_time(s3, bucket):
+    """What the store's clock says: watermarks go by it."""
+    return parsedate_to_datetime(s3.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 
 def hour(text):
@@ -176,15 +184,16 @@ def main():
     excluded = set()
     if args.exclude:
         excluded = {tuple(line.strip().split(":", 1)) for line in args.exclude.read_text().splitlines() if line.strip()}
-    s3 = store()
-    rows, inputs, quarantined = read(s3, args.bucket, args.start, args.until)
+    writer = boto3.client("s3")
+    seen = store_time(writer, args.bucket)
+    rows, inputs, quarantined = read(store(), args.bucket, args.start, args.until)
     kept = [row for row in rows if (row["contact_kind"], row["contact_id"]) not in excluded]
     place = f"kpi/v1/dt={args.until:%Y-%m-%d}"
     outputs = {}
     for name, lines in compute(kept, args.until).items():
         content = b"".join(encoded(line) + b"\n" for line in lines)
         outputs[f"{place}/{name}.ndjson"] = hashlib.sha256(content).hexdigest()
-        write(s3, f"{args.bucket}/{place}/{name}.ndjson", content)
+        write(writer, args.bucket, f"{place}/{name}.ndjson", content)
     code = hashlib.sha256(b"".join((HERE / file).read_bytes() for file in ("kpi.py", "kpi.sql"))).hexdigest()
     window = {"from": f"{args.start:%Y-%m-%dT%HZ}", "until": f"{args.until:%Y-%m-%dT%HZ}"}
     manifest = {
@@ -192,9 +201,11 @@ def main():
         "inputs": len(inputs), "inputs_sha256": hashlib.sha256("\n".join(inputs).encode()).hexdigest(),
         "outputs": outputs, "code_sha256": code,
     }
-    write(s3, f"{args.bucket}/{place}/manifest.json", encoded(manifest))
-    # Last: until it is there, nobody may take the inputs away.
-    write(s3, f"{args.bucket}/kpi/v1/watermark.json", encoded({"through": window["until"]}))
+    write(writer, args.bucket, f"{place}/manifest.json", encoded(manifest))
+    # Last: with it the lifetimes of the inputs begin. A watermark ahead of the store's own clock would be refused.
+    committed = {} if seen < args.until else {
+        "geoseal-watermark": f"{args.until:%Y-%m-%dT%H:%M:%SZ}", "geoseal-seen": f"{seen:%Y-%m-%dT%H:%M:%SZ}"}
+    write(writer, args.bucket, "kpi/v1/watermark.json", encoded({"through": window["until"]}), **committed)
     print(json.dumps({name: manifest[name] for name in ("events", "events_excluded", "inputs")} | {"quarantined": len(quarantined)}))
 
 

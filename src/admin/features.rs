@@ -5,11 +5,12 @@ use super::auth::Role;
 use super::call::{Answer, Call};
 use super::door;
 use super::error::ActError;
+use super::grants::{GrantAsked, Grants, NewGrant, ShownGrant};
 use super::routes::{Effect, Route, acts, looks, outcome};
 use super::wire::{Consent, Time};
 use crate::feature::{Terms, Ttl};
 use crate::model::classes::{Class, Feature, Purpose};
-use crate::model::names::BucketName;
+use crate::model::names::{AccessId, BucketName};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -158,6 +159,21 @@ pub trait FeatureActs: Send + Sync {
         Err(ActError::NotBuilt)
     }
 
+    /// Makes a grant; the answer holds its secret, which is never shown again. ConsentRequired, NoSuchBucket, WrongState.
+    async fn create_grant(&self, _: &Order, _: &TenantRef, _: GrantAsked) -> Result<Outcome<NewGrant>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// The grants of a tenant, ended and revoked ones too, oldest first.
+    async fn grants(&self, _: &TenantRef) -> Result<Grants, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// Revokes a grant from the next request on; again changes nothing. NoSuchCredential.
+    async fn revoke_grant(&self, _: &Order, _: &TenantRef, _: &AccessId) -> Result<Outcome<ShownGrant>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
     /// What a bucket is for. NoSuchBucket.
     async fn bucket_rules(&self, _: &TenantRef, _: &BucketName) -> Result<ShownBucketRules, ActError> {
         Err(ActError::NotBuilt)
@@ -278,7 +294,7 @@ fn bucket(call: &Call) -> Result<BucketName, ActError> {
 }
 
 /// A class that is stored.
-fn class(name: &str) -> Result<Class, ActError> {
+pub(super) fn class(name: &str) -> Result<Class, ActError> {
     match Class::parse(name) {
         None => Err(ActError::UnknownClass),
         Some(Class::Transient) => Err(ActError::ClassNotStorable),
@@ -286,7 +302,7 @@ fn class(name: &str) -> Result<Class, ActError> {
     }
 }
 
-fn purpose(name: &str) -> Result<Purpose, ActError> {
+pub(super) fn purpose(name: &str) -> Result<Purpose, ActError> {
     Purpose::parse(name).ok_or(ActError::UnknownPurpose)
 }
 

@@ -16,6 +16,7 @@ pub mod epochs;
 pub mod error;
 pub mod evidence;
 pub mod features;
+pub mod grants;
 pub mod holds;
 pub mod http;
 pub mod lobby;

@@ -5,13 +5,17 @@ use super::tenants::{FoundTenant, act_error, actor, find};
 use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::features::{BucketChange, Compared, FeatureActs, RecordedConsent, ShownBucketRules, TenantFeature};
+use crate::admin::grants::{GrantAsked, Grants, NewGrant, ShownGrant};
 use crate::admin::wire::{Plan, Time};
 use crate::audit::Hash;
+use crate::directory::LoginEntry;
 use crate::feature::{Features, Kept, Terms};
 use crate::model::classes::{Class, Feature, Purpose};
 use crate::model::ids::TenantId;
-use crate::model::names::BucketName;
-use crate::tenancy::Tenancy;
+use crate::model::names::{AccessId, BucketName};
+use crate::model::object::BucketRef;
+use crate::tenancy::{self, Tenancy};
+use std::sync::Arc;
 
 #[async_trait::async_trait]
 impl FeatureActs for HouseActs {
@@ -73,6 +77,59 @@ impl FeatureActs for HouseActs {
         Ok(Outcome::Done(shown(&tenancy, id, &features, feature)))
     }
 
+    async fn create_grant(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        asked: GrantAsked,
+    ) -> Result<Outcome<NewGrant>, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        if order.mode == Mode::Plan {
+            let steps = vec!["make a login that ends by itself, and show its secret once".to_owned()];
+            return Ok(Outcome::Planned(Plan { steps, ..Plan::default() }));
+        }
+        let GrantAsked { purpose, classes, buckets, seconds } = asked;
+        let new = tenancy::NewGrant { purpose, classes, buckets, seconds };
+        let made = tenancy.create_grant(&actor(order), entry.standing.id, new).await.map_err(act_error)?;
+        let until = made.grant.as_ref().map(|grant| grant.until).ok_or(ActError::Broken)?;
+        Ok(Outcome::Done(NewGrant {
+            access_id: made.access_id.as_str().to_owned(),
+            secret: made.secret.to_string(),
+            region: entry.standing.home.clone(),
+            until: Time(until),
+        }))
+    }
+
+    async fn grants(&self, tenant: &TenantRef) -> Result<Grants, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        let id = entry.standing.id;
+        let logins = tenancy.directory.logins(id).await.map_err(|error| act_error(error.into()))?;
+        let buckets = tenancy.directory.buckets(id).await.map_err(|error| act_error(error.into()))?;
+        let shown = logins.iter().filter_map(|login| shown_grant(&tenancy, &buckets, login));
+        Ok(Grants { grants: shown.collect() })
+    }
+
+    async fn revoke_grant(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        login: &AccessId,
+    ) -> Result<Outcome<ShownGrant>, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        let id = entry.standing.id;
+        let logins = tenancy.directory.logins(id).await.map_err(|error| act_error(error.into()))?;
+        if !logins.iter().any(|had| had.access_id == *login && had.grant.is_some()) {
+            return Err(ActError::NoSuchCredential);
+        }
+        if order.mode == Mode::Plan {
+            let steps = vec!["the grant is refused from the next request on".to_owned()];
+            return Ok(Outcome::Planned(Plan { steps, ..Plan::default() }));
+        }
+        let revoked = tenancy.revoke_login(&actor(order), id, login).await.map_err(act_error)?;
+        let buckets = tenancy.directory.buckets(id).await.map_err(|error| act_error(error.into()))?;
+        shown_grant(&tenancy, &buckets, &revoked).map(Outcome::Done).ok_or(ActError::Broken)
+    }
+
     async fn bucket_rules(&self, tenant: &TenantRef, name: &BucketName) -> Result<ShownBucketRules, ActError> {
         let FoundTenant { tenancy, entry } = find(self, tenant).await?;
         shown_bucket(&tenancy, entry.standing.id, name).await
@@ -105,6 +162,21 @@ impl FeatureActs for HouseActs {
         set.await.map_err(act_error)?;
         Ok(Outcome::Done(shown_bucket(&tenancy, id, name).await?))
     }
+}
+
+fn shown_grant(tenancy: &Tenancy, buckets: &[Arc<BucketRef>], login: &LoginEntry) -> Option<ShownGrant> {
+    let grant = login.grant.as_ref()?;
+    let reached = buckets.iter().filter(|at| grant.buckets.contains(&at.bucket));
+    Some(ShownGrant {
+        access_id: login.access_id.as_str().to_owned(),
+        purpose: grant.purpose.to_string(),
+        classes: grant.classes.iter().map(Class::to_string).collect(),
+        buckets: reached.map(|at| at.name.as_str().to_owned()).collect(),
+        created_at: Time(login.created),
+        until: Time(grant.until),
+        revoked_at: login.revoked.map(Time),
+        good: login.revoked.is_none() && !tenancy.clock.now().ended(grant.until),
+    })
 }
 
 async fn shown_bucket(tenancy: &Tenancy, id: TenantId, name: &BucketName) -> Result<ShownBucketRules, ActError> {

@@ -100,6 +100,7 @@ impl House {
         let (alarm, meters) = (Alarm::new(logs, registry), StoreMeters::register(registry));
         let store = Store::new(directories, regions.clone(), clock.clone(), alarm, meters);
         let gate = Gate::new(Arc::new(Registrar {
+            clock: clock.clone(),
             directories: rooms.iter().map(|room| room.directory.clone()).collect(),
             regions: regions.keys().copied().collect(),
         }));

@@ -1,8 +1,9 @@
 //! Answers the gate's questions over the directories of the served geos.
 
 use crate::directory::{Directory, DirectoryError};
-use crate::gate::{Asleep, Need, Refusal, Register};
+use crate::gate::{Asleep, Grant, Need, Refusal, Register};
 use crate::model::atlas::Region;
+use crate::model::clock::Clock;
 use crate::model::ids::TenantId;
 use crate::model::login::Login;
 use crate::model::names::{AccessId, BucketName};
@@ -17,6 +18,8 @@ pub(super) struct Registrar {
     pub(super) directories: Vec<Arc<Directory>>,
     /// Ids of the served regions.
     pub(super) regions: HashSet<&'static str>,
+    /// By which grants end.
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 #[async_trait::async_trait]
@@ -56,6 +59,18 @@ impl Register for Registrar {
             }
         }
         Ok(None)
+    }
+
+    async fn reaches(&self, grant: &Grant, bucket: &BucketRef) -> Result<(), Refusal> {
+        if self.clock.now().ended(grant.until) {
+            return Err(Refusal::GrantEnded);
+        }
+        for directory in self.directories.iter().filter(|directory| directory.geo() == bucket.geo) {
+            let features = directory.features(bucket.tenant).await.map_err(refusal)?;
+            let is_for = features.bucket(bucket.bucket).is_some_and(|rules| rules.purposes.contains(&grant.purpose));
+            return if is_for { Ok(()) } else { Err(Refusal::PurposeMismatch) };
+        }
+        Err(Refusal::PurposeMismatch)
     }
 
     fn serves(&self, region: &'static Region) -> bool {

@@ -96,6 +96,18 @@ pub enum Event {
         ttl_days: Option<u16>,
     },
 
+    /// A login was made for a job, limited to a purpose, classes and buckets, until `until`, RFC 3339.
+    GrantCreated {
+        tenant: TenantId,
+        credential: String,
+        purpose: String,
+        classes: Vec<String>,
+        buckets: Vec<BucketId>,
+        until: String,
+    },
+    /// A job has consumed a bucket's interactions of the hours before `until`, RFC 3339: their lifetimes begin.
+    WatermarkCommitted { tenant: TenantId, bucket: BucketId, until: String },
+
     /// A login was made. `credential` is an opaque id, not the login.
     CredentialCreated { tenant: TenantId, credential: String, role: String },
     /// A login was revoked.

@@ -6,7 +6,7 @@ mod keys;
 mod start;
 mod tenants;
 
-pub use features::{Bucket, Feature};
+pub use features::{Bucket, Feature, Grant};
 pub use holds::Hold;
 pub use keys::{Epoch, Key, Keys, Pace, Reencrypt, Resume, Rotate, Suspend};
 pub use start::{Dev, DevClock, DevCommand, Init, Keeper, Serve};
@@ -68,6 +68,9 @@ pub enum Command {
     /// Features of tenants, and the consents they need
     #[command(subcommand)]
     Feature(Feature),
+    /// Short-lived logins for jobs
+    #[command(subcommand)]
+    Grant(Grant),
     /// What buckets are for
     #[command(subcommand)]
     Bucket(Bucket),
@@ -405,6 +408,9 @@ mod tests {
             "feature show email-engagement --tenant contoso --json",
             "bucket set interactions --tenant contoso --default-class interaction --purpose kpi --ttl-days 7",
             "bucket show interactions --tenant contoso",
+            "grant create --tenant contoso --purpose kpi --class interaction --class kpi --bucket b --for 2h --out f",
+            "grant list --tenant contoso",
+            "grant revoke GSX --tenant contoso",
             "key status",
             "key rotate master --geo europe --dry-run",
             "key rotate tenant contoso",

@@ -6,7 +6,7 @@ use super::rows::{self, kind, v1::LoginRow};
 use super::{Directory, DirectoryError, LOGINS_CACHED_MAX, SCAN};
 use crate::index::engine::{Batch, Direction, KeyRange};
 use crate::model::ids::TenantId;
-use crate::model::login::{Login, Role};
+use crate::model::login::{Grant, Login, Role};
 use crate::model::names::AccessId;
 use crate::model::time::Millis;
 use crate::seal::{CredentialSecret, KeyError, row_version};
@@ -23,6 +23,8 @@ pub struct LoginEntry {
     pub created: Millis,
     /// When it was revoked.
     pub revoked: Option<Millis>,
+    /// What it is limited to.
+    pub grant: Option<Grant>,
 }
 
 /// Where the access id stands sealed inside a login's row: never a row key of its own.
@@ -50,6 +52,7 @@ impl Directory {
             geo: self.geo,
             role: row.role,
             secret: secret.reveal(),
+            grant: row.grant.map(Arc::new),
         });
         let mut cache = self.cache.write();
         if cache.logins.len() >= LOGINS_CACHED_MAX {
@@ -61,6 +64,17 @@ impl Directory {
 
     /// Makes a login. The secret is in the answer and nowhere else in clear.
     pub async fn create_login(&self, tenant: TenantId, role: Role, now: Millis) -> Result<Login, DirectoryError> {
+        self.create_limited_login(tenant, role, None, now).await
+    }
+
+    /// Makes a login that is limited to a grant.
+    pub async fn create_limited_login(
+        &self,
+        tenant: TenantId,
+        role: Role,
+        grant: Option<Grant>,
+        now: Millis,
+    ) -> Result<Login, DirectoryError> {
         let keys = self.keys(tenant).await?;
         let access_id = AccessId::random();
         let secret = CredentialSecret::random();
@@ -68,13 +82,21 @@ impl Directory {
         let row_key = self.login_row_key(&access_id);
         let record = keys.wrap_credential(&secret, credential_id(&row_key))?;
         let sealed_id = keys.directory().seal(kind::LOGIN, ACCESS_ID_AT, access_id.as_str().as_bytes(), &[]);
-        let row = LoginRow { tenant, role, created: now, revoked: None, record: record.to_vec(), access_id: sealed_id };
+        let row = LoginRow {
+            tenant,
+            role,
+            created: now,
+            revoked: None,
+            record: record.to_vec(),
+            access_id: sealed_id,
+            grant: grant.clone(),
+        };
         let geo_keys = self.keys.geo_keys();
         let mut batch = Batch::new();
         batch.put(row_key.clone(), geo_keys.directory().seal(kind::LOGIN, &row_key, &rows::encode(&row), &[]));
         self.engine.commit(batch).await?;
         let secret = secret.reveal();
-        Ok(Login { access_id, tenant, geo: self.geo, role, secret })
+        Ok(Login { access_id, tenant, geo: self.geo, role, secret, grant: grant.map(Arc::new) })
     }
 
     /// The tenant's logins, oldest first, revoked ones too.
@@ -85,7 +107,8 @@ impl Directory {
             let opened = directory_key(&keys, &row.access_id)?.open(kind::LOGIN, ACCESS_ID_AT, &row.access_id)?;
             let access_id = String::from_utf8(opened.plain).ok().and_then(|text| AccessId::parse(&text).ok());
             let access_id = access_id.ok_or(DirectoryError::Integrity)?;
-            logins.push(LoginEntry { access_id, role: row.role, created: row.created, revoked: row.revoked });
+            let (role, created, revoked) = (row.role, row.created, row.revoked);
+            logins.push(LoginEntry { access_id, role, created, revoked, grant: row.grant });
         }
         logins.sort_by_key(|login| login.created);
         Ok(logins)
@@ -108,8 +131,8 @@ impl Directory {
             self.engine.commit(batch).await?;
         }
         self.cache.write().logins.remove(access_id);
-        let LoginRow { role, created, revoked, .. } = row;
-        Ok(Some(LoginEntry { access_id: access_id.clone(), role, created, revoked }))
+        let LoginRow { role, created, revoked, grant, .. } = row;
+        Ok(Some(LoginEntry { access_id: access_id.clone(), role, created, revoked, grant }))
     }
 
     /// The opaque id of a login, for the log: its token in hex.

@@ -1,7 +1,7 @@
 //! What the directory's rows hold, version 1. Source: docs/index-layout.md, "Directory rows".
 
 use crate::model::ids::{BucketId, SubjectId, TenantId};
-use crate::model::login::Role;
+use crate::model::login::{Grant, Role};
 use crate::model::time::Millis;
 
 /// Row kinds of the directory: the first byte of the row key, and the kind bound into the sealed row.
@@ -84,6 +84,9 @@ pub(super) mod v1 {
         pub(in crate::directory) record: Vec<u8>,
         #[cbor(n(5), with = "minicbor::bytes")]
         pub(in crate::directory) access_id: Vec<u8>,
+        /// What it is limited to.
+        #[n(6)]
+        pub(in crate::directory) grant: Option<Grant>,
     }
 
     /// A data subject's name leads to its id.

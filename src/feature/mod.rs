@@ -19,6 +19,7 @@ pub use lifetime::{
 use crate::model::classes::{Class, Feature, Purpose};
 use crate::model::clock::{Reading, Stamp};
 use crate::model::ids::BucketId;
+use crate::model::time::Millis;
 
 /// Consents of one feature that are kept; beyond it the oldest withdrawn ones go.
 pub const CONSENTS_MAX: usize = 64;
@@ -205,7 +206,8 @@ impl Features {
         if terms.classes.contains(&Class::Transient) {
             return Err(Refusal::NotStorable);
         }
-        let own = Class::ALL.iter().copied().filter(|class| class.feature() == Some(feature));
+        // Its figures may be used wherever its records may.
+        let own = Class::ALL.iter().copied().filter(|class| class.feature() == Some(feature) || *class == Class::Kpi);
         let mut classes: Vec<_> = own.chain(terms.classes.iter().copied()).collect();
         classes.sort_unstable();
         classes.dedup();
@@ -296,6 +298,35 @@ impl Features {
             Some(feature) if !self.is_on(feature) => Err(No::Disabled(feature)),
             _ => Ok(()),
         }
+    }
+
+    /// In how many seconds a stored object of a class with a lifetime has to be looked at again; not positive: its lifetime
+    /// is over. `written_ms`: what the clock of its feature showed when it was written. While that clock stands still, a
+    /// whole lifetime: whoever lets it go on looks at all of them.
+    pub fn look_again_s(
+        &self,
+        class: Class,
+        bucket: BucketId,
+        marks: &Watermarks,
+        hour: Millis,
+        written_ms: i64,
+        now: &Reading,
+    ) -> Option<i64> {
+        let feature = class.feature().filter(|_| class.is_temporary())?;
+        let ttl = self.ttl(feature, bucket);
+        let clock = self.setting(feature).filter(|setting| setting.enabled).map(|setting| setting.clock);
+        let left = match clock.filter(EnabledClock::runs) {
+            Some(clock) => marks.left_ms(hour, written_ms, ttl, clock.at(now)),
+            None => ttl.millis(),
+        };
+        // Rounded up: not a moment too early.
+        Some(left.saturating_add(999).div_euclid(1000))
+    }
+
+    /// Whether a consent in force names the class.
+    pub fn is_consented(&self, class: Class) -> bool {
+        let consents = self.settings.iter().filter(|setting| setting.enabled).filter_map(Setting::consent);
+        consents.into_iter().any(|consent| consent.classes.contains(&class))
     }
 
     /// How long objects of a temporary class are kept in a bucket, behind their watermark.

@@ -5,7 +5,7 @@
 //! owner at the time it was made. Must not know how tenants and logins are stored: it asks its [`Register`].
 
 use crate::model::ids::TenantId;
-pub use crate::model::login::{Login, Role};
+pub use crate::model::login::{Grant, Login, Role};
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
 use crate::tenant::State;
@@ -64,6 +64,12 @@ pub enum Refusal {
     /// The tenant's state does not allow the act.
     #[error("the tenant's state does not allow this")]
     Asleep(Asleep),
+    /// The login's grant has ended.
+    #[error("the grant has ended")]
+    GrantEnded,
+    /// The bucket's data may not be used for what the grant is for.
+    #[error("the bucket is not for this grant's purpose")]
+    PurposeMismatch,
     /// The caller's tenant has no such bucket; whether another has is nobody's business.
     #[error("no such bucket")]
     NoSuchBucket,
@@ -90,6 +96,8 @@ pub trait Register: Send + Sync + 'static {
     async fn awake(&self, tenant: TenantId, need: Need) -> Result<(), Refusal>;
     /// The tenant's bucket of this name.
     async fn bucket(&self, tenant: TenantId, name: &BucketName) -> Result<Option<Arc<BucketRef>>, Refusal>;
+    /// Whether a grant reaches a bucket now: not ended, and the bucket is for its purpose.
+    async fn reaches(&self, grant: &Grant, bucket: &BucketRef) -> Result<(), Refusal>;
     /// Whether this process serves the region.
     fn serves(&self, region: &'static crate::model::atlas::Region) -> bool;
 }
@@ -184,6 +192,9 @@ impl Gate {
     pub async fn admit_tenant<A: act::Act>(&self, id: &AccessId) -> Result<AdmittedTenant<A>, Refusal> {
         let login = self.login(id).await?;
         self.may(&login, A::NEED).await?;
+        if login.grant.is_some() {
+            return Err(Refusal::Role);
+        }
         Ok(AdmittedTenant { login, act: PhantomData })
     }
 
@@ -192,6 +203,12 @@ impl Gate {
         let login = self.login(id).await?;
         self.may(&login, A::NEED).await?;
         let bucket = self.register.bucket(login.tenant, name).await?.ok_or(Refusal::NoSuchBucket)?;
+        if let Some(grant) = &login.grant {
+            if A::NEED == Need::Delete || !grant.buckets.contains(&bucket.bucket) {
+                return Err(Refusal::Role);
+            }
+            self.register.reaches(grant, &bucket).await?;
+        }
         if !self.register.serves(bucket.region) {
             return Err(Refusal::Elsewhere(bucket.region));
         }

@@ -5,6 +5,10 @@ use std::fmt;
 
 /// The user metadata that says which class of data an object is: `x-amz-meta-geoseal-class`.
 pub const CLASS_METADATA: &str = "geoseal-class";
+/// The user metadata that commits a watermark: the end of the newest hour whose interactions a job has consumed, RFC 3339.
+pub const WATERMARK_METADATA: &str = "geoseal-watermark";
+/// The user metadata that goes with it: when the job began to look, RFC 3339.
+pub const SEEN_METADATA: &str = "geoseal-seen";
 /// The user metadata that says who tracked a message: `x-amz-meta-geoseal-actor`.
 pub const ACTOR_METADATA: &str = "geoseal-actor";
 

@@ -1,9 +1,12 @@
 //! A login: who signs requests, for which tenant, with which secret.
 
 use super::atlas::Geo;
-use super::ids::TenantId;
+use super::classes::{Class, Purpose};
+use super::ids::{BucketId, TenantId};
 use super::names::AccessId;
+use super::time::Millis;
 use std::fmt;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What a login may do with its tenant's data.
@@ -16,6 +19,24 @@ pub enum Role {
     /// Reads only.
     #[n(1)]
     ReadOnly,
+}
+
+/// What a job may do, until when: a login with a grant may do nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(map)]
+pub struct Grant {
+    /// What for.
+    #[n(0)]
+    pub purpose: Purpose,
+    /// Which classes of data.
+    #[n(1)]
+    pub classes: Vec<Class>,
+    /// In which buckets.
+    #[n(2)]
+    pub buckets: Vec<BucketId>,
+    /// It ends when the latest plausible time reaches this.
+    #[n(3)]
+    pub until: Millis,
 }
 
 /// A login whose signature was or will be checked with its secret.
@@ -31,6 +52,8 @@ pub struct Login {
     pub role: Role,
     /// The secret half: 43 characters of base64url.
     pub secret: Zeroizing<String>,
+    /// What it is limited to.
+    pub grant: Option<Arc<Grant>>,
 }
 
 impl fmt::Debug for Login {

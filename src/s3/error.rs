@@ -73,6 +73,8 @@ pub(super) fn code(error: &StoreError) -> (&'static str, StatusCode) {
         StoreError::UnknownClass => ("UnknownClass", S::UNPROCESSABLE_ENTITY),
         StoreError::ClassNotStorable => ("ClassNotStorable", S::UNPROCESSABLE_ENTITY),
         StoreError::ActorRequired => ("ActorRequired", S::UNPROCESSABLE_ENTITY),
+        StoreError::NotGranted => ("AccessDenied", S::FORBIDDEN),
+        StoreError::InvalidWatermark => ("InvalidWatermark", S::UNPROCESSABLE_ENTITY),
         StoreError::FeatureDisabled(Need::Read) => ("FeatureDisabled", S::FORBIDDEN),
         StoreError::FeatureDisabled(Need::Write | Need::Delete) => ("FeatureDisabled", S::CONFLICT),
         StoreError::CopyOntoItself => ("InvalidRequest", S::BAD_REQUEST),
@@ -98,6 +100,8 @@ pub(super) fn gate(refusal: &Refusal, need: Need) -> S3Error {
         // The same words as for a wrong signature: who does not have the secret learns nothing about ids.
         Refusal::UnknownLogin => return S3Error::new(S3ErrorCode::SignatureDoesNotMatch),
         Refusal::Role => ("AccessDenied", S::FORBIDDEN),
+        Refusal::GrantEnded => ("ExpiredToken", S::FORBIDDEN),
+        Refusal::PurposeMismatch => ("PurposeMismatch", S::FORBIDDEN),
         Refusal::Asleep(Asleep::Provisioning) | Refusal::Unavailable => {
             return store(&StoreError::Unavailable);
         }
@@ -179,6 +183,8 @@ mod tests {
             (StoreError::UnknownClass, "UnknownClass", 422),
             (StoreError::ClassNotStorable, "ClassNotStorable", 422),
             (StoreError::ActorRequired, "ActorRequired", 422),
+            (StoreError::NotGranted, "AccessDenied", 403),
+            (StoreError::InvalidWatermark, "InvalidWatermark", 422),
             (StoreError::FeatureDisabled(Need::Read), "FeatureDisabled", 403),
             (StoreError::FeatureDisabled(Need::Write), "FeatureDisabled", 409),
             (StoreError::FeatureDisabled(Need::Delete), "FeatureDisabled", 409),

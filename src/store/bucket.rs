@@ -56,7 +56,7 @@ impl Store {
 
     /// Removes an empty bucket. Errors: `BucketNotEmpty` while it has objects or open uploads.
     pub async fn delete_bucket(&self, admitted: &Admitted<act::Delete>) -> Result<(), StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         room.roots.index.close_bucket(&room.bucket.index).await?;
         self.directory(room.bucket.at.geo.id)?.remove_bucket(&room.bucket.at).await?;
         room.roots.index.drop_bucket_rows(room.bucket.at.bucket).await?;

@@ -6,10 +6,11 @@
 
 use super::types::{About, StoreError};
 use super::{Room, Store};
-use crate::feature::No;
+use crate::feature::{No, Watermarks, hour_of};
 use crate::gate::Need;
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
 use crate::model::classes::{ACTOR_METADATA, CLASS_METADATA, Class};
+use crate::model::clock::Reading;
 use crate::model::names::ObjectName;
 
 impl Store {
@@ -27,6 +28,11 @@ impl Store {
             }
             refused(no, Need::Write)
         })?;
+        if let Some(grant) = &room.grant {
+            // A job writes what it made, and nothing else.
+            let made = class.filter(|class| *class == Class::Kpi && grant.classes.contains(class));
+            made.filter(|class| features.is_consented(*class)).ok_or(StoreError::NotGranted)?;
+        }
         if let Some(class) = class
             && value(&about.metadata, CLASS_METADATA).is_none()
         {
@@ -51,7 +57,9 @@ impl Store {
             return Err(refused(no, Need::Write));
         }
         match ObjectName::parse(name.to_owned()) {
-            Ok(name) if features.has_frozen() => self.not_frozen(room, &name, Need::Write).await,
+            Ok(name) if features.has_frozen() || room.grant.is_some() => {
+                self.may_displace(room, &name, Need::Write).await
+            }
             _ => Ok(()),
         }
     }
@@ -60,13 +68,13 @@ impl Store {
     pub(super) async fn may_delete(&self, room: &Room, name: &ObjectName) -> Result<(), StoreError> {
         let at = &room.bucket.at;
         match self.directory(at.geo.id)?.features(at.tenant).await?.has_frozen() {
-            true => self.not_frozen(room, name, Need::Delete).await,
+            true => self.may_displace(room, name, Need::Delete).await,
             false => Ok(()),
         }
     }
 
-    /// What a disabled feature left stays as it is: it is neither replaced nor deleted.
-    async fn not_frozen(&self, room: &Room, name: &ObjectName, need: Need) -> Result<(), StoreError> {
+    /// What a disabled feature left stays as it is, and what a grant does not cover: it is neither replaced nor deleted.
+    async fn may_displace(&self, room: &Room, name: &ObjectName, need: Need) -> Result<(), StoreError> {
         let found = room.roots.index.get(&room.bucket.index, name).await?;
         match found.filter(|found| found.row.kind == ObjectKind::Object) {
             Some(found) => self.may_touch(room, &found.row, need).await,
@@ -76,10 +84,39 @@ impl Store {
 
     /// Whether a stored object may be read or changed now.
     pub(super) async fn may_touch(&self, room: &Room, row: &ObjectRow, need: Need) -> Result<(), StoreError> {
-        let Some(class) = Class::of(&row.metadata).filter(|class| class.feature().is_some()) else { return Ok(()) };
+        let class = Class::of(&row.metadata);
+        if room.grant.is_none() && class.and_then(Class::feature).is_none() {
+            return Ok(());
+        }
         let at = &room.bucket.at;
         let features = self.directory(at.geo.id)?.features(at.tenant).await?;
-        features.may_use(Some(class)).map_err(|no| refused(no, need))
+        features.may_use(class).map_err(|no| refused(no, need))?;
+        let Some(grant) = &room.grant else { return Ok(()) };
+        let granted = class.filter(|class| grant.classes.contains(class) && features.is_consented(*class));
+        match granted {
+            Some(class) if need == Need::Read || class == Class::Kpi => Ok(()),
+            _ => Err(StoreError::NotGranted),
+        }
+    }
+
+    /// The second at which an object that is being written has to be looked at for its class's lifetime; keeps in its row
+    /// what that is counted from. To be called with commits held.
+    pub(super) async fn lifetime(
+        &self,
+        room: &Room,
+        row: &mut ObjectRow,
+        now: &Reading,
+    ) -> Result<Option<u64>, StoreError> {
+        let Some(class) = Class::of(&row.metadata).filter(|class| class.is_temporary()) else { return Ok(None) };
+        let at = &room.bucket.at;
+        let features = self.directory(at.geo.id)?.features(at.tenant).await?;
+        let setting = class.feature().and_then(|feature| features.setting(feature));
+        let enabled_ms = setting.map_or(0, |setting| setting.clock.at(now));
+        row.enabled_ms = Some(enabled_ms);
+        // No watermark can cover what is only being written.
+        let (marks, hour) = (Watermarks::default(), hour_of(&row.name, row.mtime));
+        let again = features.look_again_s(class, at.bucket, &marks, hour, enabled_ms, now);
+        Ok(again.map(|again| u64::try_from(now.cc_lo.plus_seconds(again).seconds()).unwrap_or(0)))
     }
 }
 
@@ -87,7 +124,7 @@ fn has_actor(metadata: &[(String, String)]) -> bool {
     value(metadata, ACTOR_METADATA).is_some_and(|actor| !actor.trim().is_empty())
 }
 
-fn value<'a>(metadata: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(metadata: &'a [(String, String)], name: &str) -> Option<&'a str> {
     metadata.iter().find(|(had, _)| had == name).map(|(_, value)| value.as_str())
 }
 

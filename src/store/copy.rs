@@ -21,8 +21,8 @@ impl Store {
         if onto_itself && matches!(copy.about, CopyAbout::Keep) && copy.source_version.is_none() {
             return Err(StoreError::CopyOntoItself);
         }
-        let from = self.room(source.bucket()).await?;
-        let to = self.room(destination.bucket()).await?;
+        let from = self.enter(source).await?;
+        let to = self.enter(destination).await?;
         let get = Get {
             name: copy.source,
             version: copy.source_version,

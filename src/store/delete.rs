@@ -19,7 +19,7 @@ impl Store {
         version: Option<VersionId>,
         asked: WriteCondition,
     ) -> Result<(), StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         if let Some(version) = version {
             match self.row(&room, name, Some(version)).await {
                 Ok(_) => {}

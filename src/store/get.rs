@@ -54,7 +54,7 @@ const TRIES_MAX: usize = 5;
 impl Store {
     /// Reads an object or a range of it. Errors: `NoSuchObject`, `InvalidRange`, the conditions' outcomes, `Integrity`.
     pub async fn get(&self, admitted: &Admitted<act::Read>, get: Get) -> Result<Got, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let mut tries = TRIES_MAX;
         loop {
             let look = self.look(&room, &get).await?;
@@ -76,7 +76,7 @@ impl Store {
         admitted: &Admitted<act::Read>,
         get: Get,
     ) -> Result<(ObjectInfo, Option<(u64, u64)>), StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let look = self.look(&room, &get).await?;
         let info = ObjectInfo { expires: expiry(&room, &look.row), ..info(&look.row) };
         Ok((info, look.range))

@@ -19,7 +19,7 @@ impl Store {
         admitted: &Admitted<act::Delete>,
         rules: Option<Rules>,
     ) -> Result<(), StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let (at, directory) = (&room.bucket.at, self.directory(room.bucket.at.geo.id)?);
         if let Some(log) = self.0.alarm.log(at.geo.id) {
             let count = rules.as_ref().map_or(0, |rules| rules.0.len() as u64);
@@ -35,16 +35,20 @@ impl Store {
 
     /// The bucket's rules, if it has any.
     pub async fn lifecycle(&self, admitted: &Admitted<act::Read>) -> Result<Option<Arc<Rules>>, StoreError> {
-        Ok(self.room(admitted.bucket()).await?.bucket.lifecycle.clone())
+        Ok(self.enter(admitted).await?.bucket.lifecycle.clone())
     }
 
     /// Dates an object that is about to be committed: when it was written, and when it goes. To be called with commits
     /// held, so that the rules are those in force.
     pub(super) async fn date(&self, room: &Room, row: &mut ObjectRow) -> Result<Option<Expiry>, StoreError> {
-        let written = *row.written.get_or_insert_with(|| self.0.clock.now().cc_lo);
+        let now = self.0.clock.now();
+        let fresh = row.written.is_none();
+        let written = *row.written.get_or_insert(now.cc_lo);
         let rules = self.rules_now(room).await?;
         let expiry = rules.and_then(|rules| rules.expiry(&row.name, row.size, &row.tags, written));
-        row.due = expiry.as_ref().map(|expiry| u64::try_from(expiry.at.seconds()).unwrap_or(0));
+        let by_rule = expiry.as_ref().map(|expiry| u64::try_from(expiry.at.seconds()).unwrap_or(0));
+        let by_class = if fresh { self.lifetime(room, row, &now).await? } else { row.due };
+        row.due = [by_rule, by_class].into_iter().flatten().min();
         Ok(expiry)
     }
 

@@ -10,7 +10,7 @@ use crate::model::limits::LIST_MAX;
 impl Store {
     /// One page in byte order of the names. A limit of 0 gives an empty page that is not truncated, as S3 does.
     pub async fn list(&self, admitted: &Admitted<act::Read>, list: List) -> Result<Page, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let query = ListQuery {
             prefix: list.prefix,
             delimiter: list.delimiter.filter(|delimiter| !delimiter.is_empty()),

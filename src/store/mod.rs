@@ -25,12 +25,13 @@ mod subjects;
 mod tags;
 mod token;
 pub mod types;
+mod watermark;
 
 pub use alarm::Alarm;
 pub use meters::StoreMeters;
 
 use crate::directory::{CommitGuard, Directory, OpenedBucket};
-use crate::gate::Asleep;
+use crate::gate::{Admitted, Asleep, Grant};
 use crate::model::clock::Clock;
 use crate::model::object::BucketRef;
 use crate::model::time::Millis;
@@ -66,6 +67,8 @@ struct Room {
     roots: Arc<RegionRoots>,
     bucket: Arc<OpenedBucket>,
     keys: Arc<TenantKeys>,
+    /// What the caller is limited to.
+    grant: Option<Arc<Grant>>,
 }
 
 impl Store {
@@ -98,11 +101,17 @@ impl Store {
         Err(StoreError::Asleep(Asleep::of(state)))
     }
 
+    /// The room of what the caller was admitted to.
+    async fn enter<A>(&self, admitted: &Admitted<A>) -> Result<Room, StoreError> {
+        let room = self.room(admitted.bucket()).await?;
+        Ok(Room { grant: admitted.login().grant.clone(), ..room })
+    }
+
     async fn room(&self, at: &BucketRef) -> Result<Room, StoreError> {
         let directory = self.directory(at.geo.id)?;
         let keys = directory.keys(at.tenant).await?;
         let roots = self.0.regions.get(at.region.id).ok_or(StoreError::RegionNotServed)?.clone();
         let bucket = directory.open_bucket(at).await?.ok_or(StoreError::NoSuchBucket)?;
-        Ok(Room { roots, bucket, keys })
+        Ok(Room { roots, bucket, keys, grant: None })
     }
 }

@@ -36,7 +36,7 @@ impl Store {
         admitted: &Admitted<act::Write>,
         mut create: CreateUpload,
     ) -> Result<(UploadId, Option<Expiry>), StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         self.settle_class(&room, &mut create.about).await?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
@@ -73,7 +73,7 @@ impl Store {
 
     /// Receives one part; the last attempt for a number wins. Errors: `NoSuchUpload`, `TooLarge` over 5 GiB.
     pub async fn put_part(&self, admitted: &Admitted<act::Write>, part: PutPart) -> Result<PartInfo, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let upload = self.upload(&room, &part.name, part.upload).await?;
         self.part(&room, &upload, part.number, part.incoming).await
     }
@@ -85,8 +85,8 @@ impl Store {
         destination: &Admitted<act::Write>,
         part: CopyPart,
     ) -> Result<PartInfo, StoreError> {
-        let from = self.room(source.bucket()).await?;
-        let to = self.room(destination.bucket()).await?;
+        let from = self.enter(source).await?;
+        let to = self.enter(destination).await?;
         let upload = self.upload(&to, &part.name, part.upload).await?;
         let get = Get {
             name: part.source,
@@ -177,7 +177,7 @@ impl Store {
         after: u16,
         limit: usize,
     ) -> Result<PartsPage, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let upload = self.upload(&room, name, id).await?;
         let mut rows = room.roots.index.parts(&room.bucket.index, id, after, limit + 1).await?;
         let truncated = rows.len() > limit;
@@ -187,7 +187,7 @@ impl Store {
 
     /// Open uploads of the bucket.
     pub async fn uploads(&self, admitted: &Admitted<act::Read>, list: ListUploads) -> Result<UploadsPage, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let mut rows = room.roots.index.list_uploads(&room.bucket.index).await?;
         rows.sort_by(|a, b| (&a.name, a.upload_id).cmp(&(&b.name, b.upload_id)));
         Ok(page_of_uploads(rows, &list))
@@ -196,7 +196,7 @@ impl Store {
     /// Makes the parts one object, in one commit. Errors: `InvalidPart`, `InvalidPartOrder`, `PartTooSmall`,
     /// `TooLarge` over 5 TiB, `BadDigest`, `PreconditionFailed`.
     pub async fn complete(&self, admitted: &Admitted<act::Write>, complete: Complete) -> Result<Written, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let upload = self.upload(&room, &complete.name, complete.upload).await?;
         let stored = room.roots.index.parts(&room.bucket.index, upload.upload_id, 0, usize::from(PARTS_MAX)).await;
         let stored = self.heard(&room.bucket.at, Subject::Row, stored).await?;
@@ -237,6 +237,7 @@ impl Store {
             dek_record: upload.dek_record,
             written: None,
             due: None,
+            enabled_ms: None,
         };
         let mut written = super::put::written(&row);
         let condition = condition(complete.condition);
@@ -253,7 +254,7 @@ impl Store {
         name: &ObjectName,
         id: UploadId,
     ) -> Result<(), StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let upload = self.upload(&room, name, id).await?;
         let parts = room.roots.index.abort(&room.bucket.index, id).await?;
         self.leave_place(&room, upload.subject, &upload.metadata, upload.version_id);

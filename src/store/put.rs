@@ -26,7 +26,7 @@ impl Store {
     /// Stores an object. Durable on return. Errors: `TooLarge` over 5 GiB, body and digest faults (nothing becomes
     /// visible), `PreconditionFailed`.
     pub async fn put(&self, admitted: &Admitted<act::Write>, put: Put) -> Result<Written, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         self.put_in(&room, put).await
     }
 
@@ -35,6 +35,7 @@ impl Store {
             return Err(StoreError::TooLarge);
         }
         self.settle_class(room, &mut put.about).await?;
+        let watermark = self.watermark(room, &put.about.metadata)?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
         let whose = self.whose(room, &put.about).await?;
@@ -70,12 +71,16 @@ impl Store {
             dek_record,
             written: None,
             due: None,
+            enabled_ms: None,
         };
         let mut written = written(&row);
         let doomed = received.inline.is_none().then_some(received.id);
         let inline = received.inline.map(Bytes::from);
         let commit = PutObject { row, inline, condition: condition(put.condition), from_upload: None, place };
         written.expires = self.commit(room, commit, doomed.as_slice()).await?;
+        if let Some(watermark) = watermark {
+            self.commit_watermark(room, watermark).await?;
+        }
         Ok(written)
     }
 

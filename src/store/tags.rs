@@ -13,7 +13,7 @@ impl Store {
         name: &ObjectName,
         tags: Vec<(String, String)>,
     ) -> Result<(), StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let (old, _) = self.row(&room, name, None).await?;
         let mut new = old.clone();
         new.tags = tags;
@@ -35,7 +35,7 @@ impl Store {
         admitted: &Admitted<act::Read>,
         name: &ObjectName,
     ) -> Result<Vec<(String, String)>, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let (row, _) = self.row(&room, name, None).await?;
         self.may_touch(&room, &row, Need::Read).await?;
         Ok(row.tags)

@@ -19,7 +19,7 @@ const TOKEN_KEEP_S: i64 = 86_400;
 impl Store {
     /// Seals `plain` into URL-safe text that this bucket alone takes back, for a day.
     pub async fn seal_token(&self, admitted: &Admitted<act::Read>, plain: &[u8]) -> Result<String, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let until = self.now().plus_seconds(TOKEN_KEEP_S).0;
         let stamped = [&until.to_be_bytes()[..], plain].concat();
         let place = [TOKEN_ROW_KEY, &room.bucket.at.bucket.0].concat();
@@ -29,7 +29,7 @@ impl Store {
 
     /// Opens such a token. Errors: `BadToken` when it is malformed, altered, expired, or another bucket's.
     pub async fn open_token(&self, admitted: &Admitted<act::Read>, token: &str) -> Result<Vec<u8>, StoreError> {
-        let room = self.room(admitted.bucket()).await?;
+        let room = self.enter(admitted).await?;
         let sealed = URL_SAFE_NO_PAD.decode(token).map_err(|_| StoreError::BadToken)?;
         let place = [TOKEN_ROW_KEY, &room.bucket.at.bucket.0].concat();
         let version = seal::row_version(&sealed).map_err(|_| StoreError::BadToken)?;

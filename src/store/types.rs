@@ -546,6 +546,14 @@ pub enum StoreError {
     /// A tracked message without its acting user.
     #[error("an object of the class tracked-activity names its acting user in x-amz-meta-geoseal-actor")]
     ActorRequired,
+    /// The caller's grant does not cover the object's class.
+    #[error("the grant does not cover objects of this class")]
+    NotGranted,
+    /// What should commit a watermark cannot.
+    #[error(
+        "a watermark is an object of the class kpi with x-amz-meta-geoseal-watermark, the end of the newest hour that was consumed, and x-amz-meta-geoseal-seen, when the job began to look: RFC 3339, whole hour the first, none in the future"
+    )]
+    InvalidWatermark,
     /// The feature that owns the object's class is off.
     #[error("the feature that this object's class belongs to is not enabled for the tenant")]
     FeatureDisabled(crate::gate::Need),

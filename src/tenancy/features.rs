@@ -9,7 +9,7 @@ use crate::audit::{Actor, Event as Record, Hash};
 use crate::directory::TenantEntry;
 use crate::feature::{BucketRules, Features, Kept, Terms};
 use crate::model::classes::{Class, Feature};
-use crate::model::ids::TenantId;
+use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::BucketName;
 use crate::tenant::{Refusal, State};
 use bytes::Bytes;
@@ -75,6 +75,7 @@ impl Tenancy {
                 Ok(true)
             })
             .await?;
+        self.look_at_all(id, None).await?;
         Ok(Enabled { features, compared })
     }
 
@@ -106,6 +107,7 @@ impl Tenancy {
                 .change_features::<TenancyError>(id, None, |features| Ok(features.disable(feature, &now)))
                 .await?;
         }
+        self.revoke_grants(actor, id).await?;
         let kept = self.list_feature(id, feature).await?;
         self.directory
             .change_features::<TenancyError>(id, None, |features| {
@@ -137,6 +139,7 @@ impl Tenancy {
         let ttl_days = rules.ttl.map(crate::feature::Ttl::days);
         self.log(actor, Record::BucketRulesSet { tenant: id, bucket, purposes, class, ttl_days }).await?;
         let next = rules.clone();
+        let ttl_changed = rules.ttl != before.ttl;
         self.directory
             .change_features::<TenancyError>(id, None, |features| {
                 features.buckets.retain(|(had, _)| *had != bucket);
@@ -144,18 +147,42 @@ impl Tenancy {
                 Ok(true)
             })
             .await?;
+        if ttl_changed {
+            self.look_at_all(id, Some(bucket)).await?;
+        }
         Ok(rules)
     }
 
     /// The tenant went out of service, or is back in it: lifetimes stand still, or go on.
     pub(super) async fn serve_lifetimes(&self, id: TenantId, runs: bool) -> Result<(), TenancyError> {
         let now = self.clock.now();
-        self.directory.change_features::<TenancyError>(id, None, |features| Ok(features.serve(runs, &now))).await?;
+        let before = self.directory.features(id).await?.revision;
+        let features =
+            self.directory.change_features::<TenancyError>(id, None, |features| Ok(features.serve(runs, &now))).await?;
+        if runs && features.revision != before {
+            self.look_at_all(id, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the next sweep look at every object of the tenant, or of one bucket, for when it goes: lifetimes go on, or are
+    /// other ones.
+    async fn look_at_all(&self, id: TenantId, only: Option<BucketId>) -> Result<(), TenancyError> {
+        let _walks = self.directory.walks().lock().await;
+        let geo_keys = self.directory.key_service().geo_keys();
+        for at in self.directory.buckets(id).await? {
+            let Some(roots) = self.regions.get(at.region.id) else { continue };
+            if only.is_none_or(|only| only == at.bucket)
+                && let Some(bucket) = self.directory.open_bucket(&at).await?
+            {
+                roots.index.put_walk(&geo_keys.directory(), &bucket.index).await?;
+            }
+        }
         Ok(())
     }
 
     /// A tenant whose features can be changed.
-    async fn living(&self, id: TenantId) -> Result<Arc<TenantEntry>, TenancyError> {
+    pub(super) async fn living(&self, id: TenantId) -> Result<Arc<TenantEntry>, TenancyError> {
         let entry = self.directory.tenant(id).await?.ok_or(TenancyError::NoSuchTenant)?;
         match entry.standing.state {
             State::Active | State::Disabled => Ok(entry),

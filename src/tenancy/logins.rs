@@ -48,7 +48,12 @@ impl Tenancy {
         Ok(())
     }
 
-    async fn revoke(&self, actor: &Actor, id: TenantId, access_id: &AccessId) -> Result<LoginEntry, TenancyError> {
+    pub(super) async fn revoke(
+        &self,
+        actor: &Actor,
+        id: TenantId,
+        access_id: &AccessId,
+    ) -> Result<LoginEntry, TenancyError> {
         let logins = self.directory.logins(id).await?;
         let known = logins.into_iter().find(|login| login.access_id == *access_id).ok_or(TenancyError::NoSuchLogin)?;
         if known.revoked.is_some() {

@@ -5,11 +5,13 @@
 //! done, and the caller asks again; a crash after the standing is mended at the next start ([`Tenancy::resume`]).
 
 mod features;
+mod grants;
 mod logins;
 mod segments;
 mod states;
 
 pub use features::Enabled;
+pub use grants::{GRANT_S_MAX, NewGrant};
 
 use crate::audit::{Actor, AuditError, AuditLog, Event as Record};
 use crate::directory::{Directory, DirectoryError};

@@ -23,6 +23,10 @@ const ELSEWHERE: &[&str] = &[
     "contact show",
     "dsr erase",
     "export",
+    // tests/features
+    "grant create",
+    "grant list",
+    "grant revoke",
     // tests/epoch
     "backup create",
     "backup list",

@@ -51,6 +51,52 @@ pub enum Feature {
     },
 }
 
+/// `geoseal grant …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Grant {
+    /// Make a short-lived login for a job; its secret is shown once
+    Create {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// What for: kpi, training, scoring, support
+        #[arg(long)]
+        purpose: String,
+        /// A class of data that it reaches; may be repeated
+        #[arg(long = "class", value_name = "CLASS", required = true)]
+        classes: Vec<String>,
+        /// A bucket that it reaches; may be repeated
+        #[arg(long = "bucket", value_name = "BUCKET", required = true)]
+        buckets: Vec<String>,
+        /// How long, such as 2h; a day at most
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = super::start::seconds)]
+        seconds: u64,
+        /// Write the login to this new file (mode 600) as environment variables, and print no secret
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// The grants of a tenant, without secrets
+    List {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+    },
+    /// Revoke a grant at once
+    Revoke {
+        /// The grant: its AWS_ACCESS_KEY_ID
+        login: String,
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+}
+
 /// `geoseal bucket …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Bucket {

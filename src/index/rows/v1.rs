@@ -68,6 +68,9 @@ pub struct ObjectRow {
     /// The second at which its due row stands: some lifecycle rule is about it.
     #[n(17)]
     pub due: Option<u64>,
+    /// What the clock of its class's feature showed when it was written, if objects of that class have a lifetime.
+    #[n(18)]
+    pub enabled_ms: Option<i64>,
 }
 
 impl ObjectRow {

@@ -85,6 +85,7 @@ pub(super) fn row(name: &str, size: u64) -> ObjectRow {
         dek_record: [9; 152],
         written: None,
         due: None,
+        enabled_ms: None,
     }
 }
 

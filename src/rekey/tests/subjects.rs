@@ -255,6 +255,7 @@ impl House {
             dek_record,
             written: None,
             due: None,
+            enabled_ms: None,
         };
         let _commits = directory.commits(self.tenant).await.unwrap().unwrap();
         directory.subject_key(self.tenant, entry.id).await.ok()?.check().ok()?;

@@ -4,7 +4,7 @@ use super::panics::{Faults, PanickyEngine};
 use crate::blob::{ObjectStoreBlobs, Readers};
 use crate::directory::{Detail, Directory, DirectoryError};
 use crate::feature::{Features, Terms};
-use crate::gate::{Asleep, Gate, Need, Refusal, Register};
+use crate::gate::{Asleep, Gate, Grant, Need, Refusal, Register};
 use crate::index::rows::v1::{PartRow, SegmentRef};
 use crate::index::{Anchor, AnchorStore, AnchorStoreError, IndexOptions, RegionIndex};
 use crate::model::atlas::{Geo, Region};
@@ -91,6 +91,10 @@ impl Register for TestRegister {
 
     async fn bucket(&self, tenant: TenantId, name: &BucketName) -> Result<Option<Arc<BucketRef>>, Refusal> {
         self.directory.bucket(tenant, name).await.map_err(|_| Refusal::Unavailable)
+    }
+
+    async fn reaches(&self, _: &Grant, _: &BucketRef) -> Result<(), Refusal> {
+        Err(Refusal::PurposeMismatch)
     }
 
     fn serves(&self, region: &'static Region) -> bool {

@@ -5,6 +5,7 @@
 //! object that does not go yet gets its new due row; one that is kept stays due, is reported, and stops no other. A crash
 //! behind the row's removal leaves orphan blobs.
 
+use super::lifetimes::Lifetimes;
 use crate::audit::{Actor, Event as Record};
 use crate::directory::OpenedBucket;
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
@@ -144,9 +145,10 @@ impl Expiring<'_> {
             return self.forget(rows.iter().map(|row| row.key).collect()).await;
         };
         let keeper = directory.keeper(&opened.at).await?;
+        let lifetimes = Lifetimes::of(self.rooms, &opened).await?;
         let (mut doomed, mut dated, mut spent) = (Vec::new(), Vec::new(), Vec::new());
         for due in rows {
-            match self.verdict(&opened, due).await? {
+            match self.verdict(&opened, &lifetimes, due).await? {
                 Verdict::Goes(_, row) if keeper.as_ref().is_some_and(|keeper| keeper.keeps(&row)) => {
                     self.swept.keep(tenant, HELD, 1);
                 }
@@ -208,7 +210,7 @@ impl Expiring<'_> {
         }
     }
 
-    async fn verdict(&self, opened: &OpenedBucket, due: &Due) -> Result<Verdict, SweepError> {
+    async fn verdict(&self, opened: &OpenedBucket, lifetime: &Lifetimes, due: &Due) -> Result<Verdict, SweepError> {
         let name = due.about(&opened.index).and_then(|name| String::from_utf8(name).ok());
         let Some(name) = name.and_then(|name| ObjectName::parse(name).ok()) else { return Ok(Verdict::Damaged) };
         let found = self.roots.index.get(&opened.index, &name).await?;
@@ -216,14 +218,9 @@ impl Expiring<'_> {
             Some(row) if row.version_id.0 == due.key.id && row.due == Some(due.key.seconds) => row,
             _ => return Ok(Verdict::Spent(due.key)),
         };
-        let rules = opened.lifecycle.as_ref();
-        let expiry = rules.and_then(|rules| rules.expiry(&row.name, row.size, &row.tags, row.age_from()));
-        match expiry {
-            Some(expiry) if expiry.at <= self.now && row.kind == ObjectKind::Object => {
-                Ok(Verdict::Goes(name, Arc::new(row)))
-            }
-            Some(expiry) => Ok(Verdict::Stays(Box::new(row), u64::try_from(expiry.at.seconds()).ok())),
-            None => Ok(Verdict::Stays(Box::new(row), None)),
+        match lifetime.due(opened, &row) {
+            Some(due) if due <= self.now && row.kind == ObjectKind::Object => Ok(Verdict::Goes(name, Arc::new(row))),
+            due => Ok(Verdict::Stays(Box::new(row), due.and_then(|due| u64::try_from(due.seconds()).ok()))),
         }
     }
 

@@ -8,6 +8,7 @@
 //! Invariant: the `due` of an object's row names the due row that stands for it, in every commit.
 
 mod expire;
+mod lifetimes;
 mod walk;
 
 pub(super) use expire::expire;

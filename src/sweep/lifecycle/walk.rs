@@ -5,6 +5,7 @@
 //! is written meanwhile is dated by its own commit. While a bucket is re-keyed its rows move, and a walk could miss one:
 //! a walk that a re-key began or ended under begins anew, and waits until none is under way.
 
+use super::lifetimes::Lifetimes;
 use crate::directory::OpenedBucket;
 use crate::index::rows::v1::{ObjectKind, WalkRow};
 use crate::index::{DueKey, OpenBucket};
@@ -47,10 +48,10 @@ async fn walk_bucket(rooms: &GeoRooms, roots: &Arc<RegionRoots>, key: DueKey) ->
         let cursor = cursor.map(|cursor| Bytes::copy_from_slice(cursor));
         let page = roots.index.scan_objects(&opened.index, cursor.as_ref(), STEP).await?;
         let next = page.last().filter(|_| page.len() == STEP).map(|last| last.cursor.clone());
+        let lifetimes = Lifetimes::of(rooms, &opened).await?;
         let due = |row: &crate::index::rows::v1::ObjectRow| {
-            let rules = opened.lifecycle.as_ref().filter(|_| row.kind == ObjectKind::Object)?;
-            let expiry = rules.expiry(&row.name, row.size, &row.tags, row.age_from())?;
-            Some(u64::try_from(expiry.at.seconds()).unwrap_or(0))
+            let due = lifetimes.due(&opened, row).filter(|_| row.kind == ObjectKind::Object)?;
+            Some(u64::try_from(due.seconds()).unwrap_or(0))
         };
         let rows = page.into_iter().map(|scanned| (due(&scanned.row), scanned.row));
         let rows: Vec<_> = rows.filter(|(due, row)| *due != row.due).map(|(due, row)| (row, due)).collect();

@@ -368,6 +368,7 @@ impl House {
             dek_record,
             written: None,
             due: None,
+            enabled_ms: None,
         };
         (row, dek)
     }

@@ -1,0 +1,70 @@
+//! Grants: short-lived logins for jobs, limited to a purpose, classes of data and buckets. The log knows them by an opaque
+//! id, as every login.
+
+use super::{Tenancy, TenancyError};
+use crate::audit::{Actor, Event as Record};
+use crate::feature;
+use crate::model::classes::{Class, Purpose};
+use crate::model::ids::TenantId;
+use crate::model::login::{Grant, Login, Role};
+use crate::model::names::BucketName;
+
+/// Longest life of a grant, in seconds.
+pub const GRANT_S_MAX: u32 = 86_400;
+
+/// A grant to be.
+#[derive(Debug)]
+pub struct NewGrant {
+    /// What for.
+    pub purpose: Purpose,
+    /// Which classes of data.
+    pub classes: Vec<Class>,
+    /// In which buckets.
+    pub buckets: Vec<BucketName>,
+    /// How long, 1 to [`GRANT_S_MAX`].
+    pub seconds: u32,
+}
+
+impl Tenancy {
+    /// Makes a grant. Errors: `Feature` (consent required) when no consent in force names a class, `NoSuchBucket`.
+    pub async fn create_grant(&self, actor: &Actor, id: TenantId, new: NewGrant) -> Result<Login, TenancyError> {
+        let _acts = self.directory.acts().lock().await;
+        self.living(id).await?;
+        let features = self.directory.features(id).await?;
+        if !new.classes.iter().all(|class| features.is_consented(*class)) {
+            return Err(feature::Refusal::ConsentRequired.into());
+        }
+        let mut buckets = Vec::new();
+        for name in &new.buckets {
+            buckets.push(self.directory.bucket(id, name).await?.ok_or(TenancyError::NoSuchBucket)?.bucket);
+        }
+        let now = self.clock.now();
+        let until = now.cc_hi.plus_seconds(i64::from(new.seconds.min(GRANT_S_MAX)));
+        let grant = Grant { purpose: new.purpose, classes: new.classes, buckets, until };
+        let login = self.directory.create_limited_login(id, Role::Service, Some(grant.clone()), now.wall).await?;
+        let created = Record::GrantCreated {
+            tenant: id,
+            credential: self.directory.login_id(&login.access_id),
+            purpose: grant.purpose.to_string(),
+            classes: grant.classes.iter().map(Class::to_string).collect(),
+            buckets: grant.buckets,
+            until: grant.until.to_string(),
+        };
+        if let Err(error) = self.log(actor, created).await {
+            // A login that the log does not know must not exist.
+            self.directory.revoke_login(id, &login.access_id, self.clock.now().wall).await?;
+            return Err(error);
+        }
+        Ok(login)
+    }
+
+    /// Revokes every grant of a tenant: the consent that they rest on ended.
+    pub(super) async fn revoke_grants(&self, actor: &Actor, id: TenantId) -> Result<(), TenancyError> {
+        for login in self.directory.logins(id).await? {
+            if login.grant.is_some() && login.revoked.is_none() {
+                self.revoke(actor, id, &login.access_id).await?;
+            }
+        }
+        Ok(())
+    }
+}
