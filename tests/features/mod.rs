@@ -77,7 +77,7 @@ fn r26_r28_r29_d3_a_feature_needs_a_consent_and_is_disabled_without_loss() {
     let recorded = &on["consents"][0];
     let sha256 = hex::encode(ring::digest::digest(&ring::digest::SHA256, &fs::read(&consent).unwrap()));
     assert_eq!(recorded["sha256"], json!(sha256));
-    assert_eq!(recorded["classes"], json!(["interaction", "tracked-activity", "contact"]));
+    assert_eq!(recorded["classes"], json!(["interaction", "tracked-activity", "contact", "kpi"]));
     assert!(recorded["by"].as_str().is_some_and(|by| by.starts_with("admin")) && recorded["at"].is_string(), "{on}");
     let again = server.geoseal(&[&enable[..], &["--consent", &consent, "--class", "contact"]].concat());
     assert!(again.ok().contains("no change"));
@@ -209,4 +209,153 @@ fn files(dir: &std::path::Path) -> Vec<(String, Vec<u8>)> {
 
 fn contains(bytes: &[u8], text: &str) -> bool {
     memchr::memmem::find(bytes, text.as_bytes()).is_some()
+}
+
+/// What the server's clock says now, and the end of the newest whole hour.
+fn clock(server: &Server) -> (String, String) {
+    let wall = server.geoseal(&["clock", "show", "--json"]).json()["wall"].as_str().expect("a time").to_owned();
+    let hour = format!("{}:00:00Z", &wall[..13]);
+    (wall, hour)
+}
+
+fn watermark(server: &Server, who: &Credentials, until: &str, seen: &str, class: &str) -> (u16, String) {
+    let put = Request::new("PUT", &object_path(BUCKET, "kpi/v1/watermark.json")).body("{}");
+    let put = put.header("x-amz-meta-geoseal-class", class).header("x-amz-meta-geoseal-watermark", until);
+    said(&call(server, who, put.header("x-amz-meta-geoseal-seen", seen)))
+}
+
+fn sweep(server: &Server) {
+    server.geoseal(&["sweep", "run"]).ok();
+}
+
+fn advance(server: &Server, by: &str) {
+    server.geoseal(&["dev", "clock", "advance", by]).ok();
+}
+
+#[test]
+fn r32_x1_p17_lifetimes_run_behind_the_watermark_while_the_feature_is_on() {
+    let server = Launch::default().flag("--simulated-clock").start();
+    let who = tenant(&server, "contoso");
+    assert_eq!(said(&call(&server, &who, Request::new("PUT", &format!("/{BUCKET}")))).0, 200);
+    let consent = text(&server, "agreed.txt", "yes\n");
+    feature(&server, "enable", &["--consent", &consent, "--ttl-days", "2"]);
+    let there = |name: &str| ask(&server, &who, "GET", name).0 == 200;
+    for name in ["first", "second"] {
+        assert_eq!(put(&server, &who, name, Some("interaction")).0, 200);
+    }
+    assert_eq!(put(&server, &who, "plain", None).0, 200);
+
+    // Without a watermark nothing is over, however old.
+    advance(&server, "40d");
+    sweep(&server);
+    assert!(there("first") && there("second"));
+
+    let (now, hour) = clock(&server);
+    for (until, seen, class) in [
+        ("2026-11-20T11:30:00Z", &now[..], "kpi"),
+        ("9999-01-01T00:00:00Z", &now, "kpi"),
+        ("soon", &now, "kpi"),
+        (&hour, "never", "kpi"),
+        (&hour, &now, "contact"),
+    ] {
+        let said = watermark(&server, &who, until, seen, class);
+        assert_eq!(said, refused(422, "InvalidWatermark"), "{until} {seen} {class}");
+    }
+    assert_eq!(put(&server, &who, "later", Some("interaction")).0, 200);
+    assert_eq!(watermark(&server, &who, &hour, &now, "kpi").0, 200);
+    let shown = server.geoseal(&["bucket", "show", BUCKET, "--tenant", "contoso", "--json"]).json();
+    assert_eq!((&shown["watermark"], &shown["ttl_days"]), (&json!(hour), &json!(2)));
+
+    // A day of two; then 400 days that do not count; then the rest of the second, but for some minutes.
+    advance(&server, "1d");
+    feature(&server, "disable", &["--reason", "r"]);
+    advance(&server, "400d");
+    sweep(&server);
+    let back = feature(&server, "enable", &["--consent", &consent]);
+    assert_eq!((&back["compared"]["missing"], &back["compared"]["same"]), (&json!(0), &json!(true)), "{back}");
+    sweep(&server);
+    advance(&server, "23h30m");
+    sweep(&server);
+    assert!(there("first") && there("second"), "its lifetime is not over");
+
+    advance(&server, "1h");
+    let mut gone = false;
+    for _ in 0..100 {
+        sweep(&server);
+        gone = !there("first") && !there("second");
+        if gone {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(gone, "two days behind their watermark\n{}", server.log());
+    assert!(there("later"), "no watermark covers what came after the job looked");
+    assert!(there("plain") && there("kpi/v1/watermark.json"));
+    assert!(server.geoseal(&["audit", "tail", "-n", "200", "--json"]).ok().contains("watermark-committed"));
+}
+
+#[test]
+fn r21_r37_r40_r41_a_grant_reaches_its_classes_buckets_and_purpose_until_it_ends() {
+    let server = Launch::default().flag("--simulated-clock").start();
+    let who = tenant(&server, "contoso");
+    for bucket in [BUCKET, "other"] {
+        assert_eq!(said(&call(&server, &who, Request::new("PUT", &format!("/{bucket}")))).0, 200);
+    }
+    let consent = text(&server, "agreed.txt", "yes\n");
+    feature(&server, "enable", &["--consent", &consent]);
+    for (name, class) in [("i", Some("interaction")), ("c", Some("contact")), ("p", None)] {
+        assert_eq!(put(&server, &who, name, class).0, 200);
+    }
+    let create =
+        |flags: &[&'static str]| [&["grant", "create", "--tenant", "contoso", "--bucket", BUCKET], flags].concat();
+    for (flags, code, exit) in [
+        (["--purpose", "kpi", "--class", "*"], "UnknownClass", 2),
+        (["--purpose", "kpi", "--class", "contact"], "ConsentRequired", 5),
+        (["--purpose", "gossip", "--class", "kpi"], "UnknownPurpose", 2),
+    ] {
+        assert_eq!(denied(&server, &create(&flags)), (Some(exit), code.into()), "{flags:?}");
+    }
+    let usual = ["--purpose", "kpi", "--class", "interaction", "--class", "kpi"];
+    let long = create(&[&usual[..], &["--for", "25h"]].concat());
+    assert_eq!(denied(&server, &long), (Some(2), "BadField".into()));
+    let grant = || {
+        let made = server.geoseal(&[&create(&usual)[..], &["--json"]].concat()).json();
+        let field = |name: &str| made[name].as_str().expect("a field").to_owned();
+        Credentials { access_id: field("access_id"), secret: field("secret"), region: field("region") }
+    };
+
+    let job = grant();
+    assert_eq!(ask(&server, &job, "GET", "i"), refused(403, "PurposeMismatch"), "the bucket is for nothing");
+    server.geoseal(&["bucket", "set", BUCKET, "--tenant", "contoso", "--purpose", "kpi"]).ok();
+    assert_eq!(ask(&server, &job, "GET", "i").0, 200);
+    for name in ["c", "p"] {
+        assert_eq!(ask(&server, &job, "GET", name), refused(403, "AccessDenied"), "{name}");
+    }
+    let list = |path: &str| said(&call(&server, &job, Request::new("GET", path))).0;
+    assert_eq!((list(&format!("/{BUCKET}")), list("/other"), list("/")), (200, 403, 403));
+    assert_eq!(put(&server, &job, "mine", Some("interaction")), refused(403, "AccessDenied"));
+    assert_eq!(put(&server, &job, "mine", None), refused(403, "AccessDenied"));
+    assert_eq!(put(&server, &job, "figures", Some("kpi")).0, 200);
+    assert_eq!(put(&server, &job, "figures", Some("kpi")).0, 200, "a job writes its figures again");
+    assert_eq!(put(&server, &job, "i", Some("kpi")), refused(403, "AccessDenied"), "not over a record");
+    assert_eq!(ask(&server, &job, "DELETE", "figures").0, 403);
+    let (now, hour) = clock(&server);
+    assert_eq!(watermark(&server, &job, &hour, &now, "kpi").0, 200);
+
+    // Revoked, run out, or its consent ended: refused on the next request.
+    assert!(server.geoseal(&["grant", "revoke", &job.access_id, "--tenant", "contoso"]).ok().contains("revoked"));
+    assert_eq!(ask(&server, &job, "GET", "i").0, 403);
+    let job = grant();
+    assert_eq!(ask(&server, &job, "GET", "i").0, 200);
+    advance(&server, "61m");
+    assert_eq!(ask(&server, &job, "GET", "i"), refused(403, "ExpiredToken"));
+    let job = grant();
+    assert_eq!(ask(&server, &job, "GET", "i").0, 200);
+    feature(&server, "disable", &["--reason", "uninstalled"]);
+    assert_eq!(ask(&server, &job, "GET", "i").0, 403);
+    assert_eq!(ask(&server, &job, "GET", "figures").0, 403);
+    let all = server.geoseal(&["grant", "list", "--tenant", "contoso", "--json"]).json();
+    let all = all["grants"].as_array().expect("a list").clone();
+    assert_eq!((all.len(), all.iter().filter(|grant| grant["good"] == json!(false)).count()), (3, 3), "{all:?}");
+    assert_eq!(all[0]["classes"], json!(["interaction", "kpi"]));
 }
