@@ -8,6 +8,7 @@ use super::auth::Role;
 use super::backups::{CreateBackup, KnownBackup};
 use super::clocks::Attested;
 use super::contacts::ContactActs;
+use super::dsrs::{DsrActs, NewRequest};
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
 use super::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, SweepHistory};
@@ -18,7 +19,7 @@ use super::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use super::wire;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
-use crate::model::names::{AccessId, BucketName, SubjectName, TenantName};
+use crate::model::names::{AccessId, BucketName, TenantName};
 use crate::model::time::Millis;
 use crate::report::Period;
 use async_trait::async_trait;
@@ -175,7 +176,7 @@ pub enum WorkOn {
 
 /// One method for each act. Every one may answer [`ActError::Unavailable`] and [`ActError::Broken`] besides what it says.
 #[async_trait]
-pub trait Acts: ContactActs + Send + Sync + 'static {
+pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
     /// The regions this server serves.
     fn served(&self) -> Vec<&'static Region>;
 
@@ -289,12 +290,12 @@ pub trait Acts: ContactActs + Send + Sync + 'static {
         confirm: &str,
     ) -> Result<Outcome<wire::ExportKeys>, ActError>;
 
-    /// Starts (or takes up again) the erasure of a data subject. Held, ConfirmMismatch.
+    /// Enters a request for erasure and carries it out. Held, ConfirmMismatch.
     async fn erase_subject(
         &self,
         order: &Order,
         t: &TenantRef,
-        subject: SubjectName,
+        new: NewRequest,
         confirm: Option<&str>,
     ) -> Result<Outcome<wire::Operation>, ActError>;
 

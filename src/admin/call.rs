@@ -146,6 +146,12 @@ impl Answer {
         Self { status: StatusCode::OK, headers, body, stream: Some(stream), memorable: false }
     }
 
+    /// A zip archive as it is made.
+    pub(super) fn zip(stream: Streamed) -> Self {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"))]);
+        Self { headers, ..Self::tar(stream) }
+    }
+
     /// The same, kept nowhere once it is sent.
     pub(super) fn once(self) -> Self {
         Self { memorable: false, ..self }

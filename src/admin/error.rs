@@ -119,6 +119,15 @@ pub enum ActError {
     /// No such piece of work, or it ended long ago.
     #[error("there is no such operation")]
     NoSuchOperation,
+    /// No such request of a data subject.
+    #[error("there is no such request")]
+    NoSuchRequest,
+    /// The request's state does not allow the step.
+    #[error("the request's state does not allow this: it is {0}")]
+    WrongRequestState(&'static str),
+    /// The tenant has no such object, or it does not speak of who asks.
+    #[error("there is no such object of who asks")]
+    NoSuchObject,
     /// The tenant is not purged.
     #[error("there is no certificate: the tenant is not purged")]
     NoCertificate,
@@ -233,6 +242,9 @@ impl ActError {
             }
             Self::NoSuchCredential => Face(S::NOT_FOUND, "NoSuchCredential", Some("see `geoseal credential list`")),
             Self::NoSuchOperation => Face(S::NOT_FOUND, "NoSuchOperation", None),
+            Self::NoSuchRequest => Face(S::NOT_FOUND, "NoSuchRequest", Some("see `geoseal dsr list`")),
+            Self::WrongRequestState(_) => Face(S::CONFLICT, "WrongRequestState", Some("see `geoseal dsr show`")),
+            Self::NoSuchObject => Face(S::NOT_FOUND, "NoSuchObject", Some("name an object that names who asks")),
             Self::NoCertificate => Face(S::NOT_FOUND, "NoCertificate", Some("it is made when the purge has ended")),
             Self::WrongState(_) => Face(S::CONFLICT, "WrongState", Some("see `geoseal tenant show`")),
             Self::TenantPurging => Face(S::GONE, "TenantPurging", None),

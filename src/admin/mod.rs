@@ -12,6 +12,7 @@ mod call;
 pub mod clocks;
 pub mod contacts;
 mod door;
+pub mod dsrs;
 pub mod epochs;
 pub mod error;
 pub mod evidence;

@@ -231,9 +231,13 @@ pub(super) fn routes() -> Vec<Route> {
             |c| {
                 Box::pin(async move {
                     let body: wire::EraseSubject = c.body()?;
-                    let subject = door::subject(&body.subject)?;
-                    let started =
-                        c.acts.erase_subject(&c.order, &c.tenant()?, subject, body.confirm.as_deref()).await?;
+                    let new = super::dsrs::NewRequest {
+                        subject: door::subject(&body.subject)?,
+                        kind: super::dsrs::Kind::Erase,
+                        basis: super::dsrs::basis(body.basis.as_deref())?,
+                        block: body.block_reingest.unwrap_or(true),
+                    };
+                    let started = c.acts.erase_subject(&c.order, &c.tenant()?, new, body.confirm.as_deref()).await?;
                     operation(&c, started)
                 })
             },
@@ -494,6 +498,7 @@ pub(super) fn routes() -> Vec<Route> {
     all.extend(super::transparency::routes());
     all.extend(super::contacts::routes());
     all.extend(super::evidence::routes());
+    all.extend(super::dsrs::routes());
     all
 }
 

@@ -17,7 +17,7 @@ use super::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use super::wire;
 use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
-use crate::model::names::{AccessId, BucketName, SubjectName};
+use crate::model::names::{AccessId, BucketName};
 use crate::model::time::Millis;
 use crate::report::Period;
 use axum::Router;
@@ -61,6 +61,8 @@ impl House {
 
 impl super::contacts::ContactActs for House {}
 impl FeatureActs for House {}
+
+impl super::dsrs::DsrActs for House {}
 
 #[async_trait::async_trait]
 impl Acts for House {
@@ -215,7 +217,7 @@ impl Acts for House {
         &self,
         _: &Order,
         _: &TenantRef,
-        _: SubjectName,
+        _: super::dsrs::NewRequest,
         _: Option<&str>,
     ) -> Result<Outcome<wire::Operation>, ActError> {
         Err(ActError::NoSuchTenant)

@@ -8,6 +8,7 @@ use super::{
 use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Sight, Streamed, TenantRef};
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::clocks::Attested;
+use crate::admin::dsrs::NewRequest;
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
 use crate::admin::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, SweepHistory};
@@ -21,7 +22,7 @@ use crate::audit::{AuditError, Event as Record};
 use crate::config::{ComplianceConfig, Config, EpochConfig, RotationConfig};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
-use crate::model::names::{AccessId, BucketName, SubjectName};
+use crate::model::names::{AccessId, BucketName};
 use crate::model::time::Millis;
 use crate::report::Period;
 use crate::seal::ProviderKind;
@@ -234,10 +235,10 @@ impl Acts for HouseActs {
         &self,
         order: &Order,
         t: &TenantRef,
-        subject: SubjectName,
+        new: NewRequest,
         confirm: Option<&str>,
     ) -> Result<Outcome<wire::Operation>, ActError> {
-        subjects::erase(self, order, t, subject, confirm).await
+        subjects::erase(self, order, t, new, confirm).await
     }
 
     async fn hold_act(&self, order: &Order, act: HoldAct) -> Result<Outcome<Hold>, ActError> {

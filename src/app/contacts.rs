@@ -9,7 +9,6 @@ use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::model::standing;
 use crate::subject::contacts::{self, Contact, ContactKind};
-use crate::tenant::State;
 use crate::tenant::access::{Access, Operation, access};
 
 #[async_trait::async_trait]
@@ -48,12 +47,9 @@ impl ContactActs for HouseActs {
 /// nothing is destroyed.
 async fn find_alive(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTenant, ActError> {
     let found = find(acts, tenant).await?;
-    let state = found.entry.standing.state;
-    match (access(state, Operation::DataSubject), state) {
-        (Access::Yes | Access::Deferred | Access::If(..), _) => Ok(found),
-        (Access::No(_), State::Purged) => Err(ActError::TenantPurged),
-        (Access::No(_), State::Purging) => Err(ActError::TenantPurging),
-        (Access::No(_), _) => Err(ActError::WrongState(wire::TenantState::Provisioning)),
+    match access(found.entry.standing.state, Operation::DataSubject) {
+        Access::Yes | Access::Deferred => Ok(found),
+        Access::If(_, no) | Access::No(no) => Err(ActError::StateRefuses(no)),
     }
 }
 

@@ -1,9 +1,7 @@
 //! Carries out what holds put off, for the sweeper.
 
-use crate::audit::Actor;
+use super::dsrs;
 use crate::model::ids::TenantId;
-use crate::model::names::SubjectName;
-use crate::subject;
 use crate::sweep::Deferrals;
 use crate::tenancy::Tenancy;
 use crate::tenant::holds::{Deferred, DeferredKind};
@@ -15,25 +13,11 @@ pub(super) struct HouseDeferrals;
 impl Deferrals for HouseDeferrals {
     async fn resume(&self, tenancy: &Tenancy, tenant: TenantId, act: &Deferred) -> Result<bool, String> {
         match act.kind {
-            DeferredKind::EraseSubject => erase(tenancy, tenant, act).await,
+            DeferredKind::EraseSubject => {
+                let number = act.label.strip_prefix("DSR-").and_then(|number| number.parse().ok());
+                let number = number.ok_or("its label is no request's")?;
+                dsrs::go_on(tenancy, tenant, number).await.map_err(|error| error.to_string())
+            }
         }
     }
-}
-
-async fn erase(tenancy: &Tenancy, tenant: TenantId, act: &Deferred) -> Result<bool, String> {
-    let by = Actor::part("geoseal");
-    let name = std::str::from_utf8(&act.detail).ok().and_then(|name| SubjectName::parse(name).ok());
-    let name = name.ok_or("its detail is damaged")?;
-    let found = subject::foresee(tenancy, tenant, &name).await.map_err(|error| error.to_string())?;
-    let Some((entry, _)) = found else { return Ok(true) };
-    if let Some(held) = subject::held(tenancy, tenant, &name).await.map_err(|error| error.to_string())? {
-        let again = Deferred { matters: held.matters, objects: held.objects, ..act.clone() };
-        tenancy.directory.defer(tenant, &again).await.map_err(|error| error.to_string())?;
-        return Ok(false);
-    }
-    if !entry.erasing {
-        subject::begin(tenancy, &by, tenant, &name, entry.id).await.map_err(|error| error.to_string())?;
-    }
-    subject::erase(tenancy, &by, tenant, entry.id, &|_| {}).await.map_err(|error| error.to_string())?;
-    Ok(true)
 }

@@ -10,6 +10,7 @@ mod clocks;
 mod contacts;
 mod deferrals;
 mod demo;
+mod dsrs;
 mod epochs;
 mod exports;
 mod features;

@@ -272,6 +272,7 @@ impl Opening<'_> {
         for tenancy in house.tenancies() {
             tenancy.resume().await.map_err(|error| AppError::Resume(error.to_string()))?;
             super::subjects::resume(&tenancy).await;
+            super::dsrs::resume(&tenancy).await;
         }
         let registry = Arc::new(registry);
         let acts = Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), &self.config));

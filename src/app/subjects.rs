@@ -1,43 +1,41 @@
 //! Data subjects' requests, between the admin face and the conductor.
 
 use super::acts::HouseActs;
+use super::dsrs;
 use super::tenants::{act_error, actor, find};
 use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
+use crate::admin::dsrs::NewRequest;
 use crate::admin::error::ActError;
 use crate::admin::wire;
-use crate::audit::{Actor, Event as Record};
+use crate::audit::Actor;
 use crate::model::ids::{SubjectId, TenantId};
-use crate::model::names::SubjectName;
+use crate::store::types::StoreError;
+use crate::subject::requests::Desk;
 use crate::subject::{self, Erased, SubjectError};
 use crate::tenancy::Tenancy;
 use crate::tenant::access::{Access, Operation, access};
-use crate::tenant::holds::{Deferred, DeferredKind, Said};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Enters a request for erasure and carries it out in one act.
 pub(super) async fn erase(
     acts: &HouseActs,
     order: &Order,
     tenant: &TenantRef,
-    name: SubjectName,
+    new: NewRequest,
     confirm: Option<&str>,
 ) -> Result<Outcome<wire::Operation>, ActError> {
     let found = find(acts, tenant).await?;
-    let (tenancy, entry) = (found.tenancy, found.entry);
+    let (tenancy, entry) = (&found.tenancy, &found.entry);
     let id = entry.standing.id;
-    let defers = match access(entry.standing.state, Operation::DataSubject) {
-        Access::Yes => false,
-        Access::Deferred => true,
+    match access(entry.standing.state, Operation::DataSubject) {
+        Access::Yes | Access::Deferred => {}
         Access::If(_, no) | Access::No(no) => return Err(ActError::StateRefuses(no)),
-    };
-    let held = subject::held(&tenancy, id, &name).await.map_err(subject_error)?;
-    let subject = subject::foresee(&tenancy, id, &name).await.map_err(subject_error)?;
+    }
     if order.mode == Mode::Plan {
-        let counts = subject.as_ref().map(|(_, foreseen)| *foreseen).unwrap_or_default();
-        let steps = match subject {
-            _ if held.is_some() || defers => {
-                vec!["a legal hold stands in the way: it is recorded, and done once that is released".to_owned()]
-            }
-            None => vec!["there is no such data subject: nothing changes".to_owned()],
+        let subject = subject::foresee(tenancy, id, &new.subject).await.map_err(subject_error)?;
+        let counts = subject.as_ref().map(|(_, foreseen)| foreseen.clone()).unwrap_or_default();
+        let mut steps = match subject {
+            None => vec!["there is no such data subject: nothing is removed".to_owned()],
             Some(_) => vec![
                 "log it, and note that it is under way".to_owned(),
                 "destroy the subject's key: from then on nothing of it can be read".to_owned(),
@@ -45,7 +43,21 @@ pub(super) async fn erase(
                 "forget its name".to_owned(),
             ],
         };
-        let counts = [("objects", counts.objects), ("bytes", counts.bytes), ("uploads", counts.uploads)];
+        if new.block {
+            steps.push("refuse to store it again".to_owned());
+        }
+        steps.extend(
+            counts
+                .matters
+                .iter()
+                .map(|matter| format!("legal hold {matter} keeps some: deferred until it is released")),
+        );
+        let counts = [
+            ("objects", counts.objects - counts.held),
+            ("bytes", counts.bytes),
+            ("uploads", counts.uploads),
+            ("deferred", counts.held),
+        ];
         let counts: BTreeMap<_, _> = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
         return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
     }
@@ -53,51 +65,10 @@ pub(super) async fn erase(
     if expected.is_none() || confirm != expected {
         return Err(ActError::ConfirmMismatch);
     }
-    let now = acts.house.clock.now().wall;
-    if let Some((entry_of, _)) = subject.as_ref().filter(|(entry, _)| !entry.erasing && (held.is_some() || defers)) {
-        let all = || entry.standing.holds.iter().map(|hold| hold.id.clone()).collect();
-        let (matters, objects) = held.map_or_else(|| (all(), 0), |held| (held.matters, held.objects));
-        let act = Deferred {
-            kind: DeferredKind::EraseSubject,
-            label: format!("erase-{}", entry_of.id),
-            detail: name.as_str().as_bytes().to_vec(),
-            matters,
-            objects,
-            asked: Said { by: order.by.0.clone(), at: now },
-        };
-        return Err(defer(&tenancy, order, id, act).await?);
-    }
-    // The name is nowhere in the operation: it is followed under the subject's opaque id.
-    let about = subject.as_ref().map_or_else(|| id.to_string(), |(entry, _)| entry.id.to_string());
     let by = actor(order);
-    if let Some((entry, _)) = subject.as_ref().filter(|(entry, _)| !entry.erasing) {
-        subject::begin(&tenancy, &by, id, &name, entry.id).await.map_err(subject_error)?;
-    }
-    let operation = acts.operations.start("erase-subject", &about, now, |progress| async move {
-        let Some((entry, foreseen)) = subject else {
-            return Ok(wire::OperationResult::SubjectErasure(wire::SubjectErasure::default()));
-        };
-        progress.phase("erasing", foreseen.objects + foreseen.uploads);
-        let watch = |done| progress.done(done);
-        let erased = subject::erase(&tenancy, &by, id, entry.id, &watch).await.map_err(subject_error)?;
-        Ok(wire::OperationResult::SubjectErasure(shown(&erased)))
-    });
-    Ok(Outcome::Done(operation))
-}
-
-/// Records an act that holds stand in the way of: entry first. Answers the refusal that the caller gets.
-pub(super) async fn defer(
-    tenancy: &Tenancy,
-    order: &Order,
-    tenant: TenantId,
-    act: Deferred,
-) -> Result<ActError, ActError> {
-    let (kind, label) = (act.kind.as_str().to_owned(), act.label.clone());
-    let (objects, holds) = (act.objects, act.matters.len() as u64);
-    let deferred = Record::ActDeferred { tenant, act: kind, label, objects, holds };
-    tenancy.audit.append(&actor(order), deferred).await.map_err(super::acts::log_error)?;
-    tenancy.directory.defer(tenant, &act).await.map_err(|error| act_error(error.into()))?;
-    Ok(ActError::LegalHold(act.matters))
+    let desk = Desk { tenancy, actor: &by, tenant: id };
+    let request = desk.open(&dsrs::asked(new)).await.map_err(subject_error)?;
+    dsrs::start(acts, found, by, request.number).await.map(Outcome::Done)
 }
 
 /// Takes up what a crash cut off. What stands in the way is logged, and stands in nobody else's: until the subject's
@@ -141,11 +112,12 @@ pub(super) async fn redelete(tenancy: &Tenancy, again: &[(TenantId, SubjectId)])
 /// Subjects read at once.
 const STEP: usize = 256;
 
-fn shown(erased: &Erased) -> wire::SubjectErasure {
+pub(super) fn erased_shown(erased: &Erased) -> wire::SubjectErasure {
     let shredded = &erased.shredded;
     let absent = shredded.overwritten_in_place && shredded.salts_found == 0;
     wire::SubjectErasure {
         subject: Some(erased.subject.to_string()),
+        dsr: None,
         level: Some(if absent { "S2" } else { "S1" }.into()),
         objects: erased.objects,
         uploads: erased.uploads,
@@ -165,7 +137,18 @@ pub(super) fn subject_error(error: SubjectError) -> ActError {
         SubjectError::Directory(error) => act_error(error.into()),
         SubjectError::Audit(error) => super::acts::log_error(error),
         SubjectError::RegionNotServed(_) => ActError::RegionNotServed,
-        SubjectError::Index(_) | SubjectError::Blob(_) | SubjectError::Integrity | SubjectError::Worker => {
+        SubjectError::NoSuchRequest => ActError::NoSuchRequest,
+        SubjectError::WrongStep(state) => ActError::WrongRequestState(state.as_str()),
+        SubjectError::NoSuchObject
+        | SubjectError::Store(StoreError::NoSuchObject | StoreError::NoSuchVersion | StoreError::PreconditionFailed) => {
+            ActError::NoSuchObject
+        }
+        SubjectError::Store(_)
+        | SubjectError::HungUp
+        | SubjectError::Index(_)
+        | SubjectError::Blob(_)
+        | SubjectError::Integrity
+        | SubjectError::Worker => {
             tracing::error!(%error, "a data subject's request stopped; running it again takes it up");
             ActError::Broken
         }

@@ -13,6 +13,7 @@ use crate::model::ids::TenantId;
 use crate::sweep::certificate::{CertificateError, PublicKey};
 use crate::sweep::closing::EpochCertificate;
 use crate::sweep::logged::{self, LoggedError};
+use crate::sweep::of_subject::SubjectCertificate;
 use std::path::Path;
 
 /// Entries read at once when one is looked for.
@@ -151,9 +152,11 @@ pub fn verify_certificate(
             entries: at.checkpoint.size,
             since: at.since,
         }))),
-        // Of a tenant, or of an epoch's close.
+        // Of a tenant, of an epoch's close, or of a data subject's erasure.
         Err(LoggedError::Certificate(error)) => {
-            EpochCertificate::verify(text, &key).map(|_| VerifiedCertificate::OfAnEpoch).map_err(|_| error.to_string())
+            let of_an_epoch = EpochCertificate::verify(text, &key).map(|_| VerifiedCertificate::OfAnEpoch);
+            let of_a_subject = |_| SubjectCertificate::verify(text, &key).map(|_| VerifiedCertificate::OfASubject);
+            of_an_epoch.or_else(of_a_subject).map_err(|_| error.to_string())
         }
         Err(error) => Err(error.to_string()),
     }

@@ -235,6 +235,18 @@ pub enum Event {
     /// Its objects, uploads and blobs were removed in so many of this run, and its name was forgotten.
     SubjectErased { tenant: TenantId, subject: SubjectId, objects: u64, uploads: u64, blobs: u64 },
 
+    /// While holds keep `kept` of its objects, the others were removed; the erasure itself is to come.
+    SubjectErasedInPart { tenant: TenantId, subject: SubjectId, objects: u64, uploads: u64, blobs: u64, kept: u64 },
+    /// A data subject's request was entered. `subject` is a keyed hash of who asks, `basis` the hash of the ground.
+    DsrOpened { tenant: TenantId, dsr: u64, kind: String, subject: String, basis: Hash },
+    /// It is to stand so from now on.
+    DsrMoved { tenant: TenantId, dsr: u64, state: String },
+    /// A copy of all that is stored of who asks is handed out.
+    DsrBundle { tenant: TenantId, dsr: u64 },
+    /// By a request somebody is to stand so with a tenant: `restricted`, `not-to-be-stored`, or either taken back.
+    SubjectStanding { tenant: TenantId, dsr: u64, subject: String, act: String },
+    /// The content of an object was put right for its data subject; the version of before is destroyed.
+    ObjectRectified { tenant: TenantId, dsr: u64, bucket: BucketId, from: VersionId, to: VersionId },
     /// Somebody wants nothing more of themselves to be collected. `contact` is a keyed hash of who, `kind` is `contact` or
     /// `lead`.
     ContactOptedOut { tenant: TenantId, contact: String, kind: String },

@@ -10,7 +10,7 @@ pub use features::{Bucket, Feature, Grant};
 pub use holds::Hold;
 pub use keys::{Epoch, Key, Keys, Pace, Reencrypt, Resume, Rotate, Suspend};
 pub use start::{Dev, DevClock, DevCommand, Init, Keeper, Serve};
-pub use tenants::{Contact, ContactKind, Credential, Dsr, Export, Replication, Role, Tenant, Whom};
+pub use tenants::{Contact, ContactKind, Credential, Dsr, DsrKind, DsrRef, Export, Replication, Role, Tenant, Whom};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -415,6 +415,16 @@ mod tests {
             "key rotate master --geo europe --dry-run",
             "key rotate tenant contoso",
             "dsr erase --tenant contoso --subject-file - --dry-run",
+            "dsr open --tenant contoso --subject-file - --kind access --basis art15",
+            "dsr list --tenant contoso",
+            "dsr show DSR-17 --tenant contoso --json",
+            "dsr export DSR-17 --tenant contoso --out bundle.zip",
+            "dsr rectify DSR-18 --tenant contoso --bucket b --object-file n --content c --dry-run",
+            "dsr erase DSR-18 --tenant contoso --dry-run",
+            "dsr erase --tenant contoso --subject-file f --basis art17 --block-reingest false --confirm contoso",
+            "dsr restrict DSR-19 --tenant contoso",
+            "dsr lift DSR-19 --tenant contoso --reason r",
+            "dsr refuse DSR-20 --tenant contoso --reason r --dry-run",
             "contact opt-out --tenant contoso --contact-file f --kind lead --dry-run",
             "contact opt-in --tenant contoso --contact-file -",
             "contact show --tenant contoso --contact-file f --json",
@@ -477,6 +487,9 @@ mod tests {
             "audit export --geo europe",
             "tenant terminate c",
             "contact opt-out --tenant contoso --contact 4711",
+            "dsr erase --tenant contoso",
+            "dsr erase DSR-1 --tenant contoso --subject-file f",
+            "dsr open --tenant contoso --subject contact:4711 --kind access --basis art15",
             "contact opt-out --tenant contoso --contact-file f --kind person",
         ] {
             assert!(Cli::try_parse_from(std::iter::once("geoseal").chain(line.split(' '))).is_err(), "{line}");

@@ -61,7 +61,7 @@ pub(super) async fn verify(
                 .to_owned(),
         ),
         VerifiedCertificate::OfATenant(logged) => Ok(logged),
-        VerifiedCertificate::OfAnEpoch => Ok(None),
+        VerifiedCertificate::OfAnEpoch | VerifiedCertificate::OfASubject => Ok(None),
     });
     let (valid, reason) = (verdict.is_ok(), verdict.as_ref().err());
     let logged = verdict.as_ref().ok().and_then(Option::as_ref);

@@ -1,14 +1,20 @@
-//! `geoseal dsr …`: data subjects' requests. A subject's name is read from a file or from standard input, never taken as
-//! an argument, and is in nothing that is printed.
+//! `geoseal dsr …`: data subjects' requests. A subject's name, and an object's, is read from a file or from standard input,
+//! never taken as an argument, and is in nothing that is printed.
 
-use super::args::Dsr;
-use super::client::Client;
+use super::args::{Dsr, DsrKind, DsrRef, Long};
+use super::client::{Client, How, Reply};
 use super::failure::Failure;
 use super::files::failed;
-use super::print::{Output, ask};
+use super::print::{Output, ask, record, table};
+use super::tenants::{rehearsed, show};
 use super::work::work_on;
-use crate::admin::wire::{EraseSubject, SubjectErasure};
-use std::io::Read;
+use crate::admin::dsrs::{Because, Kind, OpenRequest, Rectified, Rectify, Request, Requests, Run};
+use crate::admin::wire::{EraseSubject, Nothing, Plan, SubjectErasure};
+use base64::Engine;
+use futures::StreamExt;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Longest subject file that is read, in bytes: a name, and a line feed.
@@ -16,14 +22,158 @@ const SUBJECT_BYTES_MAX: u64 = 4096;
 
 /// Runs one command.
 pub(super) async fn dsr(client: &Client, output: Output, command: Dsr) -> Result<(), Failure> {
-    let Dsr::Erase { tenant, subject_file, confirm, long } = command;
-    let subject = subject(&subject_file)?;
-    let asked = || ask(&format!("This erases a data subject of {tenant} for good. The tenant's name, to confirm:"));
-    let confirm = confirm.or_else(|| if long.dry_run { None } else { asked() });
-    if confirm.is_none() && !long.dry_run {
-        return Err(Failure::Usage("this erases for good: give the tenant's name with --confirm".into()));
+    match command {
+        Dsr::Open { tenant, subject_file, kind, basis, block_reingest, rehearse } => {
+            let kind = match kind {
+                DsrKind::Access => Kind::Access,
+                DsrKind::Rectify => Kind::Rectify,
+                DsrKind::Erase => Kind::Erase,
+                DsrKind::Restrict => Kind::Restrict,
+            };
+            let block_reingest = Some(block_reingest).filter(|_| kind == Kind::Erase);
+            let body = OpenRequest { subject: subject(&subject_file)?, kind, basis, block_reingest };
+            let reply: Reply<Request> = client.post(&["tenants", &tenant, "dsrs"], &body, rehearsed(rehearse)).await?;
+            show(output, reply, |r| format!("{} due {}", r.id, day(&r.due_at.0.to_string())))
+        }
+        Dsr::List { tenant } => list(client, output, &tenant).await,
+        Dsr::Show { of } => {
+            let request: Request = client.get(&["tenants", &of.tenant, "dsrs", &of.dsr], &[]).await?;
+            output.result(&request, shown)
+        }
+        Dsr::Export { of, out, dry_run } => export(client, output, &of, &out, dry_run).await,
+        Dsr::Rectify { of, bucket, object_file, content, rehearse } => {
+            let plain = std::fs::read(&content).map_err(|e| failed(&content, &e))?;
+            let content = base64::engine::general_purpose::STANDARD.encode(plain);
+            let body = Rectify { bucket, object: subject(&object_file)?, content };
+            let reply: Reply<Rectified> = client.post(&path(&of, "rectify"), &body, rehearsed(rehearse)).await?;
+            show(output, reply, |r| format!("{}: version {} destroyed, {} in its place", r.id, r.from, r.to))
+        }
+        Dsr::Erase { dsr, tenant, subject_file, basis, block_reingest, confirm, long } => {
+            if let (Some(dsr), true) = (&dsr, long.dry_run) {
+                return preview(client, output, &DsrRef { dsr: dsr.clone(), tenant }).await;
+            }
+            let question = format!("This erases a data subject of {tenant} for good. The tenant's name, to confirm:");
+            let confirm = confirm.or_else(|| if long.dry_run { None } else { ask(&question) });
+            if confirm.is_none() && !long.dry_run {
+                return Err(Failure::Usage("this erases for good: give the tenant's name with --confirm".into()));
+            }
+            match (dsr, subject_file) {
+                (Some(dsr), _) => {
+                    let of = DsrRef { dsr, tenant };
+                    work_on(client, output, &path(&of, "run"), &Run { confirm }, long).await
+                }
+                (None, Some(file)) => {
+                    let subject = subject(&file)?;
+                    let body = EraseSubject { subject, basis, block_reingest: Some(block_reingest), confirm };
+                    work_on(client, output, &["tenants", &tenant, "dsrs", "erase"], &body, long).await
+                }
+                (None, None) => Err(Failure::Usage("name the request, or give --subject-file".into())),
+            }
+        }
+        Dsr::Restrict { of, long: Long { dry_run: true, .. } } => preview(client, output, &of).await,
+        Dsr::Restrict { of, long } => work_on(client, output, &path(&of, "run"), &Run::default(), long).await,
+        Dsr::Lift { of, reason, rehearse } => {
+            let reply: Reply<Request> =
+                client.post(&path(&of, "lift"), &Because { reason }, rehearsed(rehearse)).await?;
+            show(output, reply, told)
+        }
+        Dsr::Refuse { of, reason, rehearse } => {
+            let reply: Reply<Request> =
+                client.post(&path(&of, "refuse"), &Because { reason }, rehearsed(rehearse)).await?;
+            show(output, reply, told)
+        }
     }
-    work_on(client, output, &["tenants", &tenant, "dsrs", "erase"], &EraseSubject { subject, confirm }, long).await
+}
+
+fn path<'a>(of: &'a DsrRef, verb: &'a str) -> [&'a str; 5] {
+    ["tenants", &of.tenant, "dsrs", &of.dsr, verb]
+}
+
+/// What a request would do: it is on record that somebody looked.
+async fn preview(client: &Client, output: Output, of: &DsrRef) -> Result<(), Failure> {
+    let how = How { dry_run: false, revision: None };
+    let reply: Reply<Plan> = client.post(&path(of, "preview"), &Nothing {}, how).await?;
+    let Reply::Done(plan) = reply else { return Err(Failure::Failed("the answer is not a plan".into())) };
+    show(output, Reply::<Request>::Planned(plan), told)
+}
+
+async fn list(client: &Client, output: Output, tenant: &str) -> Result<(), Failure> {
+    let (mut all, mut after) = (Requests { requests: Vec::new(), next: None }, None::<u64>);
+    loop {
+        let query: Vec<_> = after.map(|after| ("after", after.to_string())).into_iter().collect();
+        let page: Requests = client.get(&["tenants", tenant, "dsrs"], &query).await?;
+        all.requests.extend(page.requests);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    output.result(&all, |all| {
+        let rows = all.requests.iter().map(|r| {
+            let kind = format!("{:?}", r.kind).to_lowercase();
+            [r.id.clone(), kind, r.state.clone(), day(&r.due_at.0.to_string()), r.basis.clone()]
+        });
+        table(["request", "kind", "state", "due", "basis"], rows)
+    })
+}
+
+/// Into a file that nobody else reads, and that takes its name only when it is whole.
+async fn export(client: &Client, output: Output, of: &DsrRef, out: &Path, dry_run: bool) -> Result<(), Failure> {
+    if dry_run {
+        return preview(client, output, of).await;
+    }
+    if out.exists() {
+        return Err(Failure::Usage(format!("{} is there already", out.display())));
+    }
+    let mut part = out.as_os_str().to_owned();
+    part.push(format!(".partial-{}", crate::model::ids::OperationId::random()));
+    let part = Path::new(&part);
+    let written = async {
+        let response = client.post_for_stream(&path(of, "bundle"), &Nothing {}).await?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(part).map_err(|e| failed(part, &e))?;
+        let (mut pieces, mut bytes) = (response.bytes_stream(), 0);
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|_| Failure::Failed("the bundle broke off; ask for it again".into()))?;
+            bytes += piece.len() as u64;
+            file.write_all(&piece).map_err(|e| failed(part, &e))?;
+        }
+        file.sync_all().map_err(|e| failed(part, &e))?;
+        std::fs::rename(part, out).map_err(|e| failed(out, &e))?;
+        Ok::<_, Failure>(bytes)
+    };
+    let bytes = written.await.inspect_err(|_| drop(std::fs::remove_file(part)))?;
+    let done = serde_json::json!({ "dsr": of.dsr, "out": out, "bytes": bytes });
+    output.result(&done, |_| format!("{}: {bytes} bytes in {}; it is not sealed", of.dsr, out.display()))
+}
+
+fn day(time: &str) -> String {
+    time.split('T').next().unwrap_or(time).to_owned()
+}
+
+/// A request in a sentence.
+pub(super) fn told(r: &Request) -> String {
+    let force = if r.in_force { "; in force" } else { "" };
+    format!("{} is {}{force}", r.id, r.state)
+}
+
+fn shown(r: &Request) -> String {
+    let count = |count: u64| Some(count).filter(|count| *count > 0).map(|count| count.to_string());
+    record(&[
+        ("request", Some(r.id.clone())),
+        ("kind", Some(format!("{:?}", r.kind).to_lowercase())),
+        ("state", Some(r.state.clone())),
+        ("basis", Some(r.basis.clone())),
+        ("entered", Some(r.opened_at.0.to_string())),
+        ("due", Some(r.due_at.0.to_string())),
+        ("in force", Some(if r.in_force { "yes" } else { "no" }.to_owned())),
+        ("objects", count(r.objects)),
+        ("uploads", count(r.uploads)),
+        ("deferred", count(r.deferred)),
+        ("holds", Some(r.holds.join(", ")).filter(|holds| !holds.is_empty())),
+        ("subject", r.subject.clone()),
+        ("certificate", r.certificate.as_ref().map(|_| "yes: see --json".to_owned())),
+    ])
 }
 
 /// The one line of a file.

@@ -107,6 +107,8 @@ pub enum VerifiedCertificate {
     OfATenant(Option<InLog>),
     /// Of an epoch's close.
     OfAnEpoch,
+    /// Of a data subject's erasure.
+    OfASubject,
 }
 
 /// Where the log has a certificate.

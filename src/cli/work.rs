@@ -206,6 +206,7 @@ fn outcome(result: &OperationResult) -> String {
         }
         OperationResult::Sweep(s) => swept(s),
         OperationResult::SubjectErasure(e) => super::dsr::erased(e),
+        OperationResult::Request(r) => super::dsr::told(r),
         OperationResult::Epoch(e) => super::epochs::shown(e),
         OperationResult::Backup(b) => super::backups::shown(b),
     }

@@ -20,6 +20,7 @@ mod logins;
 mod notes;
 mod periods;
 mod proposals;
+mod requests;
 mod reroot;
 mod rows;
 mod standings;
@@ -52,6 +53,7 @@ pub use jobs::{GEO_LANE, Held, Job, JobError, JobKind, STALL_S, Wanted};
 pub use logins::LoginEntry;
 pub use periods::Period;
 pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
+pub use requests::{SealedName, SubjectRequest};
 pub use reroot::Rerooted;
 pub use standings::{NameToken, REGISTER};
 pub use subjects::{SubjectAt, SubjectEntry};
@@ -118,6 +120,8 @@ pub struct Directory {
     acts: tokio::sync::Mutex<()>,
     /// Held while a data subject is made or its erasure begins or ends.
     subjects: tokio::sync::Mutex<()>,
+    /// Held while a data subject's request is read, decided on and written.
+    requests: tokio::sync::Mutex<()>,
     commits: tokio::sync::RwLock<()>,
     /// Held from the sealing of a row under the geo's directory key until its commit: a switch of that key waits for it.
     sealing: tokio::sync::RwLock<()>,
@@ -188,6 +192,7 @@ impl Directory {
             change: tokio::sync::Mutex::new(()),
             acts: tokio::sync::Mutex::new(()),
             subjects: tokio::sync::Mutex::new(()),
+            requests: tokio::sync::Mutex::new(()),
             commits: tokio::sync::RwLock::new(()),
             sealing: tokio::sync::RwLock::new(()),
             lanes: jobs::Lanes::default(),
@@ -226,6 +231,12 @@ impl Directory {
         let guard = self.commits.read().await;
         let state = self.tenant(tenant).await?.map_or(State::Purged, |entry| entry.standing.state);
         Ok(if state == State::Active { Ok(guard) } else { Err(state) })
+    }
+
+    /// Held over a commit that an administrator asked for on a data subject's behalf, whatever the tenant's state: those
+    /// who pause commits wait for it.
+    pub async fn commits_for_subjects(&self) -> CommitGuard<'_> {
+        self.commits.read().await
     }
 
     /// Waits until no commit is in flight and holds further ones off while the guard lives: for a switch of keys.

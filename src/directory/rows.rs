@@ -30,6 +30,8 @@ pub(super) mod kind {
     pub(crate) const REMOVAL: u8 = b'r';
     /// A run of the sweeper.
     pub(crate) const SWEEP: u8 = b'y';
+    /// A data subject's request.
+    pub(crate) const REQUEST: u8 = b'l';
     /// What an epoch's close did for a tenant.
     pub(crate) const CLOSE: u8 = b'c';
     /// A legal hold, by tenant and number.

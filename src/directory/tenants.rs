@@ -204,7 +204,7 @@ impl Directory {
             }
         }
         let of_tenant = [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL, kind::HOLD, kind::DEFERRED];
-        for kind in of_tenant.into_iter().chain([kind::WATERMARK, kind::FOLLOWED, kind::UNCAPTURED]) {
+        for kind in of_tenant.into_iter().chain([kind::WATERMARK, kind::FOLLOWED, kind::UNCAPTURED, kind::REQUEST]) {
             let mut range = KeyRange::prefix(&rows::row_key(kind, &[&id.0]));
             loop {
                 let page = self.engine.scan_keys(range.clone(), SCAN).await?;

@@ -7,6 +7,7 @@ pub mod atlas;
 pub mod classes;
 pub mod clock;
 pub mod cryptoperiod;
+pub mod dsr;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;

@@ -39,6 +39,18 @@ impl Word {
         }
     }
 
+    /// As the audit log names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OptOut => "opted-out",
+            Self::OptIn => "opted-in",
+            Self::Restrict => "restricted",
+            Self::Lift => "restriction-lifted",
+            Self::Block => "not-to-be-stored",
+            Self::Unblock => "may-be-stored",
+        }
+    }
+
     /// The act of a number; `None` for one of a later release.
     pub fn of_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|word| word.number() == number)

@@ -87,6 +87,7 @@ impl Store {
         let reader = room.roots.readers.begin();
         let (row, inline) = self.row(room, &get.name, get.version).await?;
         self.may_touch(room, &row, Need::Read).await?;
+        self.may_be_used(room, &row).await?;
         conditions::evaluate_source(&get.conditions, &row.etag, row.mtime)?;
         Ok(Look { row, inline, range: None, reader })
     }
@@ -96,6 +97,7 @@ impl Store {
         let reader = room.roots.readers.begin();
         let (row, inline) = self.row(room, &get.name, get.version).await?;
         self.may_touch(room, &row, Need::Read).await?;
+        self.may_be_used(room, &row).await?;
         conditions::evaluate(&get.conditions, &row.etag, row.mtime)?;
         let range = match (get.part, get.range) {
             (Some(number), _) => Some(self.part_range(room, &row, number).await?),

@@ -5,6 +5,7 @@
 //! caller is. Must not know HTTP.
 
 mod alarm;
+mod behalf;
 mod bucket;
 mod classes;
 pub mod conditions;

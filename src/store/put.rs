@@ -87,7 +87,7 @@ impl Store {
     /// A rotation may have come between the wrapping of the data key and this commit: wraps it under today's key, so
     /// that behind a rotation's switch no row appears under an old version. To be called with commits held. A data key
     /// under a subject's key stays there, whatever rotates above that.
-    async fn wrap_anew(&self, room: &Room, row: &mut ObjectRow) -> Result<(), StoreError> {
+    pub(super) async fn wrap_anew(&self, room: &Room, row: &mut ObjectRow) -> Result<(), StoreError> {
         if row.subject.is_some() {
             return Ok(());
         }

@@ -148,6 +148,22 @@ impl Store {
         Ok(Some(SubjectPlace::new(&room.keys, &at, &row)))
     }
 
+    /// The place of a row that takes the place of another version.
+    pub(super) fn place_of_row(&self, room: &Room, row: &ObjectRow) -> Result<Option<SubjectPlace>, StoreError> {
+        let Some(subject) = row.subject else { return Ok(None) };
+        let at = self.place_key(room, &row.metadata, row.version_id)?.ok_or(StoreError::Integrity(Fault::SHAPE))?;
+        let row = SubjectRow { subject, name: row.name.clone(), upload: None };
+        Ok(Some(SubjectPlace::new(&room.keys, &at, &row)))
+    }
+
+    /// Whether what is stored of an object's subject may be used. Errors: `SubjectRestricted`.
+    pub(super) async fn may_be_used(&self, room: &Room, row: &ObjectRow) -> Result<(), StoreError> {
+        let Some(name) = named(&row.metadata)? else { return Ok(()) };
+        let at = &room.bucket.at;
+        let standing = self.directory(at.geo.id)?.standing_to_read(at.tenant, &name).await?;
+        if standing.restricted.is_some() { Err(StoreError::SubjectRestricted) } else { Ok(()) }
+    }
+
     /// Takes the place of an object or upload that is gone away, in the background: a place that leads nowhere does no
     /// harm. Under every token where it may stand: the tenant's index root may have been replaced since it was written.
     pub(super) fn leave_place(

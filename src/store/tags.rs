@@ -38,6 +38,7 @@ impl Store {
         let room = self.enter(admitted).await?;
         let (row, _) = self.row(&room, name, None).await?;
         self.may_touch(&room, &row, Need::Read).await?;
+        self.may_be_used(&room, &row).await?;
         Ok(row.tags)
     }
 }

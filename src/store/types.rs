@@ -529,6 +529,9 @@ pub enum StoreError {
     /// The data subject that the write names is being erased, or was.
     #[error("the data subject that this object names is being erased, or was and is not to be stored again")]
     SubjectErased,
+    /// What is stored of the object's data subject may not be used.
+    #[error("the use of what is stored of this object's data subject is restricted")]
+    SubjectRestricted,
     /// The data subject that the write names wants nothing more to be collected.
     #[error("the data subject that this object names has opted out: nothing more is collected of it")]
     OptedOut,

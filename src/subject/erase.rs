@@ -14,7 +14,7 @@
 use super::SubjectError;
 use super::places::{Premises, Visited};
 use crate::audit::{Actor, Event as Record, Receipt};
-use crate::directory::{DirectoryError, SubjectEntry};
+use crate::directory::{DirectoryError, SubjectEntry, matters_of_row};
 use crate::index::{Condition, IndexError};
 use crate::model::ids::{SegmentId, SubjectId, TenantId};
 use crate::model::names::{ObjectName, SubjectName};
@@ -22,17 +22,32 @@ use crate::model::time::Millis;
 use crate::regions::RegionRoots;
 use crate::seal::{KeyError, ShredEvidence};
 use crate::tenancy::Tenancy;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// What an erasure would remove, as counted now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Foreseen {
-    /// Objects.
+    /// Objects, held ones too.
     pub objects: u64,
     /// Their plaintext bytes.
     pub bytes: u64,
     /// Uploads in progress.
     pub uploads: u64,
+    /// How many of the objects a legal hold keeps.
+    pub held: u64,
+    /// By which matters.
+    pub matters: BTreeSet<String>,
+}
+
+/// What was removed while holds keep the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InPart {
+    /// Objects removed.
+    pub objects: u64,
+    /// Uploads ended.
+    pub uploads: u64,
+    /// Blobs deleted.
+    pub blobs: u64,
 }
 
 /// What an erasure did.
@@ -63,6 +78,7 @@ pub async fn foresee(
     let Some(entry) = tenancy.directory.subject(tenant, name).await? else { return Ok(None) };
     let premises = Premises::of(tenancy, tenant).await?;
     let (mut foreseen, tokens) = (Foreseen::default(), premises.tokens(name));
+    let holds = tenancy.directory.holds(tenant).await?;
     for roots in &premises.regions {
         for token in &tokens {
             let mut after = None;
@@ -73,6 +89,11 @@ pub async fn foresee(
                     if let Some(object) = &visited.object {
                         foreseen.objects += 1;
                         foreseen.bytes += object.size;
+                        if let (Some(holds), Some(bucket)) = (&holds, &visited.bucket) {
+                            let matters = matters_of_row(holds, bucket.at.name.as_str(), object);
+                            foreseen.held += u64::from(!matters.is_empty());
+                            foreseen.matters.extend(matters);
+                        }
                     }
                 }
                 after = next;
@@ -110,7 +131,7 @@ pub async fn erase(
 ) -> Result<Erased, SubjectError> {
     // None: another run of it has ended meanwhile, and there is nothing left but a key that is destroyed.
     let name = tenancy.directory.name_of_erased(tenant, subject).await?;
-    let erasure = Erasure { tenancy, actor, tenant, subject, watch };
+    let erasure = Erasure { tenancy, actor, tenant, subject, watch, holds: Holds::AreOver };
     let lists = match &name {
         Some(name) => erasure.part_lists(name).await?,
         None => HashMap::new(),
@@ -129,6 +150,24 @@ pub async fn erase(
     Ok(Erased { subject, objects, uploads, blobs, inaccessible, shredded, receipt })
 }
 
+/// Removes what no hold keeps of somebody, while holds keep the rest: the subject's key has to live for those. The
+/// erasure itself comes when they are released.
+pub async fn erase_in_part(
+    tenancy: &Tenancy,
+    actor: &Actor,
+    tenant: TenantId,
+    (name, subject): (&SubjectName, SubjectId),
+    watch: &(dyn Fn(u64) + Send + Sync),
+) -> Result<InPart, SubjectError> {
+    let erasure = Erasure { tenancy, actor, tenant, subject, watch, holds: Holds::Keep };
+    let lists = erasure.part_lists(name).await?;
+    let mut gone = Gone::default();
+    erasure.remove(name, &lists, &mut gone).await?;
+    let Gone { objects, uploads, blobs, kept, .. } = gone;
+    tenancy.audit.append(actor, Record::SubjectErasedInPart { tenant, subject, objects, uploads, blobs, kept }).await?;
+    Ok(InPart { objects, uploads, blobs })
+}
+
 /// Takes up the erasures that a crash cut off. Answers how many.
 pub async fn resume(tenancy: &Tenancy, actor: &Actor) -> Result<u64, SubjectError> {
     let mut resumed = 0;
@@ -145,6 +184,25 @@ struct Erasure<'a> {
     tenant: TenantId,
     subject: SubjectId,
     watch: &'a (dyn Fn(u64) + Send + Sync),
+    holds: Holds,
+}
+
+/// What legal holds mean to a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// None is in the way: that was settled before the erasure began, and from then on nothing of it can be read.
+    AreOver,
+    /// What they keep stays.
+    Keep,
+}
+
+/// What became of one place.
+#[derive(Default)]
+struct Dealt {
+    removed: bool,
+    ended: bool,
+    kept: bool,
+    doomed: Vec<SegmentId>,
 }
 
 /// What a run has removed.
@@ -154,6 +212,7 @@ struct Gone {
     uploads: u64,
     blobs: u64,
     places: u64,
+    kept: u64,
 }
 
 /// The parts of objects whose list only the subject's key opens, by the list's segment.
@@ -245,15 +304,20 @@ impl Erasure<'_> {
         loop {
             let (page, next) = premises.visit(roots, token, self.subject, after.as_ref()).await?;
             let removals = page.iter().map(|visited| self.remove_one(premises, roots, visited, lists));
-            for (object, upload, doomed) in futures::future::try_join_all(removals).await? {
-                gone.objects += u64::from(object);
-                gone.uploads += u64::from(upload);
-                gone.blobs += doomed.len() as u64;
-                if !doomed.is_empty() {
-                    roots.blobs.delete(&doomed).await?;
+            let mut dealt_with = Vec::with_capacity(page.len());
+            for (dealt, visited) in futures::future::try_join_all(removals).await?.into_iter().zip(&page) {
+                gone.objects += u64::from(dealt.removed);
+                gone.uploads += u64::from(dealt.ended);
+                gone.blobs += dealt.doomed.len() as u64;
+                if !dealt.doomed.is_empty() {
+                    roots.blobs.delete(&dealt.doomed).await?;
+                }
+                if dealt.kept {
+                    gone.kept += 1;
+                } else {
+                    dealt_with.push(visited.at);
                 }
             }
-            let dealt_with: Vec<_> = page.iter().map(|visited| visited.at).collect();
             roots.index.remove_subject_places(&dealt_with).await?;
             gone.places += dealt_with.len() as u64;
             (self.watch)(gone.places);
@@ -270,16 +334,28 @@ impl Erasure<'_> {
         roots: &RegionRoots,
         visited: &Visited,
         lists: &PartLists,
-    ) -> Result<(bool, bool, Vec<SegmentId>), SubjectError> {
-        let Some(bucket) = &visited.bucket else { return Ok((false, false, Vec::new())) };
-        let (mut removed, mut ended, mut doomed) = (false, false, Vec::new());
+    ) -> Result<Dealt, SubjectError> {
+        let Some(bucket) = &visited.bucket else { return Ok(Dealt::default()) };
+        let mut dealt = Dealt::default();
         if let Some(object) = &visited.object {
             let name = ObjectName::parse(object.name.clone()).map_err(|_| SubjectError::Integrity)?;
-            let condition = Condition::IfVersion(object.version_id);
-            match roots.index.delete(&bucket.index, &name, condition).await {
+            // A hold comes into force between two commits.
+            let directory = &self.tenancy.directory;
+            let held = if self.holds == Holds::Keep { Some(directory.commits_for_subjects().await) } else { None };
+            let condition = match self.holds {
+                Holds::AreOver => Condition::IfVersion(object.version_id),
+                Holds::Keep => directory.unkept(&bucket.at, Condition::IfVersion(object.version_id)).await?,
+            };
+            let deleted = roots.index.delete(&bucket.index, &name, condition).await;
+            drop(held);
+            match deleted {
+                Err(IndexError::Kept) => {
+                    dealt.kept = true;
+                    return Ok(dealt);
+                }
                 Ok(Some(row)) => {
-                    removed = true;
-                    doomed = match (row.place, row.segments.first()) {
+                    dealt.removed = true;
+                    dealt.doomed = match (row.place, row.segments.first()) {
                         (crate::index::rows::v1::Place::PartList, Some(list)) => {
                             lists.get(&list.id).cloned().unwrap_or_else(|| vec![list.id])
                         }
@@ -294,13 +370,13 @@ impl Erasure<'_> {
         if let Some(upload) = visited.row.upload {
             match roots.index.abort(&bucket.index, upload).await {
                 Ok(parts) => {
-                    ended = true;
-                    doomed.extend(parts.into_iter().map(|part| part.segment.id));
+                    dealt.ended = true;
+                    dealt.doomed.extend(parts.into_iter().map(|part| part.segment.id));
                 }
                 Err(IndexError::NoSuchUpload) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok((removed, ended, doomed))
+        Ok(dealt)
     }
 }

@@ -4,19 +4,22 @@
 //! so it touches nothing of anybody else. Promises that an erasure that a crash cut off is taken up at the next start,
 //! and that no log entry or message holds a name. Must not know HTTP or S3.
 
+pub mod bundle;
 pub mod contacts;
 mod erase;
-mod held;
 mod places;
+pub mod requests;
+mod zip;
 
-pub use erase::{Erased, Foreseen, begin, erase, foresee, resume};
-pub use held::{HeldBy, held};
+pub use erase::{Erased, Foreseen, InPart, begin, erase, erase_in_part, foresee, resume};
 
 use crate::audit::AuditError;
 use crate::blob::BlobError;
 use crate::directory::DirectoryError;
 use crate::index::IndexError;
+use crate::model::dsr::RequestState;
 use crate::seal::KeyError;
+use crate::store::types::StoreError;
 
 /// Why a request was not carried out. Running it again takes it up.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,21 @@ pub enum SubjectError {
     /// A list of parts is not what was written.
     #[error("a record that the request needs failed its integrity check")]
     Integrity,
+    /// There is no such request of the tenant.
+    #[error("there is no such request")]
+    NoSuchRequest,
+    /// The request is in a state from which this step does not lead.
+    #[error("the request is {}: it cannot take this step", .0.as_str())]
+    WrongStep(RequestState),
+    /// The object is not there, or does not speak of who asks.
+    #[error("there is no such object of who asks")]
+    NoSuchObject,
+    /// The store could not read or write an object.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Whoever was reading has gone away.
+    #[error("whoever was reading has gone away")]
+    HungUp,
     /// A thread that worked for us is gone.
     #[error("a worker stopped")]
     Worker,

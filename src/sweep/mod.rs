@@ -17,6 +17,7 @@ mod inventory;
 mod lifecycle;
 pub mod logged;
 mod note;
+pub mod of_subject;
 mod orphans;
 pub mod plan;
 mod purge;

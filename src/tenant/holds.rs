@@ -252,7 +252,7 @@ impl Holds {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(index_only)]
 pub enum DeferredKind {
-    /// A data subject's erasure; the detail is its name.
+    /// A data subject's erasure, by its request; the detail is empty.
     #[n(0)]
     EraseSubject,
 }

@@ -85,7 +85,20 @@ fn r25_events_of_four_providers_and_the_figures_that_come_of_them() {
     // A contact who wants to be forgotten is in no figure from then on.
     let subject = server.home().join("subject");
     fs::write(&subject, "contact:ada@example.com").expect("the scratch directory is writable");
-    server.geoseal(&["dsr", "erase", "--tenant", "demo", "--subject-file", text(&subject), "--confirm", "demo"]).ok();
+    server
+        .geoseal(&[
+            "dsr",
+            "erase",
+            "--tenant",
+            "demo",
+            "--subject-file",
+            text(&subject),
+            "--confirm",
+            "demo",
+            "--basis",
+            "art17",
+        ])
+        .ok();
     assert_eq!(figures(&server, "2026-11-04T00", &exclude).json()["events"], 28);
     for file in FIGURES {
         assert!(!String::from_utf8_lossy(&stored(&server, &place(file))).contains("ada@"), "{file}");

@@ -134,7 +134,18 @@ fn what_was_destroyed_since_the_backup_is_destroyed_again_before_anything_is_ser
     let blobs_of_both = files(&server.data().join("data/region/westeurope/blobs")).len();
     let file = server.home().join("subject.txt");
     fs::write(&file, "subject-4711").expect("our own file");
-    let erase = ["dsr", "erase", "--tenant", "fabrikam", "--subject-file", text(&file), "--confirm", "fabrikam"];
+    let erase = [
+        "dsr",
+        "erase",
+        "--tenant",
+        "fabrikam",
+        "--subject-file",
+        text(&file),
+        "--confirm",
+        "fabrikam",
+        "--basis",
+        "art17",
+    ];
     server.geoseal(&erase).ok();
     assert_eq!(stays.get("of-subject/a").status, 404);
     let id = destroy(&server, "contoso");

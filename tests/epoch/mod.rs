@@ -7,6 +7,7 @@ mod close;
 mod removed;
 mod schedule;
 mod snapshots;
+mod subjects;
 
 use geoseal_support::server::Server;
 use geoseal_support::signer::{Body, Credentials, Request, object_path};

@@ -72,7 +72,18 @@ fn k15_of_what_living_tenants_removed_no_old_copy_is_worth_anything() {
     assert_eq!(removes.call(again).status, 200);
     let file = server.home().join("subject.txt");
     fs::write(&file, "subject-4711").expect("our own file");
-    let erase = ["dsr", "erase", "--tenant", "northwind", "--subject-file", text(&file), "--confirm", "northwind"];
+    let erase = [
+        "dsr",
+        "erase",
+        "--tenant",
+        "northwind",
+        "--subject-file",
+        text(&file),
+        "--confirm",
+        "northwind",
+        "--basis",
+        "art17",
+    ];
     server.geoseal(&erase).ok();
 
     let plan = server.geoseal(&["key", "epoch", "close", "--geo", "europe", "--dry-run", "--json"]).json();

@@ -119,7 +119,7 @@ fn r26_r28_r29_d3_a_feature_needs_a_consent_and_is_disabled_without_loss() {
     let dropped = feature(&server, "show", &[])["dropped"].as_u64().expect("a count");
     assert!(dropped >= 3, "late ones are counted: {dropped}");
     let subject = text(&server, "nobody", "contact:nobody\n");
-    let erase = ["dsr", "erase", "--tenant", "contoso", "--subject-file", &subject, "--dry-run"];
+    let erase = ["dsr", "erase", "--tenant", "contoso", "--subject-file", &subject, "--basis", "art17", "--dry-run"];
     server.geoseal(&erase).ok();
     let (out, key) = (server.home().join("export"), server.home().join("export.key"));
     let (out, key) = (out.to_str().unwrap(), key.to_str().unwrap());

@@ -238,10 +238,11 @@ fn p3_at_due_what_is_not_held_goes_and_each_release_lets_the_rest_go() {
     let subject = server.home().join("subject");
     std::fs::write(&subject, "contact:8855\n").expect("our own directory");
     let subject = subject.to_str().expect("UTF-8").to_owned();
-    let erase = ["dsr", "erase", "--tenant", "contoso", "--subject-file", &subject, "--confirm", "contoso"];
+    let who = ["--subject-file", &subject, "--basis", "art17"];
+    let erase = [&["dsr", "erase", "--tenant", "contoso", "--confirm", "contoso"], &who[..]].concat();
     let refused = server.geoseal(&erase);
     assert!(refused.code() == Some(7) && refused.stderr().contains("M-2"), "{}", refused.stderr());
-    assert!(server.geoseal(&["hold", "show", "M-2"]).ok().contains("erase-"));
+    assert!(server.geoseal(&["hold", "show", "M-2"]).ok().contains("DSR-"));
     assert_eq!(get(&server, &contoso, "of-held").0, 200, "and nothing of it is gone");
 
     let id = server.geoseal(&["tenant", "show", "contoso", "--json"]).json()["id"].as_str().expect("an id").to_owned();
@@ -308,13 +309,14 @@ fn p3_a_deferred_erasure_is_carried_out_by_the_first_sweep_after_the_release() {
     let subject = server.home().join("subject");
     std::fs::write(&subject, "contact:8855\n").expect("our own directory");
     let subject = subject.to_str().expect("UTF-8").to_owned();
-    let erase = ["dsr", "erase", "--tenant", "contoso", "--subject-file", &subject, "--confirm", "contoso"];
+    let who = ["--subject-file", &subject, "--basis", "art17"];
+    let erase = [&["dsr", "erase", "--tenant", "contoso", "--confirm", "contoso"], &who[..]].concat();
     let rehearsed = server.geoseal(&[&erase[..], &["--dry-run"]].concat()).ok();
     assert!(rehearsed.contains("legal hold"), "{rehearsed}");
     assert_eq!(server.geoseal(&erase).code(), Some(7));
     server.geoseal(&["sweep", "run"]).ok();
     assert_eq!(get(&server, &contoso, "of-held").0, 200, "the hold wins");
-    assert!(server.geoseal(&["hold", "release", "M-2"]).ok().contains("1 deferred acts resume: erase-"));
+    assert!(server.geoseal(&["hold", "release", "M-2"]).ok().contains("1 deferred acts resume: DSR-"));
     server.geoseal(&["sweep", "run"]).ok();
     assert_eq!(get(&server, &contoso, "of-held").0, 404, "{}", server.log());
     assert_eq!(get(&server, &contoso, "of-free").0, 200);

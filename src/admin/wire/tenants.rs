@@ -81,6 +81,12 @@ pub struct RevealExportKeys {
 pub struct EraseSubject {
     /// The data subject, as `x-amz-meta-geoseal-subject` named it. In no log, and in no answer.
     pub subject: String,
+    /// On which ground: 1 to 200 bytes, such as `art17`. Without one it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
+    /// Refuse to store them again. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_reingest: Option<bool>,
     /// The tenant's name; may be left out of a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<String>,
@@ -304,6 +310,9 @@ pub struct SubjectErasure {
     /// The subject's id; none: the tenant had no such subject, and nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// The request under which it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dsr: Option<String>,
     /// `S1`, inaccessible, or `S2`, absent: its wrapped key was overwritten on this server's disk, and not found again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,

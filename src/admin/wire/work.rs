@@ -89,6 +89,8 @@ pub enum OperationResult {
     Sweep(SweepReport),
     /// Of a data subject's erasure.
     SubjectErasure(SubjectErasure),
+    /// Of another request of a data subject.
+    Request(crate::admin::dsrs::Request),
     /// Of an epoch's close.
     Epoch(crate::admin::epochs::Epoch),
     /// Of a backup.

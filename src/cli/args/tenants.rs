@@ -164,24 +164,153 @@ pub struct Export {
     pub dry_run: bool,
 }
 
+/// What a data subject asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DsrKind {
+    /// A copy of everything
+    Access,
+    /// That something is put right
+    Rectify,
+    /// To be erased
+    Erase,
+    /// That what is stored is not used
+    Restrict,
+}
+
+/// One request.
+#[derive(Debug, Clone, Args)]
+pub struct DsrRef {
+    /// The request: DSR-number
+    pub dsr: String,
+    /// The tenant's name or id
+    #[arg(long)]
+    pub tenant: String,
+}
+
 /// `geoseal dsr …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Dsr {
+    /// Enter a request; due in 30 days
+    Open {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// The file that holds who asks, as x-amz-meta-geoseal-subject names them; - is standard input. Never an
+        /// argument: those can be read by others on the machine
+        #[arg(long, value_name = "FILE")]
+        subject_file: PathBuf,
+        /// What for
+        #[arg(long, value_enum)]
+        kind: DsrKind,
+        /// On which ground, such as art15
+        #[arg(long)]
+        basis: Option<String>,
+        /// Of an erasure: refuse to store them again
+        #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, default_value_t = true)]
+        block_reingest: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: super::Rehearse,
+    },
+    /// A tenant's requests
+    List {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+    },
+    /// One request
+    Show {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        of: DsrRef,
+    },
+    /// Answer a request for access: a zip of everything that is stored of who asks
+    Export {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        of: DsrRef,
+        /// The file to make (mode 600); it is not sealed
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Change nothing; print what there is
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Answer a request to rectify: an object's new content; the version of before is destroyed
+    Rectify {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        of: DsrRef,
+        /// The object's bucket
+        #[arg(long)]
+        bucket: String,
+        /// The file that holds the object's name; - is standard input
+        #[arg(long, value_name = "FILE")]
+        object_file: PathBuf,
+        /// The file that holds its new content, at most 40,000 bytes
+        #[arg(long, value_name = "FILE")]
+        content: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: super::Rehearse,
+    },
     /// Erase a data subject: its key is destroyed, its objects are removed
     Erase {
+        /// The request: DSR-number; or give --subject-file and --basis to enter one and carry it out at once
+        #[arg(required_unless_present = "subject_file", conflicts_with = "subject_file")]
+        dsr: Option<String>,
         /// The tenant's name or id
         #[arg(long)]
         tenant: String,
         /// The file that holds the subject, as x-amz-meta-geoseal-subject named it; - is standard input. Never an
         /// argument: those can be read by others on the machine
         #[arg(long, value_name = "FILE")]
-        subject_file: PathBuf,
+        subject_file: Option<PathBuf>,
+        /// On which ground, such as art17
+        #[arg(long, conflicts_with = "dsr")]
+        basis: Option<String>,
+        /// Refuse to store it again
+        #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, default_value_t = true, conflicts_with = "dsr")]
+        block_reingest: bool,
         /// The tenant's name once more
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
         #[command(flatten)]
         #[allow(missing_docs)]
         long: Long,
+    },
+    /// Restrict: what is stored stays stored, and no service reads it
+    Restrict {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        of: DsrRef,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        long: Long,
+    },
+    /// Take back what a request put in force: a restriction, or that nothing is stored again
+    Lift {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        of: DsrRef,
+        /// Why; the log keeps its hash
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: super::Rehearse,
+    },
+    /// Record that a request is not carried out
+    Refuse {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        of: DsrRef,
+        /// Why; the log keeps its hash
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: super::Rehearse,
     },
 }
 

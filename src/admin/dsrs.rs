@@ -1,0 +1,384 @@
+//! Data subjects' requests: entered, looked at, carried out, taken back. Who asks stands in a body and never in a path, and
+//! is in no answer but the bundle.
+
+use super::acts::{Order, Outcome, Streamed, TenantRef};
+use super::call::Answer;
+use super::door;
+use super::error::ActError;
+use super::routes::{Effect, Route, acts, looks, ok, operation, outcome};
+use super::wire::{Operation, Plan, Time};
+use crate::model::names::{BucketName, ObjectName, SubjectName};
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Most bytes of content that a rectification takes.
+pub const RECTIFY_BYTES_MAX: usize = 40_000;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A copy of everything.
+    Access,
+    /// That something is put right.
+    Rectify,
+    /// To be erased.
+    Erase,
+    /// That what is stored is not used.
+    Restrict,
+}
+
+/// `POST /admin/v1/tenants/{tenant}/dsrs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenRequest {
+    /// Who asks, as `x-amz-meta-geoseal-subject` names them.
+    pub subject: String,
+    /// What for.
+    pub kind: Kind,
+    /// On which ground: 1 to 200 bytes, such as `art15`. Without one the request is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
+    /// Of an erasure: refuse to store them again. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_reingest: Option<bool>,
+}
+
+/// `POST …/dsrs/{dsr}/run`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Of an erasure: the tenant's name once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+/// `POST …/dsrs/{dsr}/refuse`, `…/lift`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Because {
+    /// Why: 1 to 200 bytes; the log keeps its hash.
+    pub reason: String,
+}
+
+/// `POST …/dsrs/{dsr}/rectify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rectify {
+    /// The object's bucket.
+    pub bucket: String,
+    /// The object.
+    pub object: String,
+    /// What it is to hold, in base64; at most 40,000 bytes.
+    pub content: String,
+}
+
+/// What a rectification did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rectified {
+    /// The request.
+    pub id: String,
+    /// The version that is destroyed.
+    pub from: String,
+    /// The version in its place.
+    pub to: String,
+}
+
+/// A request. Does not say who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Request {
+    /// `DSR-number`.
+    pub id: String,
+    /// What for.
+    pub kind: Kind,
+    /// `open`, `previewed`, `running`, `done`, `deferred` or `refused`.
+    pub state: String,
+    /// On which ground.
+    pub basis: String,
+    /// When it was entered.
+    pub opened_at: Time,
+    /// By when it has to be answered.
+    pub due_at: Time,
+    /// When it changed last.
+    pub changed_at: Time,
+    /// Whether what it put in force still is: a restriction, or that nothing is stored of them again.
+    pub in_force: bool,
+    /// Objects dealt with.
+    pub objects: u64,
+    /// Uploads in progress dealt with.
+    pub uploads: u64,
+    /// Objects that a hold keeps; it goes on when that is released.
+    #[serde(default)]
+    pub deferred: u64,
+    /// The holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<String>,
+    /// Of an erasure: the opaque id of who was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Of an erasure: its signed certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<serde_json::Value>,
+}
+
+/// The requests of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Requests {
+    /// Oldest first.
+    pub requests: Vec<Request>,
+    /// Give this as `after` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// A request to be entered, as the door read it.
+#[derive(Clone, Debug)]
+pub struct NewRequest {
+    /// Who asks.
+    pub subject: SubjectName,
+    /// What for.
+    pub kind: Kind,
+    /// On which ground.
+    pub basis: String,
+    /// Whether they are not to be stored again.
+    pub block: bool,
+}
+
+/// A rectification, as the door read it.
+#[derive(Clone, Debug)]
+pub struct Correction {
+    /// The object's bucket.
+    pub bucket: BucketName,
+    /// The object.
+    pub object: ObjectName,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// The basis of a request. Errors: `BadField` without one.
+pub(super) fn basis(given: Option<&str>) -> Result<String, ActError> {
+    let given = given.unwrap_or_default().trim();
+    let fits = (1..=200).contains(&given.len()) && !given.chars().any(char::is_control);
+    let rule = "say on which ground it is asked for, in 1 to 200 bytes, such as art15";
+    if fits { Ok(given.to_owned()) } else { Err(ActError::BadField { field: "basis", rule }) }
+}
+
+fn correction(body: &Rectify) -> Result<Correction, ActError> {
+    use base64::Engine;
+    let bad = |field, rule| ActError::BadField { field, rule };
+    let content = base64::engine::general_purpose::STANDARD.decode(&body.content);
+    let content = content.ok().filter(|content| content.len() <= RECTIFY_BYTES_MAX);
+    Ok(Correction {
+        bucket: BucketName::parse(&body.bucket).map_err(|_| ActError::NoSuchBucket)?,
+        object: ObjectName::parse(body.object.clone()).map_err(|_| bad("object", "the name of an object"))?,
+        content: content.ok_or(bad("content", "base64 of at most 40000 bytes"))?,
+    })
+}
+
+/// The number in `DSR-number`. Errors: `NoSuchRequest`.
+fn number(id: &str) -> Result<u64, ActError> {
+    let digits = id.strip_prefix("DSR-").or_else(|| id.strip_prefix("dsr-"));
+    digits.and_then(|digits| digits.parse().ok()).ok_or(ActError::NoSuchRequest)
+}
+
+/// The routes.
+pub(super) fn routes() -> Vec<Route> {
+    use super::auth::Role::Admin;
+    use Effect::Acts;
+    vec![
+        acts::<OpenRequest, Request>(
+            "/admin/v1/tenants/{tenant}/dsrs",
+            Acts,
+            "openRequest",
+            "Enter a data subject's request; changes nothing that is stored",
+            |c| {
+                Box::pin(async move {
+                    let body: OpenRequest = c.body()?;
+                    let new = NewRequest {
+                        subject: door::subject(&body.subject)?,
+                        kind: body.kind,
+                        basis: basis(body.basis.as_deref())?,
+                        block: body.block_reingest.unwrap_or(true),
+                    };
+                    outcome(&c, StatusCode::CREATED, c.acts.open_request(&c.order, &c.tenant()?, new).await?)
+                })
+            },
+        ),
+        looks::<Requests>(
+            "/admin/v1/tenants/{tenant}/dsrs",
+            Admin,
+            "listRequests",
+            "A tenant's data subjects' requests",
+            &["after", "limit"],
+            |c| {
+                Box::pin(async move {
+                    let (after, limit) = (c.query("after")?.unwrap_or(0), c.limit(100, 500)?);
+                    let requests = c.acts.requests(&c.tenant()?, after, limit).await?;
+                    let last = requests.last().filter(|_| requests.len() == limit);
+                    let next = last.and_then(|last| number(&last.id).ok());
+                    ok(&Requests { requests, next })
+                })
+            },
+        ),
+        looks::<Request>("/admin/v1/tenants/{tenant}/dsrs/{dsr}", Admin, "request", "One request", &[], |c| {
+            Box::pin(async move { ok(&c.acts.request(&c.tenant()?, number(c.param("dsr"))?).await?) })
+        }),
+        acts::<super::wire::Nothing, Plan>(
+            "/admin/v1/tenants/{tenant}/dsrs/{dsr}/preview",
+            Acts,
+            "previewRequest",
+            "What carrying a request out would do; the request is previewed from then on",
+            |c| {
+                Box::pin(async move {
+                    let super::wire::Nothing {} = c.body()?;
+                    let plan = c.acts.preview_request(&c.order, &c.tenant()?, number(c.param("dsr"))?).await?;
+                    ok(&c.with_plan_id(plan))
+                })
+            },
+        ),
+        acts::<Run, Operation>(
+            "/admin/v1/tenants/{tenant}/dsrs/{dsr}/run",
+            Acts,
+            "runRequest",
+            "Carry out an erasure or a restriction",
+            |c| {
+                Box::pin(async move {
+                    let Run { confirm } = c.body()?;
+                    let number = number(c.param("dsr"))?;
+                    let started = c.acts.run_request(&c.order, &c.tenant()?, number, confirm.as_deref()).await?;
+                    operation(&c, started)
+                })
+            },
+        ),
+        acts::<super::wire::Nothing, String>(
+            "/admin/v1/tenants/{tenant}/dsrs/{dsr}/bundle",
+            Acts,
+            "bundleRequest",
+            "A copy of everything that is stored of who asks, as a zip archive",
+            |c| {
+                Box::pin(async move {
+                    let super::wire::Nothing {} = c.body()?;
+                    match c.acts.bundle(&c.order, &c.tenant()?, number(c.param("dsr"))?).await? {
+                        Outcome::Planned(plan) => ok(&c.with_plan_id(plan)),
+                        Outcome::Done(archive) => Ok(Answer::zip(archive)),
+                    }
+                })
+            },
+        ),
+        acts::<Rectify, Rectified>(
+            "/admin/v1/tenants/{tenant}/dsrs/{dsr}/rectify",
+            Acts,
+            "rectifyObject",
+            "Put the content of an object right; the version of before is destroyed",
+            |c| {
+                Box::pin(async move {
+                    let correction = correction(&c.body()?)?;
+                    let number = number(c.param("dsr"))?;
+                    let done = c.acts.rectify(&c.order, &c.tenant()?, number, correction).await?;
+                    outcome(&c, StatusCode::OK, done)
+                })
+            },
+        ),
+        acts::<Because, Request>(
+            "/admin/v1/tenants/{tenant}/dsrs/{dsr}/lift",
+            Acts,
+            "liftRequest",
+            "Take back what a request put in force: a restriction, or that nothing is stored again",
+            |c| {
+                Box::pin(async move {
+                    let Because { reason } = c.body()?;
+                    let (reason, number) = (door::reason(&reason)?, number(c.param("dsr"))?);
+                    outcome(&c, StatusCode::OK, c.acts.lift_request(&c.order, &c.tenant()?, number, reason).await?)
+                })
+            },
+        ),
+        acts::<Because, Request>(
+            "/admin/v1/tenants/{tenant}/dsrs/{dsr}/refuse",
+            Acts,
+            "refuseRequest",
+            "Record that a request is not carried out",
+            |c| {
+                Box::pin(async move {
+                    let Because { reason } = c.body()?;
+                    let (reason, number) = (door::reason(&reason)?, number(c.param("dsr"))?);
+                    outcome(&c, StatusCode::OK, c.acts.refuse_request(&c.order, &c.tenant()?, number, reason).await?)
+                })
+            },
+        ),
+    ]
+}
+
+/// What the routes ask of the house. A house that keeps no requests says so.
+#[async_trait::async_trait]
+#[allow(unused_variables, reason = "a default that does nothing needs none of them")]
+pub trait DsrActs: Send + Sync {
+    /// Enters a request.
+    async fn open_request(&self, order: &Order, t: &TenantRef, new: NewRequest) -> Result<Outcome<Request>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// At most `limit` requests behind number `after`.
+    async fn requests(&self, t: &TenantRef, after: u64, limit: usize) -> Result<Vec<Request>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// One request. NoSuchRequest.
+    async fn request(&self, t: &TenantRef, number: u64) -> Result<Request, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// What it would do. NoSuchRequest, WrongRequestState.
+    async fn preview_request(&self, order: &Order, t: &TenantRef, number: u64) -> Result<Plan, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// Carries it out. Held, ConfirmMismatch, WrongRequestState.
+    async fn run_request(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        number: u64,
+        confirm: Option<&str>,
+    ) -> Result<Outcome<Operation>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// Hands out a copy. WrongRequestState.
+    async fn bundle(&self, order: &Order, t: &TenantRef, number: u64) -> Result<Outcome<Streamed>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// Puts an object right. Held, NoSuchObject, WrongRequestState.
+    async fn rectify(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        number: u64,
+        correction: Correction,
+    ) -> Result<Outcome<Rectified>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// Takes back what it put in force. WrongRequestState.
+    async fn lift_request(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        number: u64,
+        reason: &str,
+    ) -> Result<Outcome<Request>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// Records that it is not carried out. WrongRequestState.
+    async fn refuse_request(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        number: u64,
+        reason: &str,
+    ) -> Result<Outcome<Request>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+}

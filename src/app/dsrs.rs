@@ -1,0 +1,476 @@
+//! Data subjects' requests, between the admin face and the conductor.
+
+use super::acts::HouseActs;
+use super::subjects::{erased_shown, subject_error};
+use super::tenants::{FoundTenant, actor, find};
+use crate::admin::acts::{Broke, Mode, Order, Outcome, Streamed, TenantRef};
+use crate::admin::dsrs::{Correction, DsrActs, Kind, NewRequest, Rectified, Request};
+use crate::admin::error::ActError;
+use crate::admin::wire;
+use crate::audit::Actor;
+use crate::directory::SubjectRequest;
+use crate::model::dsr::{RequestKind, RequestState, RequestStep};
+use crate::model::ids::TenantId;
+use crate::model::standing::Word;
+use crate::subject::requests::{Asked, Desk};
+use crate::subject::{self, Erased, Foreseen, InPart, SubjectError, bundle};
+use crate::sweep::certificate::{AuditEntry, Certificate, Destruction};
+use crate::sweep::of_subject::{Backups, SubjectCertificate};
+use crate::tenancy::Tenancy;
+use crate::tenant::access::{Access, Operation, access};
+use futures::{StreamExt, TryStreamExt};
+use std::collections::BTreeMap;
+
+#[async_trait::async_trait]
+impl DsrActs for HouseActs {
+    async fn open_request(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        new: NewRequest,
+    ) -> Result<Outcome<Request>, ActError> {
+        let found = reachable(self, tenant).await?;
+        if order.mode == Mode::Plan {
+            let steps = vec!["log the request, and keep it; nothing that is stored changes".to_owned()];
+            return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+        }
+        let by = actor(order);
+        let request = desk(&found, &by).open(&asked(new)).await.map_err(subject_error)?;
+        Ok(Outcome::Done(shown(&request)))
+    }
+
+    async fn requests(&self, tenant: &TenantRef, after: u64, limit: usize) -> Result<Vec<Request>, ActError> {
+        let found = find(self, tenant).await?;
+        let requests = found.tenancy.directory.requests(found.entry.standing.id, after, limit).await;
+        Ok(requests.map_err(|error| subject_error(error.into()))?.iter().map(shown).collect())
+    }
+
+    async fn request(&self, tenant: &TenantRef, number: u64) -> Result<Request, ActError> {
+        let (found, by) = (find(self, tenant).await?, Actor::part("geoseal"));
+        Ok(shown(&desk(&found, &by).request(number).await.map_err(subject_error)?))
+    }
+
+    async fn preview_request(&self, order: &Order, tenant: &TenantRef, number: u64) -> Result<wire::Plan, ActError> {
+        let (found, by) = (reachable(self, tenant).await?, actor(order));
+        let plan = plan(&found, &by, number).await?;
+        if order.mode == Mode::Run {
+            desk(&found, &by).step(number, RequestStep::Preview, |_| {}).await.map_err(subject_error)?;
+        }
+        Ok(plan)
+    }
+
+    async fn run_request(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        number: u64,
+        confirm: Option<&str>,
+    ) -> Result<Outcome<wire::Operation>, ActError> {
+        let (found, by) = (reachable(self, tenant).await?, actor(order));
+        let request = desk(&found, &by).request(number).await.map_err(subject_error)?;
+        if order.mode == Mode::Plan {
+            return plan(&found, &by, number).await.map(Outcome::Planned);
+        }
+        match request.kind {
+            RequestKind::Erase => {
+                let expected = found.entry.detail.as_ref().map(|detail| detail.name.as_str());
+                if expected.is_none() || confirm != expected {
+                    return Err(ActError::ConfirmMismatch);
+                }
+            }
+            RequestKind::Restrict => {}
+            RequestKind::Access | RequestKind::Rectify => {
+                let rule =
+                    "a request for a copy is answered with `dsr export`, one to put something right with `dsr rectify`";
+                return Err(ActError::BadField { field: "kind", rule });
+            }
+        }
+        start(self, found, by, number).await.map(Outcome::Done)
+    }
+
+    async fn bundle(&self, order: &Order, tenant: &TenantRef, number: u64) -> Result<Outcome<Streamed>, ActError> {
+        let (found, by) = (reachable(self, tenant).await?, actor(order));
+        let desk = desk(&found, &by);
+        let request = desk.request(number).await.map_err(subject_error)?;
+        if request.kind != RequestKind::Access {
+            return Err(ActError::BadField {
+                field: "kind",
+                rule: "only a request for access is answered with a copy",
+            });
+        }
+        if order.mode == Mode::Plan {
+            return plan(&found, &by, number).await.map(Outcome::Planned);
+        }
+        let name = desk.name(&request).await.map_err(subject_error)?;
+        // Asked for again it is handed out again.
+        let again = request.state == RequestState::Done;
+        if !again {
+            desk.step(number, RequestStep::Begin, |_| {}).await.map_err(subject_error)?;
+        }
+        let leaving = bundle::begin(desk, &self.house.store, &request, name).await.map_err(subject_error)?;
+        if !again {
+            desk.step(number, RequestStep::End, |_| {}).await.map_err(subject_error)?;
+        }
+        Ok(Outcome::Done(leaving.map_err(|_| Broke).boxed()))
+    }
+
+    async fn rectify(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        number: u64,
+        correction: Correction,
+    ) -> Result<Outcome<Rectified>, ActError> {
+        let (found, by) = (reachable(self, tenant).await?, actor(order));
+        let desk = desk(&found, &by);
+        let request = desk.request(number).await.map_err(subject_error)?;
+        if request.kind != RequestKind::Rectify {
+            return Err(ActError::BadField { field: "kind", rule: "only a request to rectify puts something right" });
+        }
+        let Correction { bucket, object, content } = correction;
+        let target = desk.target(&request, &bucket, &object).await.map_err(subject_error)?;
+        if order.mode == Mode::Plan {
+            let steps = vec![
+                "log it; write a new version under a new data key".to_owned(),
+                "destroy the version of before: its row, its data key, its bytes".to_owned(),
+            ];
+            let counts = BTreeMap::from([("objects".to_owned(), 1)]);
+            return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
+        }
+        desk.step(number, RequestStep::Begin, |_| {}).await.map_err(subject_error)?;
+        if !target.matters.is_empty() {
+            let matters: Vec<_> = target.matters.clone();
+            let foreseen =
+                Foreseen { objects: 1, held: 1, matters: matters.iter().cloned().collect(), ..Foreseen::default() };
+            desk.defer(&request, &foreseen, InPart::default()).await.map_err(subject_error)?;
+            return Err(ActError::Held(matters));
+        }
+        let done = desk.rectify(&self.house.store, &request, &target, content.into()).await.map_err(subject_error)?;
+        let ended = |request: &mut SubjectRequest| {
+            (request.name, request.objects) = (None, 1);
+        };
+        desk.step(number, RequestStep::End, ended).await.map_err(subject_error)?;
+        let id = format!("DSR-{number}");
+        Ok(Outcome::Done(Rectified { id, from: done.0.to_string(), to: done.1.to_string() }))
+    }
+
+    async fn lift_request(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        number: u64,
+        _reason: &str,
+    ) -> Result<Outcome<Request>, ActError> {
+        let (found, by) = (reachable(self, tenant).await?, actor(order));
+        if order.mode == Mode::Plan {
+            let request = desk(&found, &by).request(number).await.map_err(subject_error)?;
+            let steps = vec![match request.in_force {
+                true => "log it; what the request put in force ends".to_owned(),
+                false => "nothing of it is in force: this would be refused".to_owned(),
+            }];
+            return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+        }
+        Ok(Outcome::Done(shown(&desk(&found, &by).lift(number).await.map_err(subject_error)?)))
+    }
+
+    async fn refuse_request(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        number: u64,
+        _reason: &str,
+    ) -> Result<Outcome<Request>, ActError> {
+        let (found, by) = (reachable(self, tenant).await?, actor(order));
+        if order.mode == Mode::Plan {
+            let steps = vec!["log that it is not carried out, and forget who asked".to_owned()];
+            return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+        }
+        let refused = desk(&found, &by).step(number, RequestStep::Refuse, |request| request.name = None).await;
+        Ok(Outcome::Done(shown(&refused.map_err(subject_error)?)))
+    }
+}
+
+/// Carries a request on that is Open, Previewed, Running or Deferred: RUNNING, what has to hold at once, and the rest as
+/// an operation. Errors: `Held`, and the request is Deferred.
+pub(super) async fn start(
+    acts: &HouseActs,
+    found: FoundTenant,
+    by: Actor,
+    number: u64,
+) -> Result<wire::Operation, ActError> {
+    let (request, foreseen, now) = {
+        let desk = desk(&found, &by);
+        let request = desk.step(number, RequestStep::Begin, |_| {}).await.map_err(subject_error)?;
+        desk.block(&request).await.map_err(subject_error)?;
+        let foreseen = match request.kind {
+            RequestKind::Erase => desk.foresee(&request).await.map_err(subject_error)?.unwrap_or_default(),
+            _ => Foreseen::default(),
+        };
+        let now = acts.house.clock.now().wall;
+        if let Some(held) = defer_if_held(&found, desk, number, &foreseen).await? {
+            return Err(held);
+        }
+        let is_free = foreseen.held == 0;
+        (if is_free { desk.prepare(&request).await.map_err(subject_error)? } else { request }, foreseen, now)
+    };
+    let (tenancy, tenant) = (found.tenancy, found.entry.standing.id);
+    // The name is nowhere in the operation: it is followed under the subject's opaque id.
+    let about = request.subject.map_or_else(|| format!("{tenant}/DSR-{number}"), |subject| subject.to_string());
+    let kind = if request.kind == RequestKind::Erase { "erase-subject" } else { "restrict-subject" };
+    Ok(acts.operations.start(kind, &about, now, |progress| async move {
+        let total = foreseen.objects + foreseen.uploads;
+        progress.phase(if kind == "erase-subject" { "erasing" } else { "restricting" }, total);
+        let watch = |done| progress.done(done);
+        if foreseen.held > 0 {
+            return in_part(&tenancy, &by, tenant, &request, &foreseen, &watch).await;
+        }
+        finish(&tenancy, &by, tenant, &request, &watch).await
+    }))
+}
+
+/// What no hold keeps is removed now; the rest is deferred.
+async fn in_part(
+    tenancy: &Tenancy,
+    by: &Actor,
+    tenant: TenantId,
+    request: &SubjectRequest,
+    foreseen: &Foreseen,
+    watch: &(dyn Fn(u64) + Send + Sync),
+) -> Result<wire::OperationResult, ActError> {
+    let desk = Desk { tenancy, actor: by, tenant };
+    let gone = desk.erase_in_part(request, watch).await.map_err(subject_error)?;
+    let request = desk.defer(request, foreseen, gone).await.map_err(subject_error)?;
+    Ok(wire::OperationResult::Request(shown(&request)))
+}
+
+/// The rest of a request that is RUNNING and prepared.
+async fn finish(
+    tenancy: &Tenancy,
+    by: &Actor,
+    tenant: TenantId,
+    request: &SubjectRequest,
+    watch: &(dyn Fn(u64) + Send + Sync),
+) -> Result<wire::OperationResult, ActError> {
+    let desk = Desk { tenancy, actor: by, tenant };
+    let number = request.number;
+    if request.kind == RequestKind::Restrict {
+        desk.tell(request.token, number, Word::Restrict).await.map_err(subject_error)?;
+        let ended = |request: &mut SubjectRequest| (request.name, request.in_force) = (None, true);
+        let request = desk.step(number, RequestStep::End, ended).await.map_err(subject_error)?;
+        return Ok(wire::OperationResult::Request(shown(&request)));
+    }
+    let erased = match request.subject {
+        Some(subject) => Some(subject::erase(tenancy, by, tenant, subject, watch).await.map_err(subject_error)?),
+        None => None,
+    };
+    let certificate = certificate(tenancy, tenant, request, erased.as_ref()).await?;
+    let (objects, uploads) = erased.as_ref().map_or((0, 0), |erased| (erased.objects, erased.uploads));
+    let ended = |request: &mut SubjectRequest| {
+        (request.name, request.in_force, request.certificate) = (None, request.block, Some(certificate));
+        request.objects += objects;
+        request.uploads += uploads;
+        (request.kept, request.matters) = (0, Vec::new());
+    };
+    desk.step(number, RequestStep::End, ended).await.map_err(subject_error)?;
+    let waits_no_more = tenancy.directory.drop_deferred(tenant, &format!("DSR-{number}")).await;
+    waits_no_more.map_err(|error| subject_error(error.into()))?;
+    desk.forget_names(request.token).await.map_err(subject_error)?;
+    let mut done = erased.as_ref().map(erased_shown).unwrap_or_default();
+    done.dsr = Some(format!("DSR-{number}"));
+    Ok(wire::OperationResult::SubjectErasure(done))
+}
+
+/// At a start: goes on with what a crash cut off.
+pub(super) async fn resume(tenancy: &Tenancy) {
+    let by = Actor::part("geoseal");
+    let running = tenancy.directory.requests_in(&[RequestState::Running]).await;
+    let running = running.unwrap_or_else(|error| {
+        tracing::error!(%error, "requests that were cut off could not be looked for");
+        Vec::new()
+    });
+    for (tenant, number) in running {
+        let desk = Desk { tenancy, actor: &by, tenant };
+        let went_on = async {
+            let request = desk.request(number).await.map_err(subject_error)?;
+            if matches!(request.kind, RequestKind::Access | RequestKind::Rectify) {
+                return Ok(());
+            }
+            if request.kind == RequestKind::Erase {
+                desk.block(&request).await.map_err(subject_error)?;
+            }
+            let request = desk.prepare(&request).await.map_err(subject_error)?;
+            finish(tenancy, &by, tenant, &request, &|_| {}).await.map(drop)
+        };
+        match went_on.await {
+            Ok(()) => tracing::info!("took up a data subject's request that had been cut off"),
+            Err(error) => tracing::error!(%error, "a data subject's request could not be taken up"),
+        }
+    }
+}
+
+/// Goes on with a deferred erasure. Answers whether all of it is done: other holds may keep it by now.
+pub(super) async fn go_on(tenancy: &Tenancy, tenant: TenantId, number: u64) -> Result<bool, ActError> {
+    let by = Actor::part("sweeper");
+    let desk = Desk { tenancy, actor: &by, tenant };
+    let request = match desk.request(number).await {
+        // Done, or with it: nothing waits.
+        Err(SubjectError::NoSuchRequest) => return Ok(true),
+        request => request.map_err(subject_error)?,
+    };
+    if request.state != RequestState::Deferred {
+        return Ok(request.state != RequestState::Running);
+    }
+    let request = desk.step(number, RequestStep::Begin, |_| {}).await.map_err(subject_error)?;
+    let foreseen = desk.foresee(&request).await.map_err(subject_error)?.unwrap_or_default();
+    if foreseen.held > 0 {
+        in_part(tenancy, &by, tenant, &request, &foreseen, &|_| {}).await?;
+        return Ok(false);
+    }
+    let request = desk.prepare(&request).await.map_err(subject_error)?;
+    finish(tenancy, &by, tenant, &request, &|_| {}).await?;
+    Ok(true)
+}
+
+/// When holds keep all of it: the request is Deferred, and this is what to say.
+async fn defer_if_held(
+    found: &FoundTenant,
+    desk: Desk<'_>,
+    number: u64,
+    foreseen: &Foreseen,
+) -> Result<Option<ActError>, ActError> {
+    let is_deferred = matches!(access(found.entry.standing.state, Operation::DataSubject), Access::Deferred);
+    let all_held = foreseen.held > 0 && foreseen.held == foreseen.objects && foreseen.uploads == 0;
+    if !all_held && !is_deferred {
+        return Ok(None);
+    }
+    let mut foreseen = foreseen.clone();
+    if is_deferred {
+        foreseen.matters.extend(found.entry.standing.holds.iter().map(|hold| hold.id.clone()));
+    }
+    let request = desk.request(number).await.map_err(subject_error)?;
+    desk.defer(&request, &foreseen, InPart::default()).await.map_err(subject_error)?;
+    Ok(Some(ActError::LegalHold(foreseen.matters.into_iter().collect())))
+}
+
+/// The tenant, unless it is made or destroyed just now.
+async fn reachable(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTenant, ActError> {
+    let found = find(acts, tenant).await?;
+    match access(found.entry.standing.state, Operation::DataSubject) {
+        Access::Yes | Access::Deferred => Ok(found),
+        Access::If(_, no) | Access::No(no) => Err(ActError::StateRefuses(no)),
+    }
+}
+
+fn desk<'a>(found: &'a FoundTenant, by: &'a Actor) -> Desk<'a> {
+    Desk { tenancy: &found.tenancy, actor: by, tenant: found.entry.standing.id }
+}
+
+/// What carrying a request out would do, as counted now.
+async fn plan(found: &FoundTenant, by: &Actor, number: u64) -> Result<wire::Plan, ActError> {
+    let desk = desk(found, by);
+    let request = desk.request(number).await.map_err(subject_error)?;
+    let foreseen = desk.foresee(&request).await.map_err(subject_error)?.unwrap_or_default();
+    let kept = foreseen.held;
+    let mut steps = match request.kind {
+        RequestKind::Access => vec!["log it; hand out a copy of everything that is stored".to_owned()],
+        RequestKind::Rectify => vec!["name the object and its content with `dsr rectify`".to_owned()],
+        RequestKind::Restrict => vec!["log it; from the next read on, nothing of it is given to a service".to_owned()],
+        RequestKind::Erase => vec![
+            "log it, and note that it is under way".to_owned(),
+            "destroy the subject's key: from then on nothing of it can be read".to_owned(),
+            "remove its objects and uploads, rows first, then blobs".to_owned(),
+            "forget its name".to_owned(),
+        ],
+    };
+    if request.kind == RequestKind::Erase && request.block {
+        steps.insert(1, "refuse to store it again".to_owned());
+    }
+    steps.extend(
+        foreseen.matters.iter().map(|matter| format!("legal hold {matter} keeps some: deferred until it is released")),
+    );
+    let counts = [
+        ("objects", foreseen.objects - kept),
+        ("bytes", foreseen.bytes),
+        ("uploads", foreseen.uploads),
+        ("deferred", kept),
+    ];
+    let counts: BTreeMap<_, _> = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    Ok(wire::Plan { steps, counts, ..wire::Plan::default() })
+}
+
+async fn certificate(
+    tenancy: &Tenancy,
+    tenant: TenantId,
+    request: &SubjectRequest,
+    erased: Option<&Erased>,
+) -> Result<String, ActError> {
+    let keys = tenancy.directory.key_service().clone();
+    let now = tenancy.clock.now();
+    let geo = tenancy.directory.geo();
+    let served = geo.regions.iter().filter(|region| tenancy.regions.contains_key(region.id));
+    let shredded = erased.map(|erased| &erased.shredded);
+    let mut certificate = SubjectCertificate {
+        schema: SubjectCertificate::SCHEMA.to_owned(),
+        geo: geo.id.to_owned(),
+        tenant: tenant.to_string(),
+        dsr: format!("DSR-{}", request.number),
+        subject: erased.map(|erased| erased.subject.to_string()),
+        opened_at: request.opened.to_string(),
+        inaccessible_at: erased.map(|erased| erased.inaccessible.to_string()),
+        objects: erased.map_or(0, |erased| erased.objects),
+        uploads: erased.map_or(0, |erased| erased.uploads),
+        blobs: erased.map_or(0, |erased| erased.blobs),
+        rewritten: Vec::new(),
+        destruction: shredded
+            .map(|s| Destruction::judged(s.files_scanned, s.salts_found, s.overwritten_in_place, &s.file_system)),
+        blocked: request.block,
+        regions: served.map(|region| region.id.to_owned()).collect(),
+        backups: Backups::default(),
+        audit: erased.map(|erased| AuditEntry { index: erased.receipt.index, hash: erased.receipt.hash }),
+        not_covered: Certificate::not_covered(),
+        issued_at: now.cc_lo.to_string(),
+    };
+    let signed = tokio::task::spawn_blocking(move || {
+        let known = keys.backups()?;
+        let oldest = known.iter().map(|backup| backup.at).min();
+        let oldest_at = oldest.map(|at| crate::model::time::Millis::from_seconds(at).to_string());
+        certificate.backups = Backups { known: known.len() as u64, oldest_at };
+        certificate.sign(&keys)
+    });
+    let signed = signed.await.map_err(|_| ActError::Broken)?;
+    Ok(signed.map_err(|error| subject_error(error.into()))?.text().to_owned())
+}
+
+pub(super) fn asked(new: NewRequest) -> Asked {
+    let kind = match new.kind {
+        Kind::Access => RequestKind::Access,
+        Kind::Rectify => RequestKind::Rectify,
+        Kind::Erase => RequestKind::Erase,
+        Kind::Restrict => RequestKind::Restrict,
+    };
+    Asked { kind, name: new.subject, basis: new.basis, block: new.block }
+}
+
+fn shown(request: &SubjectRequest) -> Request {
+    Request {
+        id: format!("DSR-{}", request.number),
+        kind: match request.kind {
+            RequestKind::Access => Kind::Access,
+            RequestKind::Rectify => Kind::Rectify,
+            RequestKind::Erase => Kind::Erase,
+            RequestKind::Restrict => Kind::Restrict,
+        },
+        state: request.state.as_str().to_owned(),
+        basis: request.basis.clone(),
+        opened_at: wire::Time(request.opened),
+        due_at: wire::Time(request.due),
+        changed_at: wire::Time(request.changed),
+        in_force: request.in_force,
+        objects: request.objects,
+        uploads: request.uploads,
+        deferred: request.kept,
+        holds: request.matters.clone(),
+        subject: request.subject.map(|subject| subject.to_string()),
+        certificate: request.certificate.as_ref().and_then(|text| serde_json::from_str(text).ok()),
+    }
+}

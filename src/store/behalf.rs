@@ -1,0 +1,113 @@
+//! Objects read and replaced on a data subject's behalf: by an administrator, for a request, in whatever state the
+//! tenant is. Called by `subject`, which has settled that the act may be; nobody else is let in this way.
+//!
+//! Order of a replacement: body sealed under a new data key → row committed if the object is still the version that was
+//! looked at → blobs of the version before deleted, at once. A crash in between leaves orphan blobs. The data key of the
+//! version before was in the row that was overwritten, and nowhere else.
+
+use super::get::{Look, info};
+use super::receive::Segment;
+use super::types::{Download, Expected, Incoming, ObjectInfo, StoreError, Written};
+use super::{Room, Store};
+use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
+use crate::index::{Condition, PutObject};
+use crate::model::ids::{ObjectId, VersionId};
+use crate::model::limits::TRAILING_BYTES_MAX;
+use crate::model::names::ObjectName;
+use crate::model::object::BucketRef;
+use crate::seal::{self, SegmentKind};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+
+impl Store {
+    /// What an object is, and all of it. Errors: `NoSuchVersion` when it is another one by now.
+    pub async fn read_on_behalf(
+        &self,
+        at: &BucketRef,
+        name: &ObjectName,
+        version: VersionId,
+    ) -> Result<(ObjectInfo, Download), StoreError> {
+        let room = self.room(at).await?;
+        let reader = room.roots.readers.begin();
+        let (row, inline) = self.row(&room, name, Some(version)).await?;
+        let (info, size) = (info(&row), row.size);
+        let body = self.open(&room, Look { row, inline, range: None, reader }, 0, size).await?;
+        Ok((info, body))
+    }
+
+    /// Puts `content`, as version `to`, in the place of version `from`, which is destroyed. Errors: `NoSuchVersion` and
+    /// `PreconditionFailed` when it is another one by now.
+    pub async fn replace_on_behalf(
+        &self,
+        at: &BucketRef,
+        name: &ObjectName,
+        (from, to): (VersionId, VersionId),
+        content: Bytes,
+    ) -> Result<Written, StoreError> {
+        let room = self.room(at).await?;
+        let (old, _) = self.row(&room, name, Some(from)).await?;
+        let (object, version) = (ObjectId::random(), to);
+        let context = seal::object_context(at, object, version);
+        let directory = self.directory(at.geo.id)?;
+        let (dek, dek_record) = match old.subject {
+            Some(subject) => directory.subject_key(at.tenant, subject).await?.new_dek(&context)?,
+            None => room.keys.new_dek(&context)?,
+        };
+        let dek_id = seal::dek_id(&dek_record);
+        let segment = Segment { kind: SegmentKind::Whole, part: 0, context, dek_id };
+        let compute = old.checksums.iter().map(|checksum| checksum.algorithm).collect();
+        let incoming = Incoming {
+            length: content.len() as u64,
+            body: stream::iter([Ok(content)]).boxed(),
+            expected: Expected { compute, ..Expected::default() },
+        };
+        let received = self.receive(&room, &dek, segment, incoming).await?;
+        let place = match received.inline {
+            None => Place::Blob,
+            Some(_) if received.len <= TRAILING_BYTES_MAX as u64 => Place::Trailing,
+            Some(_) => Place::Row,
+        };
+        let row = ObjectRow {
+            object_id: object,
+            version_id: version,
+            size: received.len,
+            mtime: self.now(),
+            etag: received.etag,
+            checksums: received.checksums,
+            segments: vec![SegmentRef { id: received.id, part: 0, len: received.len }],
+            place,
+            dek_id,
+            dek_record,
+            ..old.clone()
+        };
+        let blobs: Vec<_> = received.inline.is_none().then_some(received.id).into_iter().collect();
+        let put = self.commit_on_behalf(&room, &old, row, received.inline.map(Bytes::from)).await;
+        if put.is_err() {
+            self.discard_blobs(&room, blobs);
+        }
+        put
+    }
+
+    async fn commit_on_behalf(
+        &self,
+        room: &Room,
+        old: &ObjectRow,
+        mut row: ObjectRow,
+        inline: Option<Bytes>,
+    ) -> Result<Written, StoreError> {
+        let directory = self.directory(room.bucket.at.geo.id)?;
+        let held = directory.commits_for_subjects().await;
+        self.still_alive(room, row.subject).await?;
+        self.wrap_anew(room, &mut row).await?;
+        let place = self.place_of_row(room, &row)?;
+        let written = super::put::written(&row);
+        let condition = directory.unkept(&room.bucket.at, Condition::IfVersion(old.version_id)).await?;
+        let put = PutObject { row, inline, condition, from_upload: None, place };
+        let put = room.roots.index.put(&room.bucket.index, put).await?;
+        drop(held);
+        if let Some(replaced) = put.replaced {
+            self.discard(room, &replaced);
+        }
+        Ok(written)
+    }
+}

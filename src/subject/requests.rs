@@ -1,0 +1,310 @@
+//! Data subjects' requests, from the day they are entered to their answer. The system decides nothing: every step is an
+//! administrator's, and every step is logged before it is taken.
+//!
+//! An erasure runs in this order: the request is RUNNING → who asks is not to be stored again (ledger) → `erase` → the
+//! certificate and DONE, in one row. A crash in between leaves it RUNNING, and the next start goes on: each part does
+//! nothing the second time. A restriction is one act in the ledger; it is looked at by every read.
+
+use super::SubjectError;
+use super::erase::{self, Foreseen, InPart};
+use crate::audit::{Actor, Event as Record, Hash};
+use crate::directory::{NameToken, SubjectRequest, matters_of_row};
+use crate::model::dsr::{ANSWER_S, RequestKind, RequestState, RequestStep};
+use crate::model::ids::{TenantId, VersionId};
+use crate::model::names::{BucketName, ObjectName, SubjectName};
+use crate::model::object::BucketRef;
+use crate::model::standing::Word;
+use crate::store::Store;
+use crate::tenancy::Tenancy;
+use crate::tenant::holds::{Deferred, DeferredKind, Said};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Requests read at once.
+const PAGE: usize = 256;
+
+/// What is entered.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// What for.
+    pub kind: RequestKind,
+    /// By whom.
+    pub name: SubjectName,
+    /// On which ground.
+    pub basis: String,
+    /// Of an erasure: whether they are not to be stored again.
+    pub block: bool,
+}
+
+/// An object that is to be put right.
+#[derive(Clone, Debug)]
+pub struct Target {
+    at: Arc<BucketRef>,
+    object: ObjectName,
+    version: VersionId,
+    /// The holds that keep it.
+    pub matters: Vec<String>,
+}
+
+/// One request of a tenant, and who carries it on.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    /// The acts on the tenant's geo.
+    pub tenancy: &'a Tenancy,
+    /// Who asks for the step.
+    pub actor: &'a Actor,
+    /// Whose request.
+    pub tenant: TenantId,
+}
+
+impl Desk<'_> {
+    /// Enters a request: logged, then kept.
+    pub async fn open(&self, asked: &Asked) -> Result<SubjectRequest, SubjectError> {
+        let directory = &self.tenancy.directory;
+        let token = directory.name_token(self.tenant, &asked.name).await?;
+        let _one_at_a_time = directory.requests_lock().lock().await;
+        let number = directory.next_request(self.tenant).await?;
+        let name = Some(directory.seal_name(self.tenant, number, &asked.name).await?);
+        let now = self.tenancy.clock.now().wall;
+        let entry = Record::DsrOpened {
+            tenant: self.tenant,
+            dsr: number,
+            kind: asked.kind.as_str().to_owned(),
+            subject: hex::encode(token),
+            basis: Hash::of(&[asked.basis.as_bytes()]),
+        };
+        self.tenancy.audit.append(self.actor, entry).await?;
+        let request = SubjectRequest {
+            number,
+            kind: asked.kind,
+            state: RequestState::Open,
+            basis: asked.basis.clone(),
+            token,
+            opened: now,
+            due: now.plus_seconds(ANSWER_S),
+            changed: now,
+            name,
+            block: asked.block && asked.kind == RequestKind::Erase,
+            in_force: false,
+            objects: 0,
+            uploads: 0,
+            kept: 0,
+            matters: Vec::new(),
+            subject: None,
+            certificate: None,
+        };
+        directory.keep_request(self.tenant, &request).await?;
+        Ok(request)
+    }
+
+    /// Takes a step of a request; `change` is made in the same commit. Errors: `NoSuchRequest`, `WrongStep`.
+    pub async fn step(
+        &self,
+        number: u64,
+        step: RequestStep,
+        change: impl FnOnce(&mut SubjectRequest) + Send,
+    ) -> Result<SubjectRequest, SubjectError> {
+        let directory = &self.tenancy.directory;
+        let _one_at_a_time = directory.requests_lock().lock().await;
+        let mut request = self.request(number).await?;
+        let next = request.state.after(step).ok_or(SubjectError::WrongStep(request.state))?;
+        if next != request.state {
+            self.log(&request, next).await?;
+        }
+        (request.state, request.changed) = (next, self.tenancy.clock.now().wall);
+        change(&mut request);
+        directory.keep_request(self.tenant, &request).await?;
+        Ok(request)
+    }
+
+    /// A request as it is. Errors: `NoSuchRequest`.
+    pub async fn request(&self, number: u64) -> Result<SubjectRequest, SubjectError> {
+        let found = self.tenancy.directory.request(self.tenant, number).await?;
+        found.ok_or(SubjectError::NoSuchRequest)
+    }
+
+    /// Who made a request that has not ended. Errors: `NoSuchRequest` when that is known no more.
+    pub async fn name(&self, request: &SubjectRequest) -> Result<SubjectName, SubjectError> {
+        let name = self.tenancy.directory.open_name(self.tenant, request).await?;
+        name.ok_or(SubjectError::WrongStep(request.state))
+    }
+
+    async fn log(&self, request: &SubjectRequest, next: RequestState) -> Result<(), SubjectError> {
+        let state = next.as_str().to_owned();
+        let record = Record::DsrMoved { tenant: self.tenant, dsr: request.number, state };
+        self.tenancy.audit.append(self.actor, record).await?;
+        Ok(())
+    }
+
+    /// What carrying out an erasure would do to whoever asked. `None`: nothing is stored of them.
+    pub async fn foresee(&self, request: &SubjectRequest) -> Result<Option<Foreseen>, SubjectError> {
+        let name = self.name(request).await?;
+        let foreseen = erase::foresee(self.tenancy, self.tenant, &name).await?;
+        Ok(foreseen.map(|(_, foreseen)| foreseen))
+    }
+
+    /// Of an erasure that is to refuse who asks from now on: in the ledger before anything is destroyed.
+    pub async fn block(&self, request: &SubjectRequest) -> Result<(), SubjectError> {
+        if request.block { self.tell(request.token, request.number, Word::Block).await } else { Ok(()) }
+    }
+
+    /// What has to stand before a RUNNING request is answered for: an erasure is on record, and whom it is of is known to
+    /// the request. Answers it as it is then.
+    pub async fn prepare(&self, request: &SubjectRequest) -> Result<SubjectRequest, SubjectError> {
+        if request.kind != RequestKind::Erase || request.subject.is_some() {
+            return Ok(request.clone());
+        }
+        let name = self.name(request).await?;
+        let Some(entry) = self.tenancy.directory.subject(self.tenant, &name).await? else {
+            return Ok(request.clone());
+        };
+        let known = |request: &mut SubjectRequest| request.subject = Some(entry.id);
+        let request = self.step(request.number, RequestStep::Begin, known).await?;
+        if !entry.erasing {
+            erase::begin(self.tenancy, self.actor, self.tenant, &name, entry.id).await?;
+        }
+        Ok(request)
+    }
+
+    /// Removes what no hold keeps of who asks.
+    pub async fn erase_in_part(
+        &self,
+        request: &SubjectRequest,
+        watch: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<InPart, SubjectError> {
+        let name = self.name(request).await?;
+        let Some(entry) = self.tenancy.directory.subject(self.tenant, &name).await? else {
+            return Ok(InPart::default());
+        };
+        erase::erase_in_part(self.tenancy, self.actor, self.tenant, (&name, entry.id), watch).await
+    }
+
+    /// Puts the rest of a RUNNING request off until the holds that keep it are released.
+    pub async fn defer(
+        &self,
+        request: &SubjectRequest,
+        foreseen: &Foreseen,
+        gone: InPart,
+    ) -> Result<SubjectRequest, SubjectError> {
+        let matters: Vec<_> = foreseen.matters.iter().cloned().collect();
+        if request.kind == RequestKind::Erase {
+            let asked = Said { by: self.actor.as_str().to_owned(), at: self.tenancy.clock.now().wall };
+            let (kind, label) = (DeferredKind::EraseSubject, format!("DSR-{}", request.number));
+            let record = Record::ActDeferred {
+                tenant: self.tenant,
+                act: kind.as_str().to_owned(),
+                label: label.clone(),
+                objects: foreseen.held,
+                holds: matters.len() as u64,
+            };
+            self.tenancy.audit.append(self.actor, record).await?;
+            // The detail is the request's own.
+            let act =
+                Deferred { kind, label, detail: Vec::new(), matters: matters.clone(), objects: foreseen.held, asked };
+            self.tenancy.directory.defer(self.tenant, &act).await?;
+        }
+        let put_off = |request: &mut SubjectRequest| {
+            (request.kept, request.matters) = (foreseen.held, matters);
+            request.objects += gone.objects;
+            request.uploads += gone.uploads;
+        };
+        self.step(request.number, RequestStep::Defer, put_off).await
+    }
+
+    /// Forgets the name in every request of whoever a token stands for.
+    pub async fn forget_names(&self, token: NameToken) -> Result<(), SubjectError> {
+        let directory = &self.tenancy.directory;
+        let _one_at_a_time = directory.requests_lock().lock().await;
+        let mut after = 0;
+        loop {
+            let page = directory.requests(self.tenant, after, PAGE).await?;
+            for request in page.iter().filter(|request| request.token == token && request.name.is_some()) {
+                directory.keep_request(self.tenant, &SubjectRequest { name: None, ..request.clone() }).await?;
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = last.number,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The object that a request wants put right. Errors: `NoSuchObject` when it does not speak of who asks.
+    pub async fn target(
+        &self,
+        request: &SubjectRequest,
+        bucket: &BucketName,
+        object: &ObjectName,
+    ) -> Result<Target, SubjectError> {
+        let directory = &self.tenancy.directory;
+        let name = self.name(request).await?;
+        let entry = directory.subject(self.tenant, &name).await?.ok_or(SubjectError::NoSuchObject)?;
+        let at = directory.bucket(self.tenant, bucket).await?.ok_or(SubjectError::NoSuchObject)?;
+        let opened = directory.open_bucket(&at).await?.ok_or(SubjectError::NoSuchObject)?;
+        let roots = self.tenancy.regions.get(at.region.id).ok_or(SubjectError::RegionNotServed(at.region.id))?;
+        let found = roots.index.get(&opened.index, object).await?.ok_or(SubjectError::NoSuchObject)?;
+        if found.row.subject != Some(entry.id) {
+            return Err(SubjectError::NoSuchObject);
+        }
+        let holds = directory.holds(self.tenant).await?;
+        let matters = holds.map_or_else(Vec::new, |holds| matters_of_row(&holds, bucket.as_str(), &found.row));
+        Ok(Target { at, object: object.clone(), version: found.row.version_id, matters })
+    }
+
+    /// Puts an object right: logged, written anew, and the version of before destroyed: row and bytes now, and the index
+    /// rewritten, so that its data key's record is in none of its files. Answers both versions.
+    pub async fn rectify(
+        &self,
+        store: &Store,
+        request: &SubjectRequest,
+        target: &Target,
+        content: Bytes,
+    ) -> Result<(VersionId, VersionId), SubjectError> {
+        let (from, to) = (target.version, VersionId::random());
+        let record =
+            Record::ObjectRectified { tenant: self.tenant, dsr: request.number, bucket: target.at.bucket, from, to };
+        self.tenancy.audit.append(self.actor, record).await?;
+        store.replace_on_behalf(&target.at, &target.object, (from, to), content).await?;
+        if let Some(roots) = self.tenancy.regions.get(target.at.region.id) {
+            roots.index.compact().await?;
+        }
+        Ok((from, to))
+    }
+
+    /// Has what is stored of somebody not be used, or takes what a request put in force back.
+    pub async fn tell(&self, token: NameToken, number: u64, word: Word) -> Result<(), SubjectError> {
+        let directory = &self.tenancy.directory;
+        if directory.standing_of(self.tenant, &token).await?.has(word) {
+            return Ok(());
+        }
+        let record = Record::SubjectStanding {
+            tenant: self.tenant,
+            dsr: number,
+            subject: hex::encode(token),
+            act: word.as_str().to_owned(),
+        };
+        self.tenancy.audit.append(self.actor, record).await?;
+        directory.tell(self.tenant, token, word, self.tenancy.clock.now().wall).await?;
+        drop(directory.pause_commits().await);
+        Ok(())
+    }
+
+    /// Takes back what a request put in force: a restriction ends, or somebody who was erased may be stored again.
+    /// Errors: `WrongStep` when nothing of it is in force.
+    pub async fn lift(&self, number: u64) -> Result<SubjectRequest, SubjectError> {
+        let directory = &self.tenancy.directory;
+        let _one_at_a_time = directory.requests_lock().lock().await;
+        let mut request = self.request(number).await?;
+        let word = match request.kind {
+            RequestKind::Restrict => Word::Lift,
+            RequestKind::Erase => Word::Unblock,
+            RequestKind::Access | RequestKind::Rectify => return Err(SubjectError::WrongStep(request.state)),
+        };
+        if !request.in_force {
+            return Err(SubjectError::WrongStep(request.state));
+        }
+        self.tell(request.token, number, word).await?;
+        (request.in_force, request.changed) = (false, self.tenancy.clock.now().wall);
+        directory.keep_request(self.tenant, &request).await?;
+        Ok(request)
+    }
+}
