@@ -9,12 +9,14 @@ mod compliance;
 mod epoch;
 mod keyring;
 mod keys;
+mod notices;
 mod rotation;
 
 pub use compliance::{ComplianceConfig, SubprocessorConfig};
 pub use epoch::EpochConfig;
 pub use keyring::{AwsKms, Keeper, Keyring, Keyrings, Pkcs11, Transit};
 pub use keys::{KeyListener, KeyServiceConfig, KeySocket, KeysConfig, KeysPlace, KeysTls};
+pub use notices::NoticesConfig;
 pub use rotation::RotationConfig;
 
 use crate::model::atlas::{GEOS, Geo, Region};
@@ -85,6 +87,8 @@ pub struct Config {
     pub epoch: EpochConfig,
     /// When keys get their next versions by themselves.
     pub rotation: RotationConfig,
+    /// Where notices of a tenant's coming end go.
+    pub notices: Option<NoticesConfig>,
     /// The audit log's witness.
     pub audit: AuditConfig,
     /// What the processor's record says of whoever runs this server.
@@ -295,6 +299,8 @@ struct File {
     epoch: EpochConfig,
     #[serde(default)]
     rotation: rotation::FileRotation,
+    /// Where notices of a tenant's coming end go.
+    notices: Option<notices::FileNotices>,
     #[serde(default)]
     audit: AuditConfig,
     #[serde(default)]
@@ -369,6 +375,7 @@ impl Config {
         let rotation = RotationConfig::check(file.rotation, &mut wrong);
         file.epoch.check(&keyring, &mut wrong);
         file.compliance.check(&mut wrong);
+        let notices = file.notices.map(|file| NoticesConfig::check(file, base, &mut wrong));
         let (data_dir, witness_file) = (base.join(file.data_dir), file.audit.witness_file.map(|path| base.join(path)));
         if witness_file.as_ref().is_some_and(|path| path.starts_with(&data_dir)) {
             wrong.push(
@@ -389,6 +396,7 @@ impl Config {
         let more_tokens = more_tokens.map(|(name, file)| (name, SecretFile::text(base.join(file), TOKEN_BYTES_MIN)));
         Ok(Self {
             data_dir,
+            notices,
             audit: AuditConfig { witness_file },
             regions,
             keyring,
@@ -440,9 +448,13 @@ impl Config {
                 Err(unread) => wrong.push(unread.to_string()),
             }
         }
+        if let Some(notices) = &self.notices {
+            wrong.extend(notices.secret.read().err().map(|error| error.to_string()));
+        }
         let mut private = vec![&self.s3.private_key, &self.admin.private_key];
         let mut public = vec![&self.s3.certificate, &self.admin.certificate];
         public.extend(self.keyring.all().filter_map(Keyring::public));
+        public.extend(self.notices.iter().filter_map(|notices| notices.ca_file.as_ref()));
         private.extend(self.keys.private());
         public.extend(self.keys.public());
         public.extend(self.admin.client_authorities.iter().chain(&self.admin.client_revocations));

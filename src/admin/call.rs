@@ -16,6 +16,8 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::replay::Remembered;
+use crate::model::request::PURGE_DUE;
+use crate::model::time::Millis;
 
 /// What a route is run with.
 pub(super) struct Call {
@@ -172,6 +174,13 @@ impl Answer {
     pub(super) fn with_revision(mut self, revision: u64) -> Self {
         let tag = HeaderValue::from_str(&format!("\"{revision}\"")).expect("digits between quotes");
         self.headers.insert(header::ETAG, tag);
+        self
+    }
+
+    /// Of a terminated tenant: when it will be destroyed.
+    pub(super) fn with_purge_due(mut self, due: Millis) -> Self {
+        let due = HeaderValue::from_str(&due.to_string()).expect("a time is ASCII");
+        self.headers.insert(PURGE_DUE, due);
         self
     }
 

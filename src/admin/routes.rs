@@ -515,7 +515,12 @@ pub(super) fn outcome<T: Serialize>(call: &Call, status: StatusCode, outcome: Ou
 
 fn tenant(call: &Call, status: StatusCode, of: Outcome<wire::Tenant>) -> Result<Answer, ActError> {
     let revision = if let Outcome::Done(tenant) = &of { Some(tenant.revision) } else { None };
-    let answer = outcome(call, status, of)?;
+    let ending = |tenant: &wire::Tenant| matches!(tenant.state, wire::TenantState::Terminated);
+    let due = if let Outcome::Done(tenant) = &of { tenant.purge_due_at.filter(|_| ending(tenant)) } else { None };
+    let mut answer = outcome(call, status, of)?;
+    if let Some(due) = due {
+        answer = answer.with_purge_due(due.0);
+    }
     Ok(match revision {
         Some(revision) => answer.with_revision(revision),
         None => answer,

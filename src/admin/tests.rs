@@ -106,6 +106,7 @@ impl Acts for House {
             key: None,
             holds: vec![],
             warnings: vec![],
+            notices: vec![],
         };
         *self.tenant.lock() = Some(tenant.clone());
         Ok(Outcome::Done(tenant))

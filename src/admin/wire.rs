@@ -14,8 +14,8 @@ pub use keys::{
 };
 pub use tenants::{
     Consent, CreateCredential, CreateTenant, Credential, CredentialRole, Credentials, Disable, Enable, EraseSubject,
-    Export, ExportKeys, ExportReport, NewCredential, Reinstate, Replication, RevealExportKeys, SubjectErasure, Tenant,
-    TenantState, Tenants, Terminate,
+    Export, ExportKeys, ExportReport, NewCredential, Notice, Reinstate, Replication, RevealExportKeys, SubjectErasure,
+    Tenant, TenantState, Tenants, Terminate,
 };
 pub use work::{Operation, OperationResult, OperationState, SweepReport, SweepStatus};
 

@@ -3,7 +3,8 @@
 use super::house::{GeoRoom, House};
 use super::schedule::Counted;
 use super::{
-    backups, clocks, epochs, exports, holds, keyend, keys, keywork, reports, subjects, sweeps, tenants, transparency,
+    backups, clocks, epochs, exports, holds, keyend, keys, keywork, notices, reports, subjects, sweeps, tenants,
+    transparency,
 };
 use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Sight, Streamed, TenantRef};
 use crate::admin::backups::{CreateBackup, KnownBackup};
@@ -19,7 +20,7 @@ use crate::admin::proposals::Withdrawn;
 use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use crate::admin::wire;
 use crate::audit::{AuditError, Event as Record};
-use crate::config::{ComplianceConfig, Config, EpochConfig, RotationConfig};
+use crate::config::{ComplianceConfig, Config, ConfigError, EpochConfig, RotationConfig};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName};
@@ -51,10 +52,18 @@ pub(super) struct HouseActs {
     /// What the logs say in all.
     pub(super) digests: reports::Digests,
     pub(super) compliance: ComplianceConfig,
+    /// Who carries notices of a tenant's coming end.
+    pub(super) courier: Option<Arc<notices::Courier>>,
 }
 
 impl HouseActs {
-    pub(super) fn new(house: Arc<House>, registry: Arc<Registry>, metrics: Metrics, config: &Config) -> Self {
+    pub(super) fn new(
+        house: Arc<House>,
+        registry: Arc<Registry>,
+        metrics: Metrics,
+        config: &Config,
+    ) -> Result<Self, ConfigError> {
+        let courier = config.notices.as_ref().map(notices::Courier::new).transpose()?.map(Arc::new);
         let (sweep_interval, epoch, two_person) = (config.sweep_interval, config.epoch, config.admin.two_person);
         let (rotation, compliance) = (config.rotation.clone(), config.compliance.clone());
         let digests = reports::Digests::new(&house);
@@ -71,7 +80,7 @@ impl HouseActs {
         let sweeper = Sweeper::new(geos.collect(), house.clock.clone(), interval_s);
         let sweeper = Arc::new(sweeper.with_deferrals(Arc::new(super::deferrals::HouseDeferrals)));
         let (operations, counted) = (Operations::default(), Counted::default());
-        Self {
+        Ok(Self {
             house,
             sweeper,
             operations,
@@ -84,7 +93,8 @@ impl HouseActs {
             counted,
             digests,
             compliance,
-        }
+            courier,
+        })
     }
 
     /// The served geos that a question is about.

@@ -21,6 +21,7 @@ mod key_service;
 mod keyend;
 mod keys;
 mod keywork;
+mod notices;
 mod process;
 mod providers;
 mod register;

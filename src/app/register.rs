@@ -8,8 +8,10 @@ use crate::model::ids::TenantId;
 use crate::model::login::Login;
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
+use crate::model::time::Millis;
 use crate::seal::{KeyError, OpenClass};
 use crate::tenant::access::{Access, Operation, access};
+use crate::tenant::{State, Termination};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -50,6 +52,16 @@ impl Register for Registrar {
             };
         }
         Err(Refusal::UnknownLogin)
+    }
+
+    async fn purge_due(&self, tenant: TenantId) -> Result<Option<Millis>, Refusal> {
+        for directory in &self.directories {
+            let Some(entry) = directory.tenant(tenant).await.map_err(refusal)? else { continue };
+            let standing = &entry.standing;
+            let ending = standing.termination.as_ref().filter(|_| standing.state == State::Terminated);
+            return Ok(ending.map(Termination::due_wall));
+        }
+        Ok(None)
     }
 
     async fn bucket(&self, tenant: TenantId, name: &BucketName) -> Result<Option<Arc<BucketRef>>, Refusal> {

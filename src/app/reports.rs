@@ -117,7 +117,7 @@ pub(super) async fn controls(acts: &HouseActs) -> Result<Controls, ActError> {
     for room in &acts.house.geos {
         let sweeps = room.directory.sweeps(1).await.map_err(|error| act_error(error.into()))?;
         let swept = sweeps.first().and_then(|run| run.ended);
-        all.extend(controls::of_geo(room.geo.id, &acts.digests.of(room)?, swept, None, now));
+        all.extend(controls::of_geo(room.geo.id, &acts.digests.of(room)?, swept, witnessed(room, now)?, now));
     }
     let stale = all.iter().filter(|control| matches!(control.status, Freshness::Stale | Freshness::Never)).count();
     Ok(Controls {
@@ -126,6 +126,13 @@ pub(super) async fn controls(acts: &HouseActs) -> Result<Controls, ActError> {
         controls: all,
         stale: stale as u64,
     })
+}
+
+/// Now, when everybody who remembers the log on his own agrees with it.
+fn witnessed(room: &GeoRoom, now: Millis) -> Result<Option<Millis>, ActError> {
+    let words = || super::witness::words(&room.keys, &room.audit, room.witness.as_deref());
+    let words = tokio::task::block_in_place(words).map_err(log_error)?;
+    Ok((!words.is_empty() && words.iter().all(|word| word.agrees)).then_some(now))
 }
 
 pub(super) async fn population(acts: &HouseActs, text: &str, period: &Period) -> Result<Population, ActError> {

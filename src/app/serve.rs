@@ -275,7 +275,7 @@ impl Opening<'_> {
             super::dsrs::resume(&tenancy).await;
         }
         let registry = Arc::new(registry);
-        let acts = Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), &self.config));
+        let acts = Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), &self.config)?);
         for room in house.geos.iter().filter(|room| !room.subjects_again.is_empty()) {
             let again = super::subjects::redelete(&house.tenancy_of(room), &room.subjects_again).await;
             let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
@@ -302,6 +302,7 @@ impl Opening<'_> {
             tokio::spawn(super::witness::keep(house.clone())),
             tokio::spawn(super::sweeps::on_schedule(acts.clone())),
             tokio::spawn(super::schedule::on_schedule(acts.clone())),
+            tokio::spawn(super::notices::on_schedule(acts.clone())),
         ];
         let settings = Settings {
             regions: self.config.regions.iter().map(|region| region.region).collect(),

@@ -206,6 +206,7 @@ async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenant {
         key,
         holds: standing.holds.iter().map(|hold| hold.id.clone()).collect(),
         warnings: warnings(standing),
+        notices: super::notices::shown(&tenancy.directory, entry).await,
     }
 }
 

@@ -257,6 +257,8 @@ pub enum Event {
     LifecycleSet { tenant: TenantId, bucket: BucketId, rules: u64 },
     /// So many objects of a bucket are about to be removed by its lifecycle rules.
     ObjectsExpiring { tenant: TenantId, bucket: BucketId, objects: u64 },
+    /// A notice of its coming end arrived where the operator wants them: `T`, `-30d`, `-14d`, `-7d` or `-1d`.
+    NoticeSent { tenant: TenantId, stage: String, attempts: u32 },
     /// The whole chain was walked, and so many entries are as they were written.
     LogVerified { entries: u64 },
     /// A witness on other media begins to remember the log, which has so many entries.

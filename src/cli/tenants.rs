@@ -230,8 +230,17 @@ fn shown(t: &wire::Tenant) -> String {
         ("consent", t.consent_sha256.as_ref().map(|sha256| format!("sha256:{sha256}"))),
         ("contact", t.contact.clone()),
         ("holds", list(&t.holds)),
+        ("notices", (!t.notices.is_empty()).then(|| t.notices.iter().map(notice).collect::<Vec<_>>().join(", "))),
         ("warning", list(&t.warnings)),
     ])
+}
+
+/// `-30d arrived 2027-01-19T11:30:00Z`, or when it is due.
+fn notice(of: &wire::Notice) -> String {
+    match of.delivered_at {
+        Some(at) => format!("{} arrived {}", of.stage, at.0),
+        None => format!("{} due {}", of.stage, of.at.0),
+    }
 }
 
 fn role(role: wire::CredentialRole) -> &'static str {

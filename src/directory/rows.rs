@@ -28,6 +28,8 @@ pub(super) mod kind {
     pub(crate) const PERIODS: u8 = b'q';
     /// That something of a tenant's directory was removed. Its value is random, not a sealed row.
     pub(crate) const REMOVAL: u8 = b'r';
+    /// Which notices of a tenant's coming end were delivered.
+    pub(crate) const NOTICES: u8 = b'z';
     /// A run of the sweeper.
     pub(crate) const SWEEP: u8 = b'y';
     /// A data subject's request.

@@ -185,7 +185,7 @@ impl Directory {
     /// The row keys of a tenant's name, logins, buckets, data subjects, features, job and cryptoperiods, by full listing.
     async fn rows_of(&self, id: TenantId) -> Result<Vec<Vec<u8>>, DirectoryError> {
         let mut found: Vec<_> = self.login_rows(id).await?.into_iter().map(|(row_key, ..)| row_key).collect();
-        for kind in [kind::JOB, kind::PERIODS, kind::FEATURES] {
+        for kind in [kind::JOB, kind::PERIODS, kind::FEATURES, kind::NOTICES] {
             let row_key = rows::row_key(kind, &[&id.0]);
             found.extend(self.engine.get(&row_key).await?.is_some().then_some(row_key));
         }

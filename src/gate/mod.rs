@@ -8,6 +8,7 @@ use crate::model::ids::TenantId;
 pub use crate::model::login::{Grant, Login, Role};
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
+use crate::model::time::Millis;
 use crate::tenant::State;
 use std::fmt;
 use std::marker::PhantomData;
@@ -94,6 +95,8 @@ pub trait Register: Send + Sync + 'static {
     async fn login(&self, id: &AccessId) -> Result<Option<Arc<Login>>, Refusal>;
     /// Whether the tenant's state allows the need now.
     async fn awake(&self, tenant: TenantId, need: Need) -> Result<(), Refusal>;
+    /// When a terminated tenant will be destroyed, by the wall; none of any other.
+    async fn purge_due(&self, tenant: TenantId) -> Result<Option<Millis>, Refusal>;
     /// The tenant's bucket of this name.
     async fn bucket(&self, tenant: TenantId, name: &BucketName) -> Result<Option<Arc<BucketRef>>, Refusal>;
     /// Whether a grant reaches a bucket now: not ended, and the bucket is for its purpose.
@@ -186,6 +189,11 @@ impl Gate {
     /// The login with its secret, for the signature check.
     pub async fn login(&self, id: &AccessId) -> Result<Arc<Login>, Refusal> {
         self.register.login(id).await?.ok_or(Refusal::UnknownLogin)
+    }
+
+    /// When a terminated tenant will be destroyed: its callers are told.
+    pub async fn purge_due(&self, tenant: TenantId) -> Result<Option<Millis>, Refusal> {
+        self.register.purge_due(tenant).await
     }
 
     /// Admits a caller to an act on the tenant (list, create buckets). The signature was checked already.

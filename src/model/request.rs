@@ -6,6 +6,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
+/// The header that tells a terminated tenant's callers when it will be destroyed, RFC 3339.
+pub const PURGE_DUE: http::HeaderName = http::HeaderName::from_static("x-geoseal-purge-due");
+
 /// One request of this process. Telemetry puts it into the request's extensions; the log line and the answer carry it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(u64);

@@ -131,6 +131,9 @@ impl S3Access for Access {
         trace.set_operation(operation);
         let login = self.gate.login(&id).await.map_err(|refusal| error::gate(&refusal, Need::Read))?;
         trace.set_tenant(login.tenant);
+        if let Ok(Some(due)) = self.gate.purge_due(login.tenant).await {
+            trace.set_purge_due(due);
+        }
         if !login.geo.regions.contains(scope.0) {
             trace.refuse(login.geo.regions.first().map_or(GEO, Refusal::wrong_region));
             return Err(denied());

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::trace::Trace;
 use super::unread::Ended;
 use crate::model::atlas::Region;
-use crate::model::request::RequestId;
+use crate::model::request::{PURGE_DUE, RequestId};
 use crate::store::types::Expected;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -117,6 +117,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 fn finish(response: &mut HttpResponse, trace: &Trace) {
     let id = HeaderValue::from_str(&trace.id().to_string()).expect("hexadecimal digits are a header value");
     response.headers_mut().insert(REQUEST_ID, id);
+    if let Some(due) = trace.purge_due() {
+        let due = HeaderValue::from_str(&due.to_string()).expect("a time is ASCII");
+        response.headers_mut().insert(PURGE_DUE, due);
+    }
     let xml = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
     if response.status().as_u16() < 300 || !xml {
         return;

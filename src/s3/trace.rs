@@ -6,6 +6,7 @@
 use super::refusal::Refusal;
 use crate::model::ids::TenantId;
 use crate::model::request::{Operation, RequestId, RequestNote};
+use crate::model::time::Millis;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -18,13 +19,14 @@ struct Inner {
     operation: OnceLock<Operation>,
     tenant: OnceLock<TenantId>,
     refusal: OnceLock<Refusal>,
+    purge_due: OnceLock<Millis>,
 }
 
 impl Trace {
     /// For a new request.
     pub fn new(id: RequestId) -> Self {
         let (operation, tenant, refusal) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { id, operation, tenant, refusal }))
+        Self(Arc::new(Inner { id, operation, tenant, refusal, purge_due: OnceLock::new() }))
     }
 
     /// The request's id.
@@ -40,6 +42,16 @@ impl Trace {
     /// Notes whose request it is, after the signature was checked.
     pub fn set_tenant(&self, tenant: TenantId) {
         let _ = self.0.tenant.set(tenant);
+    }
+
+    /// Notes when the tenant will be destroyed, after the signature was checked.
+    pub fn set_purge_due(&self, due: Millis) {
+        let _ = self.0.purge_due.set(due);
+    }
+
+    /// When the tenant will be destroyed, if it was terminated.
+    pub fn purge_due(&self) -> Option<Millis> {
+        self.0.purge_due.get().copied()
     }
 
     /// What is known by now, for telemetry.

@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod holds;
+pub mod notice;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Evidence that stands without us: what an auditor is given, and what he finds in it with tools of his own.
 
 mod certificate;
+mod notices;
 mod reports;
 mod witness;
 

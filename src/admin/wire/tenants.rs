@@ -218,6 +218,21 @@ pub struct Tenant {
     /// What its administrator should know, such as "single-region geo: no copy outside brazilsouth".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Of a terminated tenant: when its administrators hear of its coming end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+}
+
+/// A notice of a tenant's coming end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Notice {
+    /// `T`, `-30d`, `-14d`, `-7d` or `-1d`.
+    pub stage: String,
+    /// When it is due.
+    pub at: Time,
+    /// When it arrived at the webhook, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_at: Option<Time>,
 }
 
 /// A page of tenants.

@@ -89,6 +89,10 @@ impl Register for TestRegister {
         self.asleep.lock().map_or(Ok(()), |asleep| Err(Refusal::Asleep(asleep)))
     }
 
+    async fn purge_due(&self, _: TenantId) -> Result<Option<crate::model::time::Millis>, Refusal> {
+        Ok(None)
+    }
+
     async fn bucket(&self, tenant: TenantId, name: &BucketName) -> Result<Option<Arc<BucketRef>>, Refusal> {
         self.directory.bucket(tenant, name).await.map_err(|_| Refusal::Unavailable)
     }
