@@ -345,6 +345,9 @@ pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<wire::AuditEntry>, ActError>;
 
+    /// One entry of a geo's log, with the words behind its hashes. GeoNotServed, BadQuery.
+    async fn audit_show(&self, geo: &'static Geo, index: u64) -> Result<wire::AuditShown, ActError>;
+
     /// Walks the chain of one geo's log or of all.
     async fn audit_verify(&self, geo: Option<&'static Geo>) -> Result<Vec<wire::AuditVerdict>, ActError>;
 

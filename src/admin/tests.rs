@@ -281,6 +281,10 @@ impl Acts for House {
         Ok(vec![])
     }
 
+    async fn audit_show(&self, _: &'static Geo, _: u64) -> Result<wire::AuditShown, ActError> {
+        Err(ActError::GeoNotServed)
+    }
+
     async fn audit_verify(&self, _: Option<&'static Geo>) -> Result<Vec<wire::AuditVerdict>, ActError> {
         Ok(vec![])
     }

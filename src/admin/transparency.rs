@@ -4,6 +4,7 @@ use super::auth::Role;
 use super::door;
 use super::error::ActError;
 use super::routes::{Route, looks, ok};
+use super::wire::AuditShown;
 use crate::audit::tree::Growth;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,20 @@ pub(super) fn routes() -> Vec<Route> {
                     let missing = || ActError::BadQuery("`index` says which entry".into());
                     let (geo, index) = (door::geo(c.param("geo"))?, c.query("index")?.ok_or_else(missing)?);
                     ok(&c.acts.log_proof(geo, index).await?)
+                })
+            },
+        ),
+        looks::<AuditShown>(
+            "/admin/v1/audit/entries/{geo}/{index}",
+            Role::Admin,
+            "auditShow",
+            "One entry of a geo's audit log, with what was said when somebody acted, while the tenant has keys",
+            &[],
+            |c| {
+                Box::pin(async move {
+                    let bad = |_| ActError::BadQuery("an entry's index is a number".into());
+                    let index = c.param("index").parse().map_err(bad)?;
+                    ok(&c.acts.audit_show(door::geo(c.param("geo"))?, index).await?)
                 })
             },
         ),

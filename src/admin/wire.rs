@@ -8,7 +8,7 @@ mod keys;
 mod tenants;
 mod work;
 
-pub use audit::{AuditEntry, AuditPage, AuditVerdict, AuditVerdicts, LogKey};
+pub use audit::{AuditEntry, AuditPage, AuditShown, AuditVerdict, AuditVerdicts, LogKey};
 pub use keys::{
     DestroyedKey, Destruction, GeoKeys, KeyNamed, KeyStatus, KeyVersion, KeyWork, Rotation, SuspendKeys, TenantKeys,
 };

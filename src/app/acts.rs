@@ -19,7 +19,7 @@ use crate::admin::operations::Operations;
 use crate::admin::proposals::Withdrawn;
 use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use crate::admin::wire;
-use crate::audit::{AuditError, Event as Record};
+use crate::audit::{AuditError, Entry, Event as Record};
 use crate::config::{ComplianceConfig, Config, ConfigError, EpochConfig, RotationConfig};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
@@ -327,19 +327,14 @@ impl Acts for HouseActs {
             };
             let entries = tokio::task::spawn_blocking(read).await.map_err(|_| ActError::Broken)?;
             for entry in entries.map_err(log_error)? {
-                all.push(wire::AuditEntry {
-                    geo: geo.into(),
-                    index: entry.index,
-                    at: wire::Time(entry.proven.parse().map_err(|_| ActError::Broken)?),
-                    event: entry.name().to_owned(),
-                    actor: entry.actor.clone(),
-                    tenant: entry.tenant(),
-                    detail: entry.detail(),
-                    hash: entry.hash.to_string(),
-                });
+                all.push(shown_entry(geo, &entry)?);
             }
         }
         Ok(all)
+    }
+
+    async fn audit_show(&self, geo: &'static Geo, index: u64) -> Result<wire::AuditShown, ActError> {
+        transparency::show(self, geo, index).await
     }
 
     async fn audit_verify(&self, geo: Option<&'static Geo>) -> Result<Vec<wire::AuditVerdict>, ActError> {
@@ -461,6 +456,19 @@ impl Acts for HouseActs {
         })?;
         Ok(Outcome::Done(self.clock().await?))
     }
+}
+
+pub(super) fn shown_entry(geo: &str, entry: &Entry) -> Result<wire::AuditEntry, ActError> {
+    Ok(wire::AuditEntry {
+        geo: geo.into(),
+        index: entry.index,
+        at: wire::Time(entry.proven.parse().map_err(|_| ActError::Broken)?),
+        event: entry.name().to_owned(),
+        actor: entry.actor.clone(),
+        tenant: entry.tenant(),
+        detail: entry.detail(),
+        hash: entry.hash.to_string(),
+    })
 }
 
 pub(super) fn log_error(error: AuditError) -> ActError {

@@ -71,7 +71,8 @@ impl FeatureActs for HouseActs {
             };
             return Ok(Outcome::Planned(Plan { steps, ..Plan::default() }));
         }
-        let reason = Some(Hash::of(&[reason.as_bytes()]));
+        let kept = tenancy.directory.keep_words(id, reason).await.map_err(|error| act_error(error.into()))?;
+        let reason = Some(Hash(kept));
         let disabled = tenancy.disable_feature(&actor(order), id, feature, reason, order.expect).await;
         let features = disabled.map_err(act_error)?;
         Ok(Outcome::Done(shown(&tenancy, id, &features, feature)))

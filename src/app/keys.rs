@@ -186,7 +186,14 @@ pub(super) async fn suspend(
     tenant: &TenantRef,
     reason: &str,
 ) -> Result<Outcome<wire::TenantKeys>, ActError> {
-    let reason = Some(Hash::of(&[reason.as_bytes()]));
+    let reason = match order.mode {
+        Mode::Plan => None,
+        Mode::Run => {
+            let found = find(acts, tenant).await?;
+            let kept = found.tenancy.directory.keep_words(found.entry.standing.id, reason).await;
+            Some(Hash(kept.map_err(|error| act_error(error.into()))?))
+        }
+    };
     let plan = [
         "log it",
         "the tenant's keys open nothing from now on; what is being read or written ends within seconds",

@@ -4,7 +4,7 @@ use super::acts::HouseActs;
 use crate::admin::acts::{Mode, NewTenant, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::wire;
-use crate::audit::{Actor, Hash};
+use crate::audit::Actor;
 use crate::directory::{Detail, LoginEntry, TenantEntry};
 use crate::feature;
 use crate::model::atlas::Geo;
@@ -109,7 +109,6 @@ pub(super) async fn apply(
         return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
     }
     let id = entry.standing.id;
-    let reason = reason.map(|words| Hash::of(&[words.as_bytes()]));
     let applied = tenancy.apply_because(&actor(order), id, order.expect, &event, reason).await;
     let entry = applied.map_err(act_error)?;
     Ok(Outcome::Done(shown(&tenancy, &entry).await))

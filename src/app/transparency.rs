@@ -5,9 +5,11 @@ use super::acts::{HouseActs, log_error};
 use super::house::GeoRoom;
 use crate::admin::error::ActError;
 use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
+use crate::admin::wire::AuditShown;
 use crate::audit::tree::{self, Checkpoint, EntryProof};
 use crate::audit::{AuditLog, Event, Hash};
 use crate::cli::{InLog, VerifiedCertificate};
+use crate::directory::DirectoryError;
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::sweep::certificate::{CertificateError, PublicKey};
@@ -191,4 +193,25 @@ pub fn first_difference(dir: &Path, log_key: &[u8; 32], lines: &[String]) -> Res
     let exported = tree::lines_of_dir(dir, log_key).map_err(|error| error.to_string())?;
     let differs = exported.iter().enumerate().find(|(at, line)| lines.get(*at) != Some(line));
     Ok(differs.map(|(at, _)| at as u64))
+}
+
+/// One entry, with the words behind its reason while their tenant has keys.
+pub(super) async fn show(acts: &HouseActs, geo: &'static Geo, index: u64) -> Result<AuditShown, ActError> {
+    let room = room(acts, geo)?;
+    let log = room.audit.clone();
+    let found = blocking(move || log.entries(index, 1).map_err(log_error)).await?;
+    let found = found.first().filter(|entry| entry.index == index);
+    let entry = found.ok_or_else(|| ActError::BadQuery("the log has no entry of this index".into()))?;
+    let hash = entry.act.get("reason").and_then(|hash| serde_json::from_value::<Hash>(hash.clone()).ok());
+    let reason = match (entry.tenant(), hash) {
+        (Some(tenant), Some(hash)) => room.directory.words(tenant, &hash.0).await,
+        _ => Ok(None),
+    };
+    let reason = match reason {
+        // Suspended or destroyed: the words are as far away as everything else of the tenant.
+        Err(DirectoryError::Keys(_)) => None,
+        reason => reason.map_err(|error| super::tenants::act_error(error.into()))?,
+    };
+    let reason_is_gone = hash.is_some() && reason.is_none();
+    Ok(AuditShown { entry: super::acts::shown_entry(geo.id, entry)?, reason, reason_is_gone })
 }

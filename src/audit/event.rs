@@ -31,7 +31,7 @@ pub enum Event {
     TenantActivated { tenant: TenantId },
     /// Its keys could not be made; nothing of it is left.
     TenantGivenUp { tenant: TenantId },
-    /// Kept, not served. `reason` is the hash of the operator's words, as in `TenantTerminated`; entries from before it
+    /// Kept, not served. `reason` is the salted hash of the operator's words, as in `TenantTerminated`; entries from before it
     /// was kept have none, and stay valid byte for byte.
     TenantDisabled {
         tenant: TenantId,

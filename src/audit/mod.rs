@@ -3,8 +3,8 @@
 //! Called by the conductors and `app`, before an act on a tenant or a key takes effect and after it ends. Promises that
 //! an entry is on disk, and the log's head with the key service, before [`AuditLog::append`] answers; and that any edit,
 //! deletion, insertion, exchange or truncation of what was answered for is found by [`AuditLog::verify`], which names
-//! the first bad entry. Must not know names, subjects or keys: entries hold opaque ids, versions and counts only. (Detail
-//! that must be erasable, such as reasons and contacts, will live in sealed records beside the log, not in it.)
+//! the first bad entry. Must not know names, subjects or keys: entries hold opaque ids, versions and counts only. (What
+//! people said when they acted lies in the directory, sealed under their tenant's keys; entries have its salted hash.)
 //!
 //! The line format is in `entry`, the files in `log`. Source: docs/operations.md, "The audit log".
 

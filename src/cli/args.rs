@@ -289,6 +289,14 @@ pub enum Audit {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
+    /// One entry, with what was said when somebody acted, while the tenant has keys
+    Show {
+        /// Its index, as `audit tail` prints it
+        entry: u64,
+        /// The geo
+        #[arg(long)]
+        geo: String,
+    },
     /// One entry, and what shows that it is in the log, for somebody who gets nothing else of it
     Prove {
         /// The geo

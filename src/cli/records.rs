@@ -37,6 +37,23 @@ pub(super) async fn audit(client: &Client, output: Output, command: Audit) -> Re
             })
         }
         Audit::Verify { geo, .. } => verify(client, output, geo).await,
+        Audit::Show { entry: index, geo } => {
+            let shown: wire::AuditShown = client.get(&["audit", "entries", &geo, &index.to_string()], &[]).await?;
+            output.result(&shown, |shown| {
+                let [geo, index, at, event, actor, tenant, detail] = entry(&shown.entry);
+                let gone = shown.reason_is_gone.then(|| "gone: only its salted hash is left".to_owned());
+                record(&[
+                    ("geo", Some(geo)),
+                    ("index", Some(index)),
+                    ("at", Some(at)),
+                    ("event", Some(event)),
+                    ("actor", Some(actor)),
+                    ("tenant", Some(tenant).filter(|tenant| !tenant.is_empty())),
+                    ("detail", Some(detail).filter(|detail| !detail.is_empty())),
+                    ("reason", shown.reason.clone().or(gone)),
+                ])
+            })
+        }
         Audit::LogKey { geo } => {
             let key: wire::LogKey = client.get(&["audit", "log-key", &geo], &[]).await?;
             output.result(&key, |key| key.public.clone())

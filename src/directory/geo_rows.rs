@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 
 /// The kinds of rows that are sealed under their tenant's keys, or not at all (what was removed: ids and a random value).
 /// Every other row is sealed under the geo's key.
-const OF_OTHERS: [u8; 6] = [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL, kind::HOLD, kind::DEFERRED];
+const OF_OTHERS: [u8; 7] =
+    [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL, kind::HOLD, kind::DEFERRED, kind::WORDS];
 
 /// One step of a rotation of the geo's directory key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -28,6 +28,7 @@ mod standings;
 mod subjects;
 mod sweeps;
 mod tenants;
+mod words;
 
 use crate::feature::Features;
 use crate::index::OpenBucket;

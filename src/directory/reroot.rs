@@ -42,7 +42,7 @@ impl Directory {
         }
         done.seen += 1;
         done.changed += u64::from(self.reroot_detail(&keys, tenant).await?);
-        for kind in [kind::HOLD, kind::DEFERRED] {
+        for kind in [kind::HOLD, kind::DEFERRED, kind::WORDS] {
             let more = self.reroot_rows(&keys, tenant, kind).await?;
             (done.seen, done.changed) = (done.seen + more.seen, done.changed + more.changed);
         }
@@ -78,7 +78,7 @@ impl Directory {
                 count(version_of(&detail)?);
             }
         }
-        for kind in [kind::SUBJECT, kind::ERASURE, kind::HOLD, kind::DEFERRED] {
+        for kind in [kind::SUBJECT, kind::ERASURE, kind::HOLD, kind::DEFERRED, kind::WORDS] {
             let mut range = KeyRange::prefix(&rows::row_key(kind, &[&tenant.0]));
             loop {
                 let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;

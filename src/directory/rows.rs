@@ -30,6 +30,8 @@ pub(super) mod kind {
     pub(crate) const REMOVAL: u8 = b'r';
     /// Which notices of a tenant's coming end were delivered.
     pub(crate) const NOTICES: u8 = b'z';
+    /// What somebody said when he acted.
+    pub(crate) const WORDS: u8 = b'x';
     /// A run of the sweeper.
     pub(crate) const SWEEP: u8 = b'y';
     /// A data subject's request.

@@ -203,7 +203,8 @@ impl Directory {
                 _ => break,
             }
         }
-        let of_tenant = [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL, kind::HOLD, kind::DEFERRED];
+        let of_tenant =
+            [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL, kind::HOLD, kind::DEFERRED, kind::WORDS];
         for kind in of_tenant.into_iter().chain([kind::WATERMARK, kind::FOLLOWED, kind::UNCAPTURED, kind::REQUEST]) {
             let mut range = KeyRange::prefix(&rows::row_key(kind, &[&id.0]));
             loop {

@@ -106,14 +106,15 @@ impl Tenancy {
         self.apply_because(actor, id, expect, event, None).await
     }
 
-    /// [`apply`](Self::apply) with the hash of why, which the log keeps for the acts that demand a reason.
+    /// [`apply`](Self::apply) with why, for the acts that demand a reason: the words are sealed under the tenant's keys, and
+    /// the log keeps their salted hash.
     pub async fn apply_because(
         &self,
         actor: &Actor,
         id: TenantId,
         expect: Option<u64>,
         event: &Event,
-        reason: Option<Hash>,
+        reason: Option<&str>,
     ) -> Result<Arc<TenantEntry>, TenancyError> {
         let _acts = self.directory.acts().lock().await;
         let entry = self.directory.tenant(id).await?.ok_or(TenancyError::NoSuchTenant)?;
@@ -126,6 +127,10 @@ impl Tenancy {
         if effects.is_empty() {
             return Ok(entry);
         }
+        let reason = match reason {
+            Some(words) => Some(Hash(self.directory.keep_words(id, words).await?)),
+            None => None,
+        };
         for effect in &effects {
             if let Effect::Log(transition) = effect {
                 self.log(actor, record(*transition, &next, event, reason)).await?;

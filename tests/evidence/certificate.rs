@@ -79,6 +79,36 @@ fn d12_a_certificate_shows_that_the_log_has_it_until_a_byte_of_it_is_changed() {
     assert!(alone(&signature_only).ok().contains("signature only"));
 }
 
+/// What somebody said is sealed beside the log, for administrators; when the tenant ends it is gone from every file, and the entry
+/// that has its salted hash verifies as before.
+#[test]
+fn x10_what_was_said_of_a_tenant_ends_with_it_and_the_log_still_verifies() {
+    let server = Launch::default().flag("--simulated-clock").start();
+    let words = "unpaid-since-maerz-4711";
+    tenant(&server, "contoso", None);
+    server.geoseal(&["tenant", "disable", "contoso", "--reason", words]).ok();
+    let entries = server.geoseal(&["audit", "tail", "-n", "1000", "--json"]).json();
+    let all = entries["entries"].as_array().unwrap();
+    let entry = all.iter().find(|entry| entry["event"] == "tenant-disabled").expect("it is on record");
+    let (index, hash) = (entry["index"].to_string(), entry["detail"]["reason"].as_str().unwrap().to_owned());
+    let show = ["audit", "show", &index, "--geo", "europe", "--json"];
+    assert_eq!(server.geoseal(&show).json()["reason"], words);
+    let plain = |wanted: &str| {
+        let found = std::process::Command::new("grep").args(["-r", "-l", "-a", wanted]).arg(server.data()).output();
+        String::from_utf8_lossy(&found.expect("grep starts").stdout).into_owned()
+    };
+    assert_eq!(plain(words), "", "not even while the tenant lives");
+    purge(&server, "contoso");
+    let shown = server.geoseal(&show).json();
+    assert_eq!((&shown["reason"], &shown["reason_is_gone"]), (&Value::Null, &true.into()), "{shown}");
+    assert_eq!((shown["entry"]["detail"]["reason"].as_str(), plain(words).as_str()), (Some(hash.as_str()), ""));
+    server.geoseal(&["audit", "verify"]).ok();
+    let (proof, key) = (file(&server, "said.proof"), log_key(&server));
+    server.geoseal(&["audit", "prove", "--geo", "europe", "--entry", &index, "--out", text(&proof)]).ok();
+    let said = alone(&["audit", "verify", "--proof", text(&proof), "--log-key", &key]).ok();
+    assert!(said.contains(&hash), "{said}");
+}
+
 /// A checkpoint of another server's log.
 fn foreign_checkpoint(server: &Server) -> String {
     let other = Server::shared();

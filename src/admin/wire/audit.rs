@@ -37,6 +37,18 @@ pub struct AuditPage {
     pub entries: Vec<AuditEntry>,
 }
 
+/// An entry of a geo's audit log, with what was said: for administrators.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditShown {
+    /// The entry.
+    pub entry: AuditEntry,
+    /// The words behind its `reason`, while their tenant has keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether there is a `reason` whose words are gone, with the tenant or because its keys did not open.
+    pub reason_is_gone: bool,
+}
+
 /// What the verification of one geo's log found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditVerdict {

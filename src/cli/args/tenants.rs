@@ -41,7 +41,7 @@ pub enum Tenant {
     Disable {
         /// Its name or id
         tenant: String,
-        /// Why. The audit log keeps its SHA-256, not the text: it holds no words of people
+        /// Why. The audit log keeps a salted hash; the text is sealed under the tenant's keys and ends with it
         #[arg(long)]
         reason: String,
         #[command(flatten)]
@@ -60,7 +60,7 @@ pub enum Tenant {
     Terminate {
         /// Its name or id
         tenant: String,
-        /// Why. The audit log keeps its SHA-256, not the text: it holds no words of people
+        /// Why. The audit log keeps a salted hash; the text is sealed under the tenant's keys and ends with it
         #[arg(long)]
         reason: String,
         /// The tenant's name once more
