@@ -5,6 +5,7 @@
 //! repeats the content of a secret file. Must not know how the settings are used. Documented field by field in
 //! docs/operations.md (a test compares).
 
+mod clock;
 mod compliance;
 mod epoch;
 mod keyring;
@@ -12,6 +13,7 @@ mod keys;
 mod notices;
 mod rotation;
 
+pub use clock::ClockConfig;
 pub use compliance::{ComplianceConfig, SubprocessorConfig};
 pub use epoch::EpochConfig;
 pub use keyring::{AwsKms, Keeper, Keyring, Keyrings, Pkcs11, Transit};
@@ -83,6 +85,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Between two sweeps; at most a day.
     pub sweep_interval: Duration,
+    /// Who vouches for the machine's clock.
+    pub clock: ClockConfig,
     /// Closing epochs.
     pub epoch: EpochConfig,
     /// When keys get their next versions by themselves.
@@ -298,6 +302,8 @@ struct File {
     #[serde(default)]
     epoch: EpochConfig,
     #[serde(default)]
+    clock: ClockConfig,
+    #[serde(default)]
     rotation: rotation::FileRotation,
     /// Where notices of a tenant's coming end go.
     notices: Option<notices::FileNotices>,
@@ -374,6 +380,7 @@ impl Config {
         check_limits(&file.limits, &mut wrong);
         let rotation = RotationConfig::check(file.rotation, &mut wrong);
         file.epoch.check(&keyring, &mut wrong);
+        file.clock.check(&mut wrong);
         file.compliance.check(&mut wrong);
         let notices = file.notices.map(|file| NoticesConfig::check(file, base, &mut wrong));
         let (data_dir, witness_file) = (base.join(file.data_dir), file.audit.witness_file.map(|path| base.join(path)));
@@ -420,6 +427,10 @@ impl Config {
             },
             sweep_interval: Duration::from_secs(sweep_interval_s),
             epoch: file.epoch,
+            clock: ClockConfig {
+                peers: file.clock.peers,
+                peers_ca_file: file.clock.peers_ca_file.map(|file| base.join(file)),
+            },
             rotation,
             compliance: file.compliance,
             limits: file.limits,
@@ -457,6 +468,7 @@ impl Config {
         public.extend(self.notices.iter().filter_map(|notices| notices.ca_file.as_ref()));
         private.extend(self.keys.private());
         public.extend(self.keys.public());
+        public.extend(&self.clock.peers_ca_file);
         public.extend(self.admin.client_authorities.iter().chain(&self.admin.client_revocations));
         for blobs in self.regions.iter().filter_map(|region| region.blobs.s3()) {
             private.push(&blobs.credentials_file);

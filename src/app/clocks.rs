@@ -1,5 +1,6 @@
 //! The compliance clock, between the admin face and the clock: attestations, alarms, and whom it may believe.
 
+use super::AppError;
 use super::acts::{HouseActs, log_error};
 use super::house::House;
 use super::tenants::{act_error, actor};
@@ -8,10 +9,13 @@ use crate::admin::clocks::Attested;
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::{Actor, Event as Record, Hash};
+use crate::config::{BlobsConfig, Config};
 use crate::directory::Approval;
 use crate::model::clock::{ClockError, Suspect};
 use crate::model::time::Millis;
 use crate::telemetry::Metrics;
+use std::io::ErrorKind;
+use std::time::Duration;
 
 /// Attests the time. Entry first, in every geo's log: all of them live by this clock.
 pub(super) async fn attest(
@@ -75,15 +79,91 @@ async fn record(acts: &HouseActs, by: &Actor, event: &Record) -> Result<(), ActE
     Ok(())
 }
 
+/// Somebody whose time comes authenticated over TLS: every answer of an HTTP server bears its `Date`.
+struct Peer {
+    address: String,
+    http: reqwest::Client,
+}
+
+/// The peers that the settings name: those of `[clock]`, and the stores that blobs are kept in, which are asked for
+/// nothing but the time.
+pub(super) struct Peers(Vec<Peer>);
+
+impl Peers {
+    /// Errors: a file of authorities that is not PEM.
+    pub(super) fn of(config: &Config) -> Result<Self, AppError> {
+        let named = config.clock.peers.iter().map(|peer| (peer, &config.clock.peers_ca_file));
+        let stores = config.regions.iter().filter_map(|region| match &region.blobs {
+            BlobsConfig::S3(blobs) if blobs.endpoint.starts_with("https://") => Some((&blobs.endpoint, &blobs.ca_file)),
+            BlobsConfig::S3(_) | BlobsConfig::Local => None,
+        });
+        let peers = named.chain(stores).map(|(address, ca)| {
+            let mut http = reqwest::Client::builder()
+                .https_only(true)
+                .redirect(reqwest::redirect::Policy::none())
+                .timeout(ASK_TIMEOUT);
+            if let Some(file) = ca {
+                let failed = |error| AppError::Disk { path: file.clone(), error };
+                let pem = std::fs::read(file).map_err(failed)?;
+                let pem =
+                    reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| failed(ErrorKind::InvalidData.into()))?;
+                http = http.tls_certs_only(pem);
+            }
+            let http = http
+                .build()
+                .map_err(|_| AppError::Disk { path: "clock.peers".into(), error: ErrorKind::InvalidData.into() })?;
+            Ok(Peer { address: address.clone(), http })
+        });
+        peers.collect::<Result<_, AppError>>().map(Self)
+    }
+
+    /// Asks one after the other until one agrees with the machine's clock. One that does not answer, or disagrees, changes
+    /// nothing: it can make destruction late, never early.
+    pub(super) async fn corroborate(&self, house: &House) {
+        for peer in &self.0 {
+            match peer.time().await {
+                Some(time) if house.clock.corroborate(time) => return,
+                Some(_) => tracing::warn!("a peer's time does not agree with this machine's clock"),
+                None => tracing::debug!("a peer did not tell its time"),
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// What its `Date` says; seconds, as HTTP has it.
+    async fn time(&self) -> Option<Millis> {
+        let answer = self.http.head(&self.address).send().await.ok()?;
+        date(answer.headers().get(reqwest::header::DATE)?.to_str().ok()?)
+    }
+}
+
+/// The time of an HTTP date.
+fn date(text: &str) -> Option<Millis> {
+    let time = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(Millis(time.timestamp().as_millisecond()))
+}
+
+/// Longest time that a peer has to answer: its time is as old as its answer.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many looks lie between two questions to the peers while nothing is pending: an hour.
+const LOOKS: u32 = 60;
+
 /// Which contradiction was reported last, so that each is reported once.
 #[derive(Default)]
 pub(super) struct Watch {
     suspect: bool,
+    looks: u32,
 }
 
 impl Watch {
     /// Shows how sure the clock is in the metrics, and records when the wall begins to contradict the proven time.
-    pub(super) async fn look(&mut self, house: &House, metrics: &Metrics) {
+    pub(super) async fn look(&mut self, house: &House, peers: &Peers, metrics: &Metrics) {
+        // At the start, every hour, and at every look while time waits to be vouched for.
+        if self.looks.is_multiple_of(LOOKS) || house.clock.status().pending_ms.is_some() {
+            peers.corroborate(house).await;
+        }
+        self.looks = self.looks.wrapping_add(1);
         let status = house.clock.status();
         metrics.clock_is(status.pending_ms.unwrap_or(0) / 1000, status.overdue, status.suspect.is_some());
         if status.overdue {
@@ -109,6 +189,19 @@ impl Watch {
                 tracing::error!(%error, "a contradiction of the clock was not recorded");
                 self.suspect = false;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        assert_eq!(date("Sat, 21 Nov 2026 13:38:49 GMT"), Some("2026-11-21T13:38:49Z".parse().unwrap()));
+        for bad in ["", "yesterday", "2026-11-21T13:38:49Z"] {
+            assert_eq!(date(bad), None, "{bad:?}");
         }
     }
 }

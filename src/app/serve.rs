@@ -295,10 +295,11 @@ impl Opening<'_> {
             let release = env!("CARGO_PKG_VERSION").to_owned();
             room.audit.append(&Actor::part("geoseal"), Record::ServerStarted { release }).await?;
         }
+        let peers = super::clocks::Peers::of(self.config)?;
         let beside = vec![
             tokio::spawn(tick(house.clone())),
             tokio::spawn(keep_leases(house.clone())),
-            tokio::spawn(save_clock(house.clone(), self.metrics.clone())),
+            tokio::spawn(save_clock(house.clone(), peers, self.metrics.clone())),
             tokio::spawn(super::witness::keep(house.clone())),
             tokio::spawn(super::sweeps::on_schedule(acts.clone())),
             tokio::spawn(super::schedule::on_schedule(acts.clone())),
@@ -438,7 +439,7 @@ async fn keep_leases(house: Arc<House>) {
     }
 }
 
-async fn save_clock(house: Arc<House>, metrics: Metrics) {
+async fn save_clock(house: Arc<House>, peers: super::clocks::Peers, metrics: Metrics) {
     let mut watch = super::clocks::Watch::default();
     let mut every = tokio::time::interval(Duration::from_secs(SAVE_EVERY_S));
     loop {
@@ -448,7 +449,7 @@ async fn save_clock(house: Arc<House>, metrics: Metrics) {
         if !matches!(saved, Ok(Ok(()))) {
             tracing::error!("the clock's state was not saved; time since then may not count after a reboot");
         }
-        watch.look(&house, &metrics).await;
+        watch.look(&house, &peers, &metrics).await;
     }
 }
 

@@ -2,7 +2,7 @@
 //! machine's own clock, and the act is on record.
 
 use super::holds::Deputy;
-use geoseal_support::server::Launch;
+use geoseal_support::server::{Launch, Server};
 use serde_json::Value;
 
 /// The simulated machine is edited between two runs: it was off for ten days, and nobody vouches for its clock.
@@ -10,7 +10,7 @@ use serde_json::Value;
 fn p14_time_that_nobody_vouches_for_waits_for_two_administrators() {
     let mut server = Launch::default().flag("--simulated-clock").start();
     let deputy = Deputy::demanded_by(&mut server);
-    let clock = |server: &geoseal_support::server::Server| server.geoseal(&["clock", "status", "--json"]).json();
+    let clock = |server: &Server| server.geoseal(&["clock", "status", "--json"]).json();
     let before = clock(&server);
     assert_eq!(
         (&before["pending_s"], &before["suspect"], &before["corroborated"]),
@@ -52,4 +52,54 @@ fn p14_time_that_nobody_vouches_for_waits_for_two_administrators() {
         assert!(log.contains(event), "{event}");
     }
     assert!(!log.contains("wrist"), "the log keeps the hash of the words");
+}
+
+/// P14: a peer's time, authenticated by TLS, vouches for the machine's clock when it agrees within five minutes, and for
+/// nothing when it does not.
+#[test]
+fn p14_a_peers_time_over_tls_vouches_for_the_machines_clock() {
+    let mut server = Launch::default().flag("--simulated-clock").start();
+    let peer = Server::shared();
+    let authority = server.home().join("peer-ca.pem");
+    std::fs::write(&authority, peer.authority()).expect("our own directory");
+    // Off, and up again with a wall that moved by so much, which nobody vouches for.
+    let off = |server: &mut Server, seconds: i64, boot: &str| {
+        server.terminate();
+        let machine = server.data().join("data/clock.machine");
+        let text = std::fs::read_to_string(&machine).expect("the simulated machine has a file");
+        let mut shift: Value = serde_json::from_str(&text).expect("JSON");
+        shift["wall"] = (shift["wall"].as_i64().expect("a number") + seconds * 1000).into();
+        shift["boot_id"] = boot.repeat(16).into();
+        shift["disciplined"] = false.into();
+        std::fs::write(&machine, shift.to_string()).expect("our own file");
+        server.restart();
+    };
+    let pending = |server: &Server| server.geoseal(&["clock", "show", "--json"]).json()["pending_s"].clone();
+    off(&mut server, 100, "a1");
+    assert!(pending(&server).as_i64() >= Some(100), "nobody vouches for it");
+
+    server.terminate();
+    let config = server.data().join("geoseal.toml");
+    let mut text = std::fs::read_to_string(&config).expect("dev wrote it");
+    text += &format!("\n[clock]\npeers = [\"https://{}/healthz\"]\npeers_ca_file = {authority:?}\n", peer.admin());
+    std::fs::write(&config, &text).expect("our own file");
+    server.restart();
+    let settled = (0..200).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        pending(&server) == 0
+    });
+    assert!(settled, "the peer agrees: {}\n{}", pending(&server), server.log());
+
+    // Ten days: the peer knows better, and nothing is credited.
+    off(&mut server, 10 * 86_400, "b2");
+    let told = (0..200).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        server.log().contains("does not agree")
+    });
+    assert!(told && pending(&server).as_i64() >= Some(10 * 86_400 - 600), "{}\n{}", pending(&server), server.log());
+
+    // An address over plain http proves nothing.
+    server.terminate();
+    std::fs::write(&config, text.replace("https://", "http://")).expect("our own file");
+    assert!(server.refuses_to_restart().contains("clock.peers"));
 }
