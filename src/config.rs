@@ -22,7 +22,7 @@ pub use notices::NoticesConfig;
 pub use rotation::RotationConfig;
 
 use crate::model::atlas::{GEOS, Geo, Region};
-use crate::model::limits::{INLINE_BYTES_MAX, SWEEP_INTERVAL_S_MAX};
+use crate::model::limits::{INLINE_BYTES_MAX, SWEEP_INTERVAL_S_MAX, SWEEP_LATE_S_MAX};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +87,8 @@ pub struct Config {
     pub sweep_interval: Duration,
     /// Who vouches for the machine's clock.
     pub clock: ClockConfig,
+    /// How late a sweep may be before the server is not ready.
+    pub sweep_late: Duration,
     /// Closing epochs.
     pub epoch: EpochConfig,
     /// When keys get their next versions by themselves.
@@ -291,6 +293,7 @@ struct File {
     data_dir: PathBuf,
     /// Seconds between two sweeps.
     sweep_interval_s: Option<u64>,
+    sweep_late_s: Option<u64>,
     regions: Vec<FileRegion>,
     /// Where the master keys are.
     keyring: Option<keyring::FileKeyring>,
@@ -377,6 +380,12 @@ impl Config {
                 "sweep_interval_s = {sweep_interval_s}: 1 to {SWEEP_INTERVAL_S_MAX}; what is due has to go within a day"
             ));
         }
+        let sweep_late_s = file.sweep_late_s.unwrap_or(2 * sweep_interval_s);
+        if !(1..=SWEEP_LATE_S_MAX).contains(&sweep_late_s) {
+            wrong.push(format!(
+                "sweep_late_s = {sweep_late_s}: 1 to {SWEEP_LATE_S_MAX}; later than that nobody may call it ready"
+            ));
+        }
         check_limits(&file.limits, &mut wrong);
         let rotation = RotationConfig::check(file.rotation, &mut wrong);
         file.epoch.check(&keyring, &mut wrong);
@@ -426,6 +435,7 @@ impl Config {
                 client_revocations: file.admin.client_revocations.map(|p| base.join(p)),
             },
             sweep_interval: Duration::from_secs(sweep_interval_s),
+            sweep_late: Duration::from_secs(sweep_late_s),
             epoch: file.epoch,
             clock: ClockConfig {
                 peers: file.clock.peers,

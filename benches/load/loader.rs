@@ -5,7 +5,10 @@
 use std::{
     io::{self, BufRead, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,6 +34,8 @@ pub(crate) enum Until {
     Elapsed(Duration),
     /// When every head has been sent once and answered.
     AllSent,
+    /// When somebody says so, whatever is in flight; the heads are used again when they run out.
+    Told(&'static AtomicBool),
 }
 
 /// What a run saw.
@@ -98,7 +103,12 @@ impl Loader {
         }
         let mut events = Vec::with_capacity(self.connections.len());
         while busy > 0 {
-            if matches!(work.until, Until::Elapsed(limit) if begun.elapsed() >= limit) {
+            let over = match work.until {
+                Until::Elapsed(limit) => begun.elapsed() >= limit,
+                Until::Told(over) => over.load(Ordering::Relaxed),
+                Until::AllSent => false,
+            };
+            if over {
                 break;
             }
             let tick = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -127,7 +137,7 @@ impl Loader {
     fn begin(&mut self, number: usize, work: &Work, next: &mut usize, measured: &mut Measured) -> io::Result<bool> {
         if *next >= work.heads.len() {
             match work.until {
-                Until::Elapsed(_) => *next = 0,
+                Until::Elapsed(_) | Until::Told(_) => *next = 0,
                 Until::AllSent => return Ok(false),
             }
         }

@@ -5,6 +5,7 @@
 //! cargo bench --ignore-rust-version --bench load                              the whole matrix, a few minutes
 //! cargo bench --ignore-rust-version --bench load -- --only "GET 1 KiB" --seconds 10 --alone
 //! cargo bench --ignore-rust-version --bench load -- million [--names 1000000]
+//! cargo bench --ignore-rust-version --bench load -- purge [--names 1000000] [--seconds 10]
 //! ```
 //!
 //! `--alone` leaves nginx out; `--peer-only` leaves us out, to see what the loader itself can do.
@@ -17,6 +18,7 @@ mod loader;
 mod million;
 mod peer;
 mod process;
+mod purge;
 mod target;
 
 use std::{
@@ -37,7 +39,7 @@ const LOADER_CORE: usize = 1;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut plan = Plan { seconds: 3.0, only: String::new() };
-    let (mut ours, mut peer, mut million, mut names) = (true, true, false, 1_000_000);
+    let (mut ours, mut peer, mut million, mut purge, mut names) = (true, true, false, false, 1_000_000);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
@@ -49,11 +51,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--peer-only" => ours = false,
             "--names" => names = value()?.parse()?,
             "million" => million = true,
+            "purge" => purge = true,
             other => return Err(format!("what is {other}?").into()),
         }
     }
 
     println!("{}; an append of 4 KiB with fdatasync takes {}\n", process::machine(), cells::short(fdatasync()?));
+    if purge {
+        return purge::run(names, plan.seconds);
+    }
     process::pin(SERVER_CORE)?;
     let mut server = ours.then(Server::start);
     let nginx = (peer && !million).then(Nginx::start);

@@ -33,12 +33,17 @@ pub(crate) struct Target<'a> {
 impl<'a> Target<'a> {
     /// The shipped binary.
     pub(crate) fn ours(server: &Server) -> Self {
+        Self::of(server, server.credentials())
+    }
+
+    /// The shipped binary, asked by somebody.
+    pub(crate) fn of(server: &Server, who: Credentials) -> Self {
         Self {
             name: "geoseal",
             pid: server.pid(),
             address: server.s3(),
             tls: client_config(&server.authority(), &[&rustls::version::TLS13]),
-            who: server.credentials(),
+            who,
             peer: None,
         }
     }

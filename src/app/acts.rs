@@ -42,6 +42,8 @@ pub(super) struct HouseActs {
     registry: Arc<Registry>,
     pub(super) metrics: Metrics,
     pub(super) sweep_interval: Duration,
+    /// How late a sweep may be before the server is not ready.
+    pub(super) sweep_late: Duration,
     /// Whether two administrators have to agree on the destruction of a key.
     pub(super) two_person: bool,
     pub(super) epoch: EpochConfig,
@@ -65,6 +67,7 @@ impl HouseActs {
     ) -> Result<Self, ConfigError> {
         let courier = config.notices.as_ref().map(notices::Courier::new).transpose()?.map(Arc::new);
         let (sweep_interval, epoch, two_person) = (config.sweep_interval, config.epoch, config.admin.two_person);
+        let sweep_late = config.sweep_late;
         let (rotation, compliance) = (config.rotation.clone(), config.compliance.clone());
         let digests = reports::Digests::new(&house);
         let geos = house.geos.iter().map(|room| GeoRooms {
@@ -87,6 +90,7 @@ impl HouseActs {
             registry,
             metrics,
             sweep_interval,
+            sweep_late,
             two_person,
             epoch,
             rotation,

@@ -100,10 +100,11 @@ pub(super) fn status(acts: &HouseActs) -> wire::SweepStatus {
     }
 }
 
-/// What keeps the server from being ready: something due has been waiting for more than two intervals.
+/// What keeps the server from being ready: something due, or a sweep, has been waiting for longer than it may.
 pub(super) fn waiting_for(acts: &HouseActs) -> Option<String> {
     let late = acts.sweeper.lateness_s();
-    (late > 2 * interval_s(acts)).then(|| format!("the sweep is {late} s late"))
+    let most = i64::try_from(acts.sweep_late.as_secs()).unwrap_or(i64::MAX);
+    (late > most).then(|| format!("the sweep is {late} s late"))
 }
 
 /// What a sweep is done with, and where it is remembered.

@@ -38,6 +38,7 @@ fn the_example_parses_and_shows_the_defaults() {
     assert_eq!(config.limits, LimitsConfig::default());
     assert_eq!(config.log, LogConfig::default());
     assert_eq!(config.sweep_interval, Duration::from_secs(3600));
+    assert_eq!(config.sweep_late, Duration::from_secs(7200), "two intervals");
     assert!(!config.geos().is_empty());
 }
 
@@ -96,6 +97,7 @@ fn wrong_settings_are_refused_with_a_way_out() {
         (LEAST.replace("9001", "9000"), "give them two ports"),
         (format!("sweep_interval_s = 86401\n{LEAST}"), "within a day"),
         (format!("sweep_interval_s = 0\n{LEAST}"), "1 to 86400"),
+        (format!("sweep_late_s = 0\n{LEAST}"), "1 to 172800"),
         (format!("{LEAST}client_revocations = 'crl.pem'\n"), "set client_authorities"),
         (format!("{LEAST}[limits]\nheader_s = 0\n"), "no deadline can be switched off"),
         (format!("{LEAST}[limits]\nconnections_max = 0\n"), "at least 1"),

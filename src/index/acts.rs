@@ -35,7 +35,7 @@ pub enum Condition {
     /// The object's row is exactly this one: not even its tags changed.
     IfSame(Arc<ObjectRow>),
     /// The condition within; and the object that would be removed or replaced is none that has to stay.
-    Unkept(Box<Condition>, Keeper),
+    Unkept(Box<Self>, Keeper),
 }
 
 /// Says which objects have to stay. Asked by the writer in the commit that would remove or replace one, so that nothing
@@ -231,11 +231,12 @@ pub(crate) enum Act {
         bucket: BucketId,
         reply: Reply<()>,
     },
-    /// Answers how many rows went; fewer than `limit`: none are left.
+    /// Answers how many rows went, and the last of them; fewer than `limit`: none are left behind `after`.
     DropRows {
         bucket: BucketId,
+        after: Option<Bytes>,
         limit: usize,
-        reply: Reply<usize>,
+        reply: Reply<(usize, Option<Bytes>)>,
     },
     /// Answers the row of a bucket from which something was removed; from here on a removal writes it anew.
     TakeRemoval {

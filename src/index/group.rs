@@ -223,8 +223,8 @@ impl<'a> Group<'a> {
                 let done = self.close_bucket(bucket).await;
                 self.promise(reply, done);
             }
-            Act::DropRows { bucket, limit, reply } => {
-                let done = self.drop_rows(bucket, limit).await;
+            Act::DropRows { bucket, after, limit, reply } => {
+                let done = self.drop_rows(bucket, after.as_ref(), limit).await;
                 self.promise(reply, done);
             }
             Act::TakeRemoval { bucket, row_key, reply } => {
@@ -505,19 +505,31 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    async fn drop_rows(&mut self, bucket: BucketId, limit: usize) -> Result<usize, IndexError> {
+    /// Behind `after`: an engine walks slowly over rows that were deleted a moment ago.
+    async fn drop_rows(
+        &mut self,
+        bucket: BucketId,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<(usize, Option<Bytes>), IndexError> {
         self.shared.closed.write().insert(bucket);
         self.shared.books.forget(bucket);
         self.shared.keyed.forget(bucket);
         self.shared.marked.forget(bucket);
-        let mut dropped = 0;
-        for kind in BUCKET_KINDS {
-            let range = KeyRange::prefix(&row_keys::of_bucket(kind, bucket));
+        let (mut dropped, mut last) = (0, None);
+        let begun =
+            BUCKET_KINDS.iter().position(|kind| after.is_some_and(|after| after.first() == Some(&(*kind as u8))));
+        for (at, kind) in BUCKET_KINDS.iter().enumerate().skip(begun.unwrap_or(0)) {
+            let mut range = KeyRange::prefix(&row_keys::of_bucket(*kind, bucket));
+            if let Some(after) = after.filter(|_| Some(at) == begun) {
+                range = range.behind(after);
+            }
             for row_key in self.shared.engine.scan_keys(range, limit - dropped).await? {
-                self.write(row_key, None);
+                self.write(row_key.clone(), None);
                 dropped += 1;
+                last = Some(row_key);
             }
         }
-        Ok(dropped)
+        Ok((dropped, last))
     }
 }

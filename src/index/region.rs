@@ -507,10 +507,11 @@ impl RegionIndex {
     /// Drops all rows of a bucket, closing it first, in steps that leave room for other writers. Needs no key, so it
     /// works after the tenant's keys are gone. Answers how many rows there were.
     pub async fn drop_bucket_rows(&self, bucket: BucketId) -> Result<u64, IndexError> {
-        let mut dropped = 0;
+        let (mut dropped, mut after) = (0, None);
         loop {
-            let step = self.drop_rows(bucket, DROP_STEP).await?;
+            let (step, last) = self.drop_rows(bucket, after, DROP_STEP).await?;
             dropped += step as u64;
+            after = last;
             if step < DROP_STEP {
                 return Ok(dropped);
             }
@@ -518,9 +519,13 @@ impl RegionIndex {
         }
     }
 
-    /// One step of `drop_bucket_rows`, for a caller with a throttle of its own. Fewer than `limit`: none are left.
-    pub async fn drop_rows(&self, bucket: BucketId, limit: usize) -> Result<usize, IndexError> {
-        self.submit(|reply| Act::DropRows { bucket, limit, reply }).await
+    async fn drop_rows(
+        &self,
+        bucket: BucketId,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Result<(usize, Option<Bytes>), IndexError> {
+        self.submit(|reply| Act::DropRows { bucket, after, limit, reply }).await
     }
 
     /// All rows of this moment, sealed as they are.

@@ -34,6 +34,8 @@ pub const TERMINATION_KEEP_S: i64 = 7_776_000;
 pub const UPLOAD_KEEP_S: i64 = 86_400;
 /// Longest interval between two sweeps, in seconds.
 pub const SWEEP_INTERVAL_S_MAX: u64 = 86_400;
+/// Latest that a sweep may be while the server calls itself ready, in seconds.
+pub const SWEEP_LATE_S_MAX: u64 = 2 * SWEEP_INTERVAL_S_MAX;
 /// Seconds for which the blobs of a replaced or deleted object are kept for those who are reading it.
 pub const READER_GRACE_S: u64 = 3600;
 /// Most blobs that are kept for readers at once; beyond it the oldest go.

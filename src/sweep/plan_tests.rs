@@ -137,7 +137,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_plan_predicts_the_run_and_a_run_leaves_nothing_to_do(
+    fn p2_p3_p15_p20_a_plan_predicts_the_run_and_a_run_leaves_nothing_to_do(
         lives in proptest::collection::vec(life(), 0..8),
         uploads in proptest::collection::vec((0..8u8, 0..4u8, 0..2 * TERMINATION_KEEP_S), 0..8),
         at in 0..4 * TERMINATION_KEEP_S,
@@ -191,7 +191,7 @@ proptest! {
 }
 
 #[test]
-fn lateness_counts_what_only_we_keep_waiting() {
+fn r51_lateness_counts_what_only_we_keep_waiting() {
     let now = Reading::at(START.plus_seconds(10 * TERMINATION_KEEP_S));
     let due_life = |hold: bool| {
         let hold = hold.then(|| {

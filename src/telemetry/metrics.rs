@@ -108,7 +108,7 @@ impl Metrics {
         registry.register_with_unit("received", "Declared request bodies", Unit::Bytes, metrics.received.clone());
         registry.register_with_unit("sent", "Response bodies", Unit::Bytes, metrics.sent.clone());
         registry.register_with_unit(
-            "sweep_late",
+            "sweep_lateness",
             "How long ago the oldest thing still there should have gone",
             Unit::Seconds,
             metrics.sweep_late.clone(),
@@ -246,7 +246,7 @@ mod tests {
             "geoseal_request_seconds_bucket{le=\"0.0032\",operation=\"PutObject\"} 1",
             "geoseal_received_bytes_total 10",
             "geoseal_sent_bytes_total 20",
-            "geoseal_sweep_late_seconds 5",
+            "geoseal_sweep_lateness_seconds 5",
             "geoseal_sweep_last_timestamp_seconds 1700000000",
             "geoseal_swept_total 7",
             "geoseal_blob_failures_total 0",

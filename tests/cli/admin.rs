@@ -141,7 +141,7 @@ fn health_readiness_and_metrics() {
         let text = metrics.text();
         assert!(text.ends_with("# EOF\n"), "{text}");
         for name in
-            ["geoseal_connections", "geoseal_certificate_expires_timestamp_seconds", "geoseal_sweep_late_seconds"]
+            ["geoseal_connections", "geoseal_certificate_expires_timestamp_seconds", "geoseal_sweep_lateness_seconds"]
         {
             assert!(text.lines().any(|line| line.starts_with(name)), "{name}:\n{text}");
         }

@@ -233,7 +233,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_deadline_is_reached_before_its_real_time(
+    fn p1_p14_no_deadline_is_reached_before_its_real_time(
         error in prop_oneof![Just(0i64), -100..=100i64],
         happenings in proptest::collection::vec(happening(), 1..60),
     ) {
