@@ -67,7 +67,11 @@ fn expected(tenant: &Candidate, now: &Reading) -> Option<Result<Act, Why>> {
     match standing.state {
         State::Provisioning => (age >= 900_000).then_some(Ok(Act::GiveUpTenant(id))),
         State::Active | State::Disabled | State::Purged => Some(Ok(Act::DropTenantDue(id))),
-        State::PurgeHeld if !standing.holds.is_empty() => Some(Err(Why::Held)),
+        State::PurgeHeld if !standing.holds.is_empty() => {
+            let whole = standing.holds.iter().any(|hold| hold.scope == HoldScope::Tenant);
+            let done = standing.part.as_ref().is_none_or(|part| part.done);
+            Some(if whole || done { Err(Why::Held) } else { Ok(Act::HoldTenant(id)) })
+        }
         // A life may have gone further than this sweep's now.
         State::Terminated | State::PurgeHeld if !due => None,
         State::Terminated | State::PurgeHeld => Some(match (evidence.key_service_agrees, evidence.rotation_running) {
@@ -109,7 +113,7 @@ fn run(plan: &Plan, due: &mut Vec<Due>, tenants: &mut BTreeMap<TenantId, Candida
         let (next, effects) = step(&candidate.standing, &event, now).expect("the plan predicted it");
         let predicted = match act {
             Act::PurgeTenant(_) => effects[0] == Effect::Log(Transition::BeginPurge),
-            Act::HoldTenant(_) => effects[0] == Effect::Log(Transition::HoldPurge),
+            Act::HoldTenant(_) => effects.contains(&Effect::DeleteUnheld),
             Act::GiveUpTenant(_) => effects[0] == Effect::Log(Transition::GiveUp),
             _ => effects.contains(&Effect::DeleteAll) && !matches!(effects[0], Effect::Log(_)),
         };

@@ -46,7 +46,8 @@ async fn assert_only_held(house: &House, id: TenantId) {
     let certificate = verify(&text, &PublicKey(house.keys.log_signer().public_key())).unwrap();
     assert_eq!((certificate.kind, certificate.holds), (Kind::Partial, vec!["M-9".to_owned()]));
     let events = house.events(id);
-    for once in ["purge-held", "manifest-taken", "purge-part-ended"] {
+    // "purge-held" may be there twice: a crash between an entry and its standing leaves it logged and not done.
+    for once in ["manifest-taken", "purge-part-ended"] {
         assert_eq!(events.iter().filter(|event| *event == once).count(), 1, "{once} in {events:?}");
     }
 }
