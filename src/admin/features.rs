@@ -28,6 +28,43 @@ pub struct EnableFeature {
     /// Days that interactions are kept behind their watermark, 1 to 365.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_days: Option<u16>,
+    /// Whether only interactions of followed messages are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow_only: Option<bool>,
+}
+
+/// `POST /admin/v1/tenants/{tenant}/follows`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Follow {
+    /// Ids of messages, 1 to 1000. In no log, and in no answer; only keyed tokens of them are kept.
+    pub messages: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Followed {
+    /// Messages that are followed now.
+    pub followed: u64,
+    /// Of these, those that were not before.
+    pub added: u64,
+}
+
+/// `POST /admin/v1/tenants/{tenant}/users/capture`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    /// The user, as `x-amz-meta-geoseal-actor` names it. In no log, and in no answer.
+    pub user: String,
+    /// Whether what the user tracks is captured.
+    pub on: bool,
+}
+
+/// What a user prefers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Captured {
+    /// Whether what the user tracks is captured.
+    pub on: bool,
 }
 
 /// `POST /admin/v1/tenants/{tenant}/features/{feature}/disable`.
@@ -89,6 +126,9 @@ pub struct TenantFeature {
     pub ttl_frozen: bool,
     /// Days that interactions are kept behind their watermark.
     pub ttl_days: u16,
+    /// Whether only interactions of followed messages are taken.
+    #[serde(default)]
+    pub follow_only: bool,
     /// Consents, the newest last; the last one is in force unless it was withdrawn.
     pub consents: Vec<RecordedConsent>,
     /// Objects that came after it was disabled and were not taken.
@@ -159,6 +199,16 @@ pub trait FeatureActs: Send + Sync {
         Err(ActError::NotBuilt)
     }
 
+    /// Registers messages as followed. FeatureDisabled.
+    async fn follow(&self, _: &Order, _: &TenantRef, _: Vec<String>) -> Result<Outcome<Followed>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// Says whether what a user tracks is captured. FeatureDisabled.
+    async fn capture(&self, _: &Order, _: &TenantRef, _: &str, _: bool) -> Result<Outcome<Captured>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
     /// Makes a grant; the answer holds its secret, which is never shown again. ConsentRequired, NoSuchBucket, WrongState.
     async fn create_grant(&self, _: &Order, _: &TenantRef, _: GrantAsked) -> Result<Outcome<NewGrant>, ActError> {
         Err(ActError::NotBuilt)
@@ -218,7 +268,7 @@ pub(super) fn routes() -> Vec<Route> {
                     let terms = Terms {
                         consent: door::consent(body.consent.as_ref())?,
                         classes: body.classes.iter().map(|name| class(name)).collect::<Result<_, _>>()?,
-                        follow_only: None,
+                        follow_only: body.follow_only,
                         ttl: body.ttl_days.map(ttl).transpose()?,
                     };
                     revised(&c, c.acts.features().enable(&c.order, &c.tenant()?, feature, terms).await?)
@@ -235,6 +285,37 @@ pub(super) fn routes() -> Vec<Route> {
                     let (feature, body) = (feature(&c)?, c.body::<DisableFeature>()?);
                     let reason = door::reason(&body.reason)?;
                     revised(&c, c.acts.features().disable(&c.order, &c.tenant()?, feature, reason).await?)
+                })
+            },
+        ),
+        acts::<Follow, Followed>(
+            "/admin/v1/tenants/{tenant}/follows",
+            Effect::Acts,
+            "follow",
+            "Register messages as followed; only keyed tokens of their ids are kept",
+            |c| {
+                Box::pin(async move {
+                    let Follow { messages } = c.body()?;
+                    let fits = (1..=FOLLOWS_MAX).contains(&messages.len()) && messages.iter().all(|id| is_id(id));
+                    if !fits {
+                        return Err(ActError::BadField { field: "messages", rule: ID_RULE });
+                    }
+                    outcome(&c, StatusCode::OK, c.acts.features().follow(&c.order, &c.tenant()?, messages).await?)
+                })
+            },
+        ),
+        acts::<Capture, Captured>(
+            "/admin/v1/tenants/{tenant}/users/capture",
+            Effect::Acts,
+            "capture",
+            "Say whether what a user tracks is captured",
+            |c| {
+                Box::pin(async move {
+                    let Capture { user, on } = c.body()?;
+                    if !is_id(&user) {
+                        return Err(ActError::BadField { field: "user", rule: ID_RULE });
+                    }
+                    outcome(&c, StatusCode::OK, c.acts.features().capture(&c.order, &c.tenant()?, &user, on).await?)
                 })
             },
         ),
@@ -274,6 +355,16 @@ pub(super) fn routes() -> Vec<Route> {
             },
         ),
     ]
+}
+
+/// Messages registered in one call.
+const FOLLOWS_MAX: usize = 1000;
+/// What an id has to be.
+const ID_RULE: &str =
+    "1 to 1000 ids of 1 to 512 bytes without control characters and without white space at their ends";
+
+fn is_id(id: &str) -> bool {
+    (1..=512).contains(&id.len()) && id.trim() == id && !id.chars().any(char::is_control)
 }
 
 fn revised(call: &Call, of: Outcome<TenantFeature>) -> Result<Answer, ActError> {

@@ -4,7 +4,9 @@ use super::acts::HouseActs;
 use super::tenants::{FoundTenant, act_error, actor, find};
 use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
-use crate::admin::features::{BucketChange, Compared, FeatureActs, RecordedConsent, ShownBucketRules, TenantFeature};
+use crate::admin::features::{
+    BucketChange, Captured, Compared, FeatureActs, Followed, RecordedConsent, ShownBucketRules, TenantFeature,
+};
 use crate::admin::grants::{GrantAsked, Grants, NewGrant, ShownGrant};
 use crate::admin::wire::{Plan, Time};
 use crate::audit::Hash;
@@ -76,6 +78,37 @@ impl FeatureActs for HouseActs {
         let disabled = tenancy.disable_feature(&actor(order), id, feature, reason, order.expect).await;
         let features = disabled.map_err(act_error)?;
         Ok(Outcome::Done(shown(&tenancy, id, &features, feature)))
+    }
+
+    async fn follow(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        messages: Vec<String>,
+    ) -> Result<Outcome<Followed>, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        if order.mode == Mode::Plan {
+            let steps = vec!["log it".to_owned(), format!("register {} messages as followed", messages.len())];
+            return Ok(Outcome::Planned(Plan { steps, ..Plan::default() }));
+        }
+        let added = tenancy.follow(&actor(order), entry.standing.id, &messages).await.map_err(act_error)?;
+        Ok(Outcome::Done(Followed { followed: messages.len() as u64, added }))
+    }
+
+    async fn capture(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        user: &str,
+        on: bool,
+    ) -> Result<Outcome<Captured>, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        if order.mode == Mode::Plan {
+            let steps = vec!["log it".to_owned(), "set the user's preference".to_owned()];
+            return Ok(Outcome::Planned(Plan { steps, ..Plan::default() }));
+        }
+        tenancy.capture(&actor(order), entry.standing.id, user, on).await.map_err(act_error)?;
+        Ok(Outcome::Done(Captured { on }))
     }
 
     async fn create_grant(
@@ -219,6 +252,7 @@ fn shown(tenancy: &Tenancy, id: TenantId, features: &Features, feature: Feature)
         objects: kept.map(|kept| kept.objects),
         manifest_sha256: kept.map(|kept| hex::encode(kept.manifest)),
         ttl_frozen: setting.is_some_and(|setting| !setting.clock.runs()),
+        follow_only: setting.is_some_and(|setting| setting.follow_only),
         ttl_days: setting.map(|setting| setting.ttl).unwrap_or_default().days(),
         consents: consents
             .map(|consent| RecordedConsent {

@@ -262,6 +262,7 @@ pub(super) fn act_error(error: TenancyError) -> ActError {
         TenancyError::NameTaken => ActError::NameTaken,
         TenancyError::Changed => ActError::RevisionChanged,
         TenancyError::NoSuchTenant => ActError::NoSuchTenant,
+        TenancyError::FeatureDisabled => ActError::FeatureDisabled,
         TenancyError::NoSuchBucket => ActError::NoSuchBucket,
         TenancyError::Feature(feature::Refusal::ConsentRequired) => ActError::ConsentRequired,
         TenancyError::Feature(feature::Refusal::NotStorable) => ActError::ClassNotStorable,

@@ -105,6 +105,10 @@ pub enum Event {
         buckets: Vec<BucketId>,
         until: String,
     },
+    /// So many messages are registered as followed; some may have been before.
+    MessagesFollowed { tenant: TenantId, messages: u64 },
+    /// A user's tracking is captured, or is not any more.
+    CaptureSet { tenant: TenantId, on: bool },
     /// A job has consumed a bucket's interactions of the hours before `until`, RFC 3339: their lifetimes begin.
     WatermarkCommitted { tenant: TenantId, bucket: BucketId, until: String },
 

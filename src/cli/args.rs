@@ -6,7 +6,7 @@ mod keys;
 mod start;
 mod tenants;
 
-pub use features::{Bucket, Feature, Grant};
+pub use features::{Bucket, Feature, Follow, Grant};
 pub use holds::Hold;
 pub use keys::{Epoch, Key, Keys, Pace, Reencrypt, Resume, Rotate, Suspend};
 pub use start::{Dev, DevClock, DevCommand, Init, Keeper, Serve};
@@ -68,6 +68,9 @@ pub enum Command {
     /// Features of tenants, and the consents they need
     #[command(subcommand)]
     Feature(Feature),
+    /// Messages that are followed, and users who are captured
+    #[command(subcommand)]
+    Follow(Follow),
     /// Short-lived logins for jobs
     #[command(subcommand)]
     Grant(Grant),
@@ -418,6 +421,8 @@ mod tests {
             "bucket show interactions --tenant contoso",
             "grant create --tenant contoso --purpose kpi --class interaction --class kpi --bucket b --for 2h --out f",
             "grant list --tenant contoso",
+            "follow add --tenant contoso --message-file f",
+            "follow capture --tenant contoso --user-file - --on false",
             "grant revoke GSX --tenant contoso",
             "key status",
             "key rotate master --geo europe --dry-run",

@@ -1,18 +1,24 @@
 //! `geoseal feature …` and `geoseal bucket …`.
 
-use super::args::{Bucket, Feature};
+use super::args::{Bucket, Feature, Follow};
 use super::client::{Client, How};
 use super::failure::Failure;
+use super::files::failed;
 use super::print::{Output, record};
 use super::tenants::{consented, rehearsed, show};
-use crate::admin::features::{DisableFeature, EnableFeature, SetBucketRules, ShownBucketRules, TenantFeature};
+use crate::admin::features as wire;
+use crate::admin::features::{
+    Capture, Captured, DisableFeature, EnableFeature, Followed, SetBucketRules, ShownBucketRules, TenantFeature,
+};
+use std::io::Read;
+use std::path::Path;
 
 /// Runs one command.
 pub(super) async fn feature(client: &Client, output: Output, command: Feature) -> Result<(), Failure> {
     match command {
-        Feature::Enable { feature, tenant, consent, classes, ttl_days, rehearse } => {
+        Feature::Enable { feature, tenant, consent, classes, ttl_days, follow_only, rehearse } => {
             let consent = consent.as_deref().map(consented).transpose()?;
-            let body = EnableFeature { consent, classes, ttl_days };
+            let body = EnableFeature { consent, classes, ttl_days, follow_only };
             change(client, output, [&tenant, &feature, "enable"], &body, rehearsed(rehearse)).await
         }
         Feature::Disable { feature, tenant, reason, rehearse } => {
@@ -74,6 +80,48 @@ fn described(f: &TenantFeature) -> String {
     lines.extend(consents.map(|consent| ("consent", Some(consent))));
     record(&lines)
 }
+
+/// Runs one command. Ids are read from a file or standard input, never taken as arguments, and are in nothing that is
+/// printed.
+pub(super) async fn follow(client: &Client, output: Output, command: Follow) -> Result<(), Failure> {
+    match command {
+        Follow::Add { tenant, message_file, rehearse } => {
+            let messages = lines(&message_file)?;
+            let body = wire::Follow { messages };
+            let reply = client.post(&["tenants", &tenant, "follows"], &body, rehearsed(rehearse)).await?;
+            show(output, reply, |done: &Followed| {
+                format!("{} messages are followed, {} new", done.followed, done.added)
+            })
+        }
+        Follow::Capture { tenant, user_file, on, rehearse } => {
+            let mut users = lines(&user_file)?;
+            let user = users.pop().filter(|_| users.is_empty());
+            let user = user.ok_or_else(|| Failure::Usage(format!("{} holds one user", user_file.display())))?;
+            let body = Capture { user, on };
+            let reply = client.post(&["tenants", &tenant, "users", "capture"], &body, rehearsed(rehearse)).await?;
+            show(output, reply, |done: &Captured| match done.on {
+                true => "what this user tracks is captured".to_owned(),
+                false => "nothing that this user tracks is captured".to_owned(),
+            })
+        }
+    }
+}
+
+/// The lines of a file that say anything.
+fn lines(file: &Path) -> Result<Vec<String>, Failure> {
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(FILE_BYTES_MAX).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|f| f.take(FILE_BYTES_MAX).read_to_string(&mut text))
+    };
+    read.map_err(|e| failed(file, &e))?;
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if lines.is_empty() { Err(Failure::Usage(format!("{} is empty", file.display()))) } else { Ok(lines) }
+}
+
+/// Longest file of ids that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Runs one command.
 pub(super) async fn bucket(client: &Client, output: Output, command: Bucket) -> Result<(), Failure> {

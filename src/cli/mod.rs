@@ -242,6 +242,7 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Tenant(command) => tenants::tenant(client, output, command).await,
         Command::Credential(command) => tenants::credential(client, output, command).await,
         Command::Feature(command) => features::feature(client, output, command).await,
+        Command::Follow(command) => features::follow(client, output, command).await,
         Command::Grant(command) => grants::grant(client, output, command).await,
         Command::Bucket(command) => features::bucket(client, output, command).await,
         Command::Key(command) => work::key(client, output, command).await,

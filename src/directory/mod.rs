@@ -13,6 +13,7 @@ mod buckets;
 mod closes;
 mod due;
 mod features;
+mod follows;
 mod geo_rows;
 mod holds;
 mod jobs;

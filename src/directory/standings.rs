@@ -98,7 +98,7 @@ impl Directory {
         self.register_key(tenant).await.map(drop)
     }
 
-    async fn register_key(&self, tenant: TenantId) -> Result<Arc<SubjectKey>, DirectoryError> {
+    pub(super) async fn register_key(&self, tenant: TenantId) -> Result<Arc<SubjectKey>, DirectoryError> {
         match self.subject_key(tenant, REGISTER).await {
             Err(DirectoryError::Keys(KeyError::Unknown)) => {}
             other => return other,

@@ -125,9 +125,6 @@ pub struct Features {
     /// Buckets with rules of their own.
     #[n(2)]
     pub buckets: Vec<(BucketId, BucketRules)>,
-    /// The secret that names in this tenant's registers are replaced by tokens with, wrapped under its keys.
-    #[n(3)]
-    pub secret: Option<minicbor::bytes::ByteVec>,
 }
 
 /// What somebody asks for with a feature.

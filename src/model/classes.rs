@@ -9,6 +9,12 @@ pub const CLASS_METADATA: &str = "geoseal-class";
 pub const WATERMARK_METADATA: &str = "geoseal-watermark";
 /// The user metadata that goes with it: when the job began to look, RFC 3339.
 pub const SEEN_METADATA: &str = "geoseal-seen";
+/// The user metadata that names the message of an interaction: `x-amz-meta-geoseal-message`.
+pub const MESSAGE_METADATA: &str = "geoseal-message";
+/// The user metadata that says when an interaction occurred, RFC 3339.
+pub const OCCURRED_METADATA: &str = "geoseal-occurred";
+/// The user metadata that registers an interaction's message as followed: `true`.
+pub const FOLLOW_METADATA: &str = "geoseal-follow";
 /// The user metadata that says who tracked a message: `x-amz-meta-geoseal-actor`.
 pub const ACTOR_METADATA: &str = "geoseal-actor";
 

@@ -6,12 +6,15 @@
 
 use super::types::{About, StoreError};
 use super::{Room, Store};
-use crate::feature::{No, Watermarks, hour_of};
+use crate::feature::{Features, No, Watermarks, hour_of};
 use crate::gate::Need;
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
-use crate::model::classes::{ACTOR_METADATA, CLASS_METADATA, Class};
+use crate::model::classes::{
+    ACTOR_METADATA, CLASS_METADATA, Class, FOLLOW_METADATA, Feature, MESSAGE_METADATA, OCCURRED_METADATA,
+};
 use crate::model::clock::Reading;
 use crate::model::names::ObjectName;
+use crate::model::time::Millis;
 
 impl Store {
     /// Settles the class of something that is to be written: an object that names none gets its bucket's, in its own
@@ -28,6 +31,7 @@ impl Store {
             }
             refused(no, Need::Write)
         })?;
+        self.registered(room, class, &features, &about.metadata).await?;
         if let Some(grant) = &room.grant {
             // A job writes what it made, and nothing else.
             let made = class.filter(|class| *class == Class::Kpi && grant.classes.contains(class));
@@ -39,6 +43,48 @@ impl Store {
             about.metadata.push((CLASS_METADATA.to_owned(), class.as_str().to_owned()));
         }
         Ok(())
+    }
+
+    /// Asks the tenant's registers: whether an interaction is of a message that was followed by then, where only those are
+    /// taken, and whether who tracked a message may be captured. Registers a message whose first record says so.
+    async fn registered(
+        &self,
+        room: &Room,
+        class: Option<Class>,
+        features: &Features,
+        metadata: &[(String, String)],
+    ) -> Result<(), StoreError> {
+        let at = &room.bucket.at;
+        let directory = self.directory(at.geo.id)?;
+        match class {
+            Some(Class::TrackedActivity) => {
+                let actor = value(metadata, ACTOR_METADATA).unwrap_or_default();
+                match directory.is_captured(at.tenant, actor).await? {
+                    true => Ok(()),
+                    false => Err(StoreError::OptedOut),
+                }
+            }
+            Some(Class::Interaction) => {
+                let message = value(metadata, MESSAGE_METADATA).filter(|message| !message.trim().is_empty());
+                if value(metadata, FOLLOW_METADATA) == Some("true") && room.grant.is_none() {
+                    let message = message.ok_or(StoreError::NotFollowed)?;
+                    directory.follow(at.tenant, message, self.now()).await?;
+                    return Ok(());
+                }
+                if !features.setting(Feature::EmailEngagement).is_some_and(|setting| setting.follow_only) {
+                    return Ok(());
+                }
+                let message = message.ok_or(StoreError::NotFollowed)?;
+                let occurred = value(metadata, OCCURRED_METADATA).and_then(|time| time.parse::<Millis>().ok());
+                let occurred = occurred.ok_or(StoreError::NotFollowed)?;
+                match directory.followed_since(at.tenant, message).await? {
+                    // Times of providers are of whole seconds.
+                    Some(since) if occurred.seconds() >= since.seconds() => Ok(()),
+                    _ => Err(StoreError::NotFollowed),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether something with this metadata may be committed under this name now. To be called with commits held.
@@ -55,6 +101,12 @@ impl Store {
             self.0.meters.dropped();
             directory.note_dropped(at.tenant);
             return Err(refused(no, Need::Write));
+        }
+        if Class::of(metadata) == Some(Class::TrackedActivity) {
+            let actor = value(metadata, ACTOR_METADATA).unwrap_or_default();
+            if !directory.is_captured(at.tenant, actor).await? {
+                return Err(StoreError::OptedOut);
+            }
         }
         match ObjectName::parse(name.to_owned()) {
             Ok(name) if features.has_frozen() || room.grant.is_some() => {

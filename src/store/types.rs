@@ -549,6 +549,11 @@ pub enum StoreError {
     /// A tracked message without its acting user.
     #[error("an object of the class tracked-activity names its acting user in x-amz-meta-geoseal-actor")]
     ActorRequired,
+    /// The tenant collects of followed messages only, and this is of none.
+    #[error(
+        "only interactions of messages that were followed by then are taken: x-amz-meta-geoseal-message names the message, x-amz-meta-geoseal-occurred says when, RFC 3339"
+    )]
+    NotFollowed,
     /// The caller's grant does not cover the object's class.
     #[error("the grant does not cover objects of this class")]
     NotGranted,

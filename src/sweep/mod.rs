@@ -98,6 +98,7 @@ impl From<TenancyError> for SweepError {
             | TenancyError::Changed
             | TenancyError::NoSuchLogin
             | TenancyError::NoSuchBucket
+            | TenancyError::FeatureDisabled
             | TenancyError::Feature(_) => Self::Tenancy(error),
         }
     }

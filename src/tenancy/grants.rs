@@ -1,10 +1,10 @@
 //! Grants: short-lived logins for jobs, limited to a purpose, classes of data and buckets. The log knows them by an opaque
-//! id, as every login.
+//! id, as every login. Besides, the registers of a feature: messages that are followed, users who are not captured.
 
 use super::{Tenancy, TenancyError};
 use crate::audit::{Actor, Event as Record};
 use crate::feature;
-use crate::model::classes::{Class, Purpose};
+use crate::model::classes::{Class, Feature, Purpose};
 use crate::model::ids::TenantId;
 use crate::model::login::{Grant, Login, Role};
 use crate::model::names::BucketName;
@@ -56,6 +56,33 @@ impl Tenancy {
             return Err(error);
         }
         Ok(login)
+    }
+
+    /// Registers messages as followed, from now on. Answers how many were not before. Errors: `FeatureDisabled`.
+    pub async fn follow(&self, actor: &Actor, id: TenantId, messages: &[String]) -> Result<u64, TenancyError> {
+        let _acts = self.directory.acts().lock().await;
+        self.enabled(id).await?;
+        let now = self.clock.now().wall;
+        self.log(actor, Record::MessagesFollowed { tenant: id, messages: messages.len() as u64 }).await?;
+        let mut added = 0;
+        for message in messages {
+            added += u64::from(self.directory.follow(id, message, now).await?);
+        }
+        Ok(added)
+    }
+
+    /// Says whether what a user tracks is captured. Errors: `FeatureDisabled`.
+    pub async fn capture(&self, actor: &Actor, id: TenantId, user: &str, on: bool) -> Result<(), TenancyError> {
+        let _acts = self.directory.acts().lock().await;
+        self.enabled(id).await?;
+        self.log(actor, Record::CaptureSet { tenant: id, on }).await?;
+        Ok(self.directory.capture(id, user, on).await?)
+    }
+
+    async fn enabled(&self, id: TenantId) -> Result<(), TenancyError> {
+        self.living(id).await?;
+        let on = self.directory.features(id).await?.is_on(Feature::EmailEngagement);
+        if on { Ok(()) } else { Err(TenancyError::FeatureDisabled) }
     }
 
     /// Revokes every grant of a tenant: the consent that they rest on ended.

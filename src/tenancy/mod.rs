@@ -53,6 +53,9 @@ pub enum TenancyError {
     /// The feature's rules do not allow it.
     #[error(transparent)]
     Feature(#[from] crate::feature::Refusal),
+    /// The feature is off.
+    #[error("the feature is not enabled")]
+    FeatureDisabled,
     /// No such bucket of the tenant.
     #[error("no such bucket")]
     NoSuchBucket,

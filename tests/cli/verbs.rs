@@ -32,6 +32,8 @@ const ELSEWHERE: &[&str] = &[
     "dsr show",
     "export",
     // tests/features
+    "follow add",
+    "follow capture",
     "grant create",
     "grant list",
     "grant revoke",

@@ -23,6 +23,9 @@ pub enum Feature {
         /// Days that interactions are kept behind their watermark, 1 to 365
         #[arg(long, value_name = "DAYS")]
         ttl_days: Option<u16>,
+        /// Take interactions of followed messages only
+        #[arg(long, value_name = "true|false")]
+        follow_only: Option<bool>,
         #[command(flatten)]
         #[allow(missing_docs)]
         rehearse: Rehearse,
@@ -48,6 +51,38 @@ pub enum Feature {
         /// The tenant's name or id
         #[arg(long)]
         tenant: String,
+    },
+}
+
+/// `geoseal follow …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Follow {
+    /// Register messages as followed; only keyed tokens of their ids are kept
+    Add {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// The file that holds ids of messages, one a line, at most 1000; - is standard input
+        #[arg(long, value_name = "FILE")]
+        message_file: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// Say whether what a user tracks is captured
+    Capture {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// The file that holds the user, as x-amz-meta-geoseal-actor names it; - is standard input
+        #[arg(long, value_name = "FILE")]
+        user_file: PathBuf,
+        /// Whether it is
+        #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
+        on: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
     },
 }
 
