@@ -77,12 +77,10 @@ impl Register for Registrar {
         if self.clock.now().ended(grant.until) {
             return Err(Refusal::GrantEnded);
         }
-        for directory in self.directories.iter().filter(|directory| directory.geo() == bucket.geo) {
-            let features = directory.features(bucket.tenant).await.map_err(refusal)?;
-            let is_for = features.bucket(bucket.bucket).is_some_and(|rules| rules.purposes.contains(&grant.purpose));
-            return if is_for { Ok(()) } else { Err(Refusal::PurposeMismatch) };
-        }
-        Err(Refusal::PurposeMismatch)
+        let directory = self.directories.iter().find(|directory| directory.geo() == bucket.geo);
+        let features = directory.ok_or(Refusal::PurposeMismatch)?.features(bucket.tenant).await.map_err(refusal)?;
+        let is_for = features.bucket(bucket.bucket).is_some_and(|rules| rules.purposes.contains(&grant.purpose));
+        if is_for { Ok(()) } else { Err(Refusal::PurposeMismatch) }
     }
 
     fn serves(&self, region: &'static Region) -> bool {
