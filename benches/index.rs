@@ -120,13 +120,14 @@ fn object(number: u64) -> PutObject {
         written: None,
         due: None,
         enabled_ms: None,
+        subjects: None,
     };
     PutObject {
         row,
         inline: Some(Bytes::from(vec![7; 1024 + 208])),
         condition: Condition::None,
         from_upload: None,
-        place: None,
+        places: Vec::new(),
     }
 }
 

@@ -161,9 +161,10 @@ fn object(keys: &TenantKeys, at: &BucketRef, number: u64) -> PutObject {
         written: None,
         due: None,
         enabled_ms: None,
+        subjects: None,
     };
     let inline = Some(Bytes::from(vec![7; 1024 + 208]));
-    PutObject { row, inline, condition: Condition::None, from_upload: None, place: None }
+    PutObject { row, inline, condition: Condition::None, from_upload: None, places: Vec::new() }
 }
 
 async fn fill(index: &RegionIndex, bucket: &Arc<OpenBucket>, keys: &TenantKeys, at: &BucketRef) {

@@ -7,8 +7,9 @@ providers deliver late. Writes kpi/v1/dt=<day of the end>/{message,template,reci
 bucket, and then kpi/v1/watermark.json: what lies before it has been counted, and its metadata say so to the store, which
 lets the lifetimes of the inputs begin. The same inputs give the same bytes. Runs under a grant of the purpose kpi.
 
---exclude: a file with `contact:<id>` or `lead:<id>` a line; whoever opted out or restricted the use of their data is in no
-figure.
+Run it with a job's login (`geoseal grant create --purpose kpi`): the store gives a job nothing of people who opted out or
+restricted the use of their data, and they are in no figure. --exclude: a file with more of them, `contact:<id>` or `lead:<id>` a
+line.
 """
 
 import argparse
@@ -38,6 +39,7 @@ EVENT = pa.schema([("id", pa.string()), ("type", pa.string()), ("subject", pa.st
 READ = pj.ReadOptions(use_threads=False)
 PARSE = pj.ParseOptions(explicit_schema=EVENT, unexpected_field_behavior="ignore")
 READERS = 16
+REFUSED = object()
 
 
 def store():
@@ -54,23 +56,33 @@ def hours(start, until):
 
 
 def read(s3, bucket, start, until):
-    """(rows, inputs, quarantined): the events of a window, and the objects that they came from."""
-    rows, inputs, quarantined = [], [], []
+    """(rows, inputs, quarantined, refused): the events of a window, and the objects that they came from; how many objects the
+    store does not give away, because of whom they are."""
+    rows, inputs, quarantined, refused = [], [], [], 0
     for hour in hours(start, until):
         place = f"{bucket}/interactions/dt={hour:%Y-%m-%d}/hr={hour:%H}"
         found = s3.get_file_info(fs.FileSelector(place, allow_not_found=True))
         files = sorted(info.path for info in found if info.type == fs.FileType.File)
         with ThreadPoolExecutor(READERS) as readers:
             for path, events in zip(files, readers.map(lambda path: object_rows(s3, path), files), strict=True):
+                if events is REFUSED:
+                    refused += 1
+                    continue
                 (inputs if events is not None else quarantined).append(path.split("/", 1)[1])
                 rows += events or []
-    return rows, inputs, quarantined
+    return rows, inputs, quarantined, refused
 
 
 def object_rows(s3, path):
-    """The events of one object; None: they are not what they should be. An object that cannot be read stops the job."""
-    with s3.open_input_file(path) as file:
-        content = file.read()
+    """The events of one object; None: they are not what they should be; REFUSED: nothing is computed of whom it is. Any other
+    object that cannot be read stops the job."""
+    try:
+        with s3.open_input_file(path) as file:
+            content = file.read()
+    except OSError as error:
+        if "ACCESS_DENIED" in str(error) or "HTTP status 403" in str(error):
+            return REFUSED
+        raise
     try:
         return list(flat(pj.read_json(pa.BufferReader(content), READ, PARSE).to_pylist()))
     except (pa.ArrowInvalid, ValueError, KeyError, TypeError, AttributeError):
@@ -186,7 +198,7 @@ def main():
         excluded = {tuple(line.strip().split(":", 1)) for line in args.exclude.read_text().splitlines() if line.strip()}
     writer = boto3.client("s3")
     seen = store_time(writer, args.bucket)
-    rows, inputs, quarantined = read(store(), args.bucket, args.start, args.until)
+    rows, inputs, quarantined, refused = read(store(), args.bucket, args.start, args.until)
     kept = [row for row in rows if (row["contact_kind"], row["contact_id"]) not in excluded]
     place = f"kpi/v1/dt={args.until:%Y-%m-%d}"
     outputs = {}
@@ -197,7 +209,8 @@ def main():
     code = hashlib.sha256(b"".join((HERE / file).read_bytes() for file in ("kpi.py", "kpi.sql"))).hexdigest()
     window = {"from": f"{args.start:%Y-%m-%dT%HZ}", "until": f"{args.until:%Y-%m-%dT%HZ}"}
     manifest = {
-        "window": window, "events": len(rows), "events_excluded": len(rows) - len(kept), "quarantined": quarantined,
+        "window": window, "events": len(rows), "events_excluded": len(rows) - len(kept) + refused,
+        "quarantined": quarantined,
         "inputs": len(inputs), "inputs_sha256": hashlib.sha256("\n".join(inputs).encode()).hexdigest(),
         "outputs": outputs, "code_sha256": code,
     }

@@ -81,7 +81,8 @@ impl HouseActs {
         });
         let interval_s = i64::try_from(sweep_interval.as_secs()).unwrap_or(i64::MAX);
         let sweeper = Sweeper::new(geos.collect(), house.clock.clone(), interval_s);
-        let sweeper = Arc::new(sweeper.with_deferrals(Arc::new(super::deferrals::HouseDeferrals)));
+        let sweeper =
+            Arc::new(sweeper.with_deferrals(Arc::new(super::deferrals::HouseDeferrals { store: house.store.clone() })));
         let (operations, counted) = (Operations::default(), Counted::default());
         Ok(Self {
             house,

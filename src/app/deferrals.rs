@@ -2,12 +2,15 @@
 
 use super::dsrs;
 use crate::model::ids::TenantId;
+use crate::store::Store;
 use crate::sweep::Deferrals;
 use crate::tenancy::Tenancy;
 use crate::tenant::holds::{Deferred, DeferredKind};
 
 /// Every kind of act that can be put off.
-pub(super) struct HouseDeferrals;
+pub(super) struct HouseDeferrals {
+    pub(super) store: Store,
+}
 
 #[async_trait::async_trait]
 impl Deferrals for HouseDeferrals {
@@ -16,7 +19,9 @@ impl Deferrals for HouseDeferrals {
             DeferredKind::EraseSubject => {
                 let number = act.label.strip_prefix("DSR-").and_then(|number| number.parse().ok());
                 let number = number.ok_or("its label is no request's")?;
-                dsrs::go_on(tenancy, tenant, number).await.map_err(|error| error.to_string())
+                dsrs::go_on(dsrs::Hands { tenancy, store: &self.store }, tenant, number)
+                    .await
+                    .map_err(|error| error.to_string())
             }
         }
     }

@@ -12,14 +12,22 @@ use crate::directory::SubjectRequest;
 use crate::model::dsr::{RequestKind, RequestState, RequestStep};
 use crate::model::ids::TenantId;
 use crate::model::standing::Word;
+use crate::store::Store;
 use crate::subject::requests::{Asked, Desk};
 use crate::subject::{self, Erased, Foreseen, InPart, SubjectError, bundle};
 use crate::sweep::certificate::{AuditEntry, Certificate, Destruction};
-use crate::sweep::of_subject::{Backups, SubjectCertificate};
+use crate::sweep::of_subject::{Backups, Rewritten, SubjectCertificate};
 use crate::tenancy::Tenancy;
 use crate::tenant::access::{Access, Operation, access};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
+
+/// What an erasure is carried out with.
+#[derive(Clone, Copy)]
+pub(super) struct Hands<'a> {
+    pub(super) tenancy: &'a Tenancy,
+    pub(super) store: &'a Store,
+}
 
 #[async_trait::async_trait]
 impl DsrActs for HouseActs {
@@ -213,7 +221,7 @@ pub(super) async fn start(
         let is_free = foreseen.held == 0;
         (if is_free { desk.prepare(&request).await.map_err(subject_error)? } else { request }, foreseen, now)
     };
-    let (tenancy, tenant) = (found.tenancy, found.entry.standing.id);
+    let (tenancy, tenant, store) = (found.tenancy, found.entry.standing.id, acts.house.store.clone());
     // The name is nowhere in the operation: it is followed under the subject's opaque id.
     let about = request.subject.map_or_else(|| format!("{tenant}/DSR-{number}"), |subject| subject.to_string());
     let kind = if request.kind == RequestKind::Erase { "erase-subject" } else { "restrict-subject" };
@@ -221,23 +229,28 @@ pub(super) async fn start(
         let total = foreseen.objects + foreseen.uploads;
         progress.phase(if kind == "erase-subject" { "erasing" } else { "restricting" }, total);
         let watch = |done| progress.done(done);
+        let hands = Hands { tenancy: &tenancy, store: &store };
         if foreseen.held > 0 {
-            return in_part(&tenancy, &by, tenant, &request, &foreseen, &watch).await;
+            return in_part(hands, &by, tenant, &request, &foreseen, &watch).await;
         }
-        finish(&tenancy, &by, tenant, &request, &watch).await
+        finish(hands, &by, tenant, &request, &watch).await
     }))
 }
 
 /// What no hold keeps is removed now; the rest is deferred.
 async fn in_part(
-    tenancy: &Tenancy,
+    hands: Hands<'_>,
     by: &Actor,
     tenant: TenantId,
     request: &SubjectRequest,
     foreseen: &Foreseen,
     watch: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<wire::OperationResult, ActError> {
-    let desk = Desk { tenancy, actor: by, tenant };
+    let desk = Desk { tenancy: hands.tenancy, actor: by, tenant };
+    if let Some((name, entry)) = desk.known(request).await.map_err(subject_error)? {
+        let whom = (&name, entry.id);
+        subject::rewrite(hands.tenancy, hands.store, by, tenant, whom).await.map_err(subject_error)?;
+    }
     let gone = desk.erase_in_part(request, watch).await.map_err(subject_error)?;
     let request = desk.defer(request, foreseen, gone).await.map_err(subject_error)?;
     Ok(wire::OperationResult::Request(shown(&request)))
@@ -245,12 +258,13 @@ async fn in_part(
 
 /// The rest of a request that is RUNNING and prepared.
 async fn finish(
-    tenancy: &Tenancy,
+    hands: Hands<'_>,
     by: &Actor,
     tenant: TenantId,
     request: &SubjectRequest,
     watch: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<wire::OperationResult, ActError> {
+    let Hands { tenancy, store } = hands;
     let desk = Desk { tenancy, actor: by, tenant };
     let number = request.number;
     if request.kind == RequestKind::Restrict {
@@ -259,11 +273,15 @@ async fn finish(
         let request = desk.step(number, RequestStep::End, ended).await.map_err(subject_error)?;
         return Ok(wire::OperationResult::Request(shown(&request)));
     }
+    let rewritten = match request.subject {
+        Some(subject) => super::subjects::rewrite(tenancy, store, by, tenant, subject).await.map_err(subject_error)?,
+        None => subject::Rewritten::default(),
+    };
     let erased = match request.subject {
         Some(subject) => Some(subject::erase(tenancy, by, tenant, subject, watch).await.map_err(subject_error)?),
         None => None,
     };
-    let certificate = certificate(tenancy, tenant, request, erased.as_ref()).await?;
+    let certificate = certificate(tenancy, tenant, request, (erased.as_ref(), &rewritten)).await?;
     let (objects, uploads) = erased.as_ref().map_or((0, 0), |erased| (erased.objects, erased.uploads));
     let ended = |request: &mut SubjectRequest| {
         (request.name, request.in_force, request.certificate) = (None, request.block, Some(certificate));
@@ -281,7 +299,8 @@ async fn finish(
 }
 
 /// At a start: goes on with what a crash cut off.
-pub(super) async fn resume(tenancy: &Tenancy) {
+pub(super) async fn resume(hands: Hands<'_>) {
+    let tenancy = hands.tenancy;
     let by = Actor::part("geoseal");
     let running = tenancy.directory.requests_in(&[RequestState::Running]).await;
     let running = running.unwrap_or_else(|error| {
@@ -299,7 +318,7 @@ pub(super) async fn resume(tenancy: &Tenancy) {
                 desk.block(&request).await.map_err(subject_error)?;
             }
             let request = desk.prepare(&request).await.map_err(subject_error)?;
-            finish(tenancy, &by, tenant, &request, &|_| {}).await.map(drop)
+            finish(hands, &by, tenant, &request, &|_| {}).await.map(drop)
         };
         match went_on.await {
             Ok(()) => tracing::info!("took up a data subject's request that had been cut off"),
@@ -309,9 +328,9 @@ pub(super) async fn resume(tenancy: &Tenancy) {
 }
 
 /// Goes on with a deferred erasure. Answers whether all of it is done: other holds may keep it by now.
-pub(super) async fn go_on(tenancy: &Tenancy, tenant: TenantId, number: u64) -> Result<bool, ActError> {
+pub(super) async fn go_on(hands: Hands<'_>, tenant: TenantId, number: u64) -> Result<bool, ActError> {
     let by = Actor::part("sweeper");
-    let desk = Desk { tenancy, actor: &by, tenant };
+    let desk = Desk { tenancy: hands.tenancy, actor: &by, tenant };
     let request = match desk.request(number).await {
         // Done, or with it: nothing waits.
         Err(SubjectError::NoSuchRequest) => return Ok(true),
@@ -323,11 +342,11 @@ pub(super) async fn go_on(tenancy: &Tenancy, tenant: TenantId, number: u64) -> R
     let request = desk.step(number, RequestStep::Begin, |_| {}).await.map_err(subject_error)?;
     let foreseen = desk.foresee(&request).await.map_err(subject_error)?.unwrap_or_default();
     if foreseen.held > 0 {
-        in_part(tenancy, &by, tenant, &request, &foreseen, &|_| {}).await?;
+        in_part(hands, &by, tenant, &request, &foreseen, &|_| {}).await?;
         return Ok(false);
     }
     let request = desk.prepare(&request).await.map_err(subject_error)?;
-    finish(tenancy, &by, tenant, &request, &|_| {}).await?;
+    finish(hands, &by, tenant, &request, &|_| {}).await?;
     Ok(true)
 }
 
@@ -389,7 +408,8 @@ async fn plan(found: &FoundTenant, by: &Actor, number: u64) -> Result<wire::Plan
         foreseen.matters.iter().map(|matter| format!("legal hold {matter} keeps some: deferred until it is released")),
     );
     let counts = [
-        ("objects", foreseen.objects - kept),
+        ("objects", foreseen.objects - kept - foreseen.batches.min(foreseen.objects - kept)),
+        ("batches", foreseen.batches),
         ("bytes", foreseen.bytes),
         ("uploads", foreseen.uploads),
         ("deferred", kept),
@@ -402,7 +422,7 @@ async fn certificate(
     tenancy: &Tenancy,
     tenant: TenantId,
     request: &SubjectRequest,
-    erased: Option<&Erased>,
+    (erased, rewritten): (Option<&Erased>, &subject::Rewritten),
 ) -> Result<String, ActError> {
     let keys = tenancy.directory.key_service().clone();
     let now = tenancy.clock.now();
@@ -420,7 +440,11 @@ async fn certificate(
         objects: erased.map_or(0, |erased| erased.objects),
         uploads: erased.map_or(0, |erased| erased.uploads),
         blobs: erased.map_or(0, |erased| erased.blobs),
-        rewritten: Vec::new(),
+        rewritten: rewritten
+            .versions
+            .iter()
+            .map(|(from, to)| Rewritten { from: from.to_string(), to: to.map(|to| to.to_string()) })
+            .collect(),
         destruction: shredded
             .map(|s| Destruction::judged(s.files_scanned, s.salts_found, s.overwritten_in_place, &s.file_system)),
         blocked: request.block,

@@ -271,13 +271,13 @@ impl Opening<'_> {
         let login = if is_dev { Some(super::demo::demo(&house, known).await?) } else { None };
         for tenancy in house.tenancies() {
             tenancy.resume().await.map_err(|error| AppError::Resume(error.to_string()))?;
-            super::subjects::resume(&tenancy).await;
-            super::dsrs::resume(&tenancy).await;
+            super::subjects::resume(&tenancy, &house.store).await;
+            super::dsrs::resume(super::dsrs::Hands { tenancy: &tenancy, store: &house.store }).await;
         }
         let registry = Arc::new(registry);
         let acts = Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), &self.config)?);
         for room in house.geos.iter().filter(|room| !room.subjects_again.is_empty()) {
-            let again = super::subjects::redelete(&house.tenancy_of(room), &room.subjects_again).await;
+            let again = super::subjects::redelete(&house.tenancy_of(room), &house.store, &room.subjects_again).await;
             let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
             tracing::warn!(subjects = again, "the restored backup held erased data subjects: erased again");
         }

@@ -9,9 +9,10 @@ use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::Actor;
 use crate::model::ids::{SubjectId, TenantId};
+use crate::store::Store;
 use crate::store::types::StoreError;
 use crate::subject::requests::Desk;
-use crate::subject::{self, Erased, SubjectError};
+use crate::subject::{self, Erased, Rewritten, SubjectError};
 use crate::tenancy::Tenancy;
 use crate::tenant::access::{Access, Operation, access};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +54,8 @@ pub(super) async fn erase(
                 .map(|matter| format!("legal hold {matter} keeps some: deferred until it is released")),
         );
         let counts = [
-            ("objects", counts.objects - counts.held),
+            ("objects", counts.objects - counts.held - counts.batches.min(counts.objects - counts.held)),
+            ("batches", counts.batches),
             ("bytes", counts.bytes),
             ("uploads", counts.uploads),
             ("deferred", counts.held),
@@ -71,10 +73,32 @@ pub(super) async fn erase(
     dsrs::start(acts, found, by, request.number).await.map(Outcome::Done)
 }
 
+/// Takes somebody whose erasure was begun out of the batches that hold records of others, too.
+pub(super) async fn rewrite(
+    tenancy: &Tenancy,
+    store: &Store,
+    by: &Actor,
+    tenant: TenantId,
+    subject: SubjectId,
+) -> Result<Rewritten, SubjectError> {
+    match tenancy.directory.name_of_erased(tenant, subject).await? {
+        Some(name) => subject::rewrite(tenancy, store, by, tenant, (&name, subject)).await,
+        // Its erasure has ended: nothing leads to it any more.
+        None => Ok(Rewritten::default()),
+    }
+}
+
 /// Takes up what a crash cut off. What stands in the way is logged, and stands in nobody else's: until the subject's
 /// erasure ends, nothing of it can be read or written.
-pub(super) async fn resume(tenancy: &Tenancy) {
-    match subject::resume(tenancy, &Actor::part("geoseal")).await {
+pub(super) async fn resume(tenancy: &Tenancy, store: &Store) {
+    let by = Actor::part("geoseal");
+    let resumed = async {
+        for (tenant, subject) in tenancy.directory.erasures().await? {
+            rewrite(tenancy, store, &by, tenant, subject).await?;
+        }
+        subject::resume(tenancy, &by).await
+    };
+    match resumed.await {
         Ok(0) => {}
         Ok(erasures) => tracing::info!(erasures, "took up erasures that had been cut off"),
         Err(error) => tracing::error!(%error, "an erasure that had been cut off could not be taken up"),
@@ -83,7 +107,11 @@ pub(super) async fn resume(tenancy: &Tenancy) {
 
 /// After the restore of a backup: erases again the subjects whose keys the shred log destroyed again, before anything is
 /// served. All are begun before the first is carried out, so that a crash leaves them to [`resume`].
-pub(super) async fn redelete(tenancy: &Tenancy, again: &[(TenantId, SubjectId)]) -> Result<u64, SubjectError> {
+pub(super) async fn redelete(
+    tenancy: &Tenancy,
+    store: &Store,
+    again: &[(TenantId, SubjectId)],
+) -> Result<u64, SubjectError> {
     let by = Actor::part("geoseal");
     let tenants: BTreeSet<_> = again.iter().map(|(tenant, _)| *tenant).collect();
     let mut begun = BTreeSet::new();
@@ -104,6 +132,7 @@ pub(super) async fn redelete(tenancy: &Tenancy, again: &[(TenantId, SubjectId)])
         }
     }
     for (tenant, subject) in &begun {
+        rewrite(tenancy, store, &by, *tenant, *subject).await?;
         subject::erase(tenancy, &by, *tenant, *subject, &|_| {}).await?;
     }
     Ok(begun.len() as u64)
@@ -143,7 +172,8 @@ pub(super) fn subject_error(error: SubjectError) -> ActError {
         | SubjectError::Store(StoreError::NoSuchObject | StoreError::NoSuchVersion | StoreError::PreconditionFailed) => {
             ActError::NoSuchObject
         }
-        SubjectError::Store(_)
+        SubjectError::BatchLeft
+        | SubjectError::Store(_)
         | SubjectError::HungUp
         | SubjectError::Index(_)
         | SubjectError::Blob(_)

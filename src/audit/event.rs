@@ -239,6 +239,8 @@ pub enum Event {
     /// Its objects, uploads and blobs were removed in so many of this run, and its name was forgotten.
     SubjectErased { tenant: TenantId, subject: SubjectId, objects: u64, uploads: u64, blobs: u64 },
 
+    /// A batch of several subjects' records is written anew without this one's.
+    BatchRewritten { tenant: TenantId, subject: SubjectId, bucket: BucketId, from: VersionId, to: VersionId },
     /// While holds keep `kept` of its objects, the others were removed; the erasure itself is to come.
     SubjectErasedInPart { tenant: TenantId, subject: SubjectId, objects: u64, uploads: u64, blobs: u64, kept: u64 },
     /// A data subject's request was entered. `subject` is a keyed hash of who asks, `basis` the hash of the ground.

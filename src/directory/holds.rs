@@ -205,7 +205,8 @@ impl Directory {
 /// The matters that keep the object of this row.
 pub fn over(holds: &Holds, bucket: &str, row: &ObjectRow) -> Vec<String> {
     let named = row.metadata.iter().filter(|(name, _)| name == SUBJECT_METADATA);
-    let subjects: Vec<_> = named.map(|(_, value)| value.as_str()).collect();
+    let of_batch = row.subjects.iter().flatten().map(String::as_str);
+    let subjects: Vec<_> = named.map(|(_, value)| value.as_str()).chain(of_batch).collect();
     holds.over(&Target { bucket, name: &row.name, subjects: &subjects, written: row.mtime })
 }
 

@@ -154,8 +154,8 @@ pub(crate) enum Act {
         object: SealedObject,
         condition: Condition,
         from_upload: Option<TakenUpload>,
-        /// The row of its data subject that goes with it.
-        place: Option<SubjectPlace>,
+        /// The rows of its data subjects that go with it.
+        places: Vec<SubjectPlace>,
         reply: Reply<Replaced>,
     },
     Delete {

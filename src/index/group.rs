@@ -96,7 +96,7 @@ impl<'a> Group<'a> {
     /// Adds one act. What it answers waits for the commit.
     pub(crate) async fn apply(&mut self, act: Act) {
         match act {
-            Act::Put { bucket, object, condition, from_upload, place, reply } => {
+            Act::Put { bucket, object, condition, from_upload, places, reply } => {
                 let done = async {
                     self.open_to_writes(&bucket)?;
                     let current = self.current(&bucket, &object.row_key, &object.row.name).await?;
@@ -110,7 +110,7 @@ impl<'a> Group<'a> {
                         self.removed(bucket.bucket, bucket.tenant);
                     }
                     self.put(&bucket, object, current.as_ref(), prepared);
-                    self.write_place(place);
+                    places.into_iter().for_each(|place| self.write_place(Some(place)));
                     Ok(Replaced { object: current.map(|current| (*current.row).clone()), parts })
                 };
                 let done = done.await;

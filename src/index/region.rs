@@ -116,8 +116,8 @@ pub struct PutObject {
     pub condition: Condition,
     /// The upload that it completes, which goes in the same commit.
     pub from_upload: Option<FromUpload>,
-    /// Where its data subject's object is: the row that goes in the same commit.
-    pub place: Option<SubjectPlace>,
+    /// Where its data subjects' object is: the rows that go in the same commit.
+    pub places: Vec<SubjectPlace>,
 }
 
 /// An upload that an object completes.
@@ -266,7 +266,7 @@ impl RegionIndex {
 
     /// Puts an object in the place of the one that has its name, if any.
     pub async fn put(&self, bucket: &Arc<OpenBucket>, put: PutObject) -> Result<Put, IndexError> {
-        let PutObject { mut row, inline, condition, from_upload, place } = put;
+        let PutObject { mut row, inline, condition, from_upload, places } = put;
         if inline.is_some() {
             row.place = if row.size <= TRAILING_BYTES_MAX as u64 { Place::Trailing } else { Place::Row };
         }
@@ -275,7 +275,7 @@ impl RegionIndex {
             from_upload.as_ref().map_or(HashSet::new(), |from| from.segments.iter().copied().collect());
         let (bucket, done) = loop {
             let keyed = self.shared.keyed.newest(bucket);
-            let put = (row.clone(), inline.clone(), condition.clone(), from_upload.as_ref(), place.clone());
+            let put = (row.clone(), inline.clone(), condition.clone(), from_upload.as_ref(), places.clone());
             match self.put_under(&keyed, put, &chosen_segments).await {
                 Err(_) if !self.shared.keyed.is_newest(&keyed) => {}
                 Err(IndexError::Rekeyed) => {}
@@ -293,7 +293,7 @@ impl RegionIndex {
     async fn put_under(
         &self,
         bucket: &Arc<OpenBucket>,
-        (row, inline, condition, from_upload, place): PutParts<'_>,
+        (row, inline, condition, from_upload, places): PutParts<'_>,
         segments: &HashSet<SegmentId>,
     ) -> Result<Replaced, IndexError> {
         let from_upload = match from_upload {
@@ -301,7 +301,7 @@ impl RegionIndex {
             None => None,
         };
         let object = seal_object(bucket, row, inline)?;
-        let act = |reply| Act::Put { bucket: bucket.clone(), object, condition, from_upload, place, reply };
+        let act = |reply| Act::Put { bucket: bucket.clone(), object, condition, from_upload, places, reply };
         match self.submit(act).await {
             // A part was sealed anew since it was chosen, or replaced: the next look tells.
             Err(IndexError::PartChanged) if bucket.old.is_some() => Err(IndexError::Rekeyed),
@@ -573,7 +573,7 @@ impl RegionIndex {
 const DROP_STEP: usize = 1000;
 
 /// A put, taken apart, so that it can be sealed again for another state of its bucket.
-type PutParts<'a> = (Arc<ObjectRow>, Option<Bytes>, Condition, Option<&'a FromUpload>, Option<SubjectPlace>);
+type PutParts<'a> = (Arc<ObjectRow>, Option<Bytes>, Condition, Option<&'a FromUpload>, Vec<SubjectPlace>);
 
 /// What a replaced row's new one stands over.
 enum Content {

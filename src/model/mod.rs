@@ -4,6 +4,7 @@
 //! know sockets, engines, keys or S3.
 
 pub mod atlas;
+pub mod batch;
 pub mod classes;
 pub mod clock;
 pub mod cryptoperiod;

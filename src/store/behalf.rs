@@ -11,9 +11,10 @@ use super::types::{Download, Expected, Incoming, ObjectInfo, StoreError, Written
 use super::{Room, Store};
 use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
 use crate::index::{Condition, PutObject};
+use crate::model::batch::Batch;
 use crate::model::ids::{ObjectId, VersionId};
 use crate::model::limits::TRAILING_BYTES_MAX;
-use crate::model::names::ObjectName;
+use crate::model::names::{ObjectName, SubjectName};
 use crate::model::object::BucketRef;
 use crate::seal::{self, SegmentKind};
 use bytes::Bytes;
@@ -53,6 +54,13 @@ impl Store {
             Some(subject) => directory.subject_key(at.tenant, subject).await?.new_dek(&context)?,
             None => room.keys.new_dek(&context)?,
         };
+        let subjects = match &old.subjects {
+            None => None,
+            Some(_) => {
+                let batch = Batch::parse(old.headers.content_type.as_deref(), &content)?;
+                Some(batch.subjects().iter().map(|name| name.as_str().to_owned()).collect())
+            }
+        };
         let dek_id = seal::dek_id(&dek_record);
         let segment = Segment { kind: SegmentKind::Whole, part: 0, context, dek_id };
         let compute = old.checksums.iter().map(|checksum| checksum.algorithm).collect();
@@ -78,6 +86,9 @@ impl Store {
             place,
             dek_id,
             dek_record,
+            subjects,
+            // Its lifetime goes on from when it was written first.
+            written: Some(old.age_from()),
             ..old.clone()
         };
         let blobs: Vec<_> = received.inline.is_none().then_some(received.id).into_iter().collect();
@@ -86,6 +97,39 @@ impl Store {
             self.discard_blobs(&room, blobs);
         }
         put
+    }
+
+    /// Takes a subject's records out of a batch: version `to` is what is left, in the place of version `from`, which is
+    /// destroyed. Answers whether anything is left. Errors: `Held`; `NoSuchVersion` and `PreconditionFailed` when it is
+    /// another one by now.
+    pub async fn drop_from_batch(
+        &self,
+        at: &BucketRef,
+        object: &ObjectName,
+        (from, to): (VersionId, VersionId),
+        name: &SubjectName,
+    ) -> Result<bool, StoreError> {
+        let (info, mut body) = self.read_on_behalf(at, object, from).await?;
+        let mut whole = Vec::new();
+        while let Some(piece) = body.next().await {
+            whole.extend_from_slice(&piece?);
+        }
+        drop(body);
+        let batch = Batch::parse(info.about.headers.content_type.as_deref(), &whole)?;
+        if let Some(left) = batch.without(name) {
+            self.replace_on_behalf(at, object, (from, to), left.into()).await?;
+            return Ok(true);
+        }
+        let room = self.room(at).await?;
+        let directory = self.directory(at.geo.id)?;
+        let held = directory.commits_for_subjects().await;
+        let condition = directory.unkept(at, Condition::IfVersion(from)).await?;
+        let removed = room.roots.index.delete(&room.bucket.index, object, condition).await?;
+        drop(held);
+        if let Some(removed) = removed {
+            self.discard(&room, &removed);
+        }
+        Ok(false)
     }
 
     async fn commit_on_behalf(
@@ -99,10 +143,11 @@ impl Store {
         let held = directory.commits_for_subjects().await;
         self.still_alive(room, row.subject).await?;
         self.wrap_anew(room, &mut row).await?;
-        let place = self.place_of_row(room, &row)?;
+        self.date(room, &mut row).await?;
+        let places = self.places_of_row(room, &row).await?;
         let written = super::put::written(&row);
         let condition = directory.unkept(&room.bucket.at, Condition::IfVersion(old.version_id)).await?;
-        let put = PutObject { row, inline, condition, from_upload: None, place };
+        let put = PutObject { row, inline, condition, from_upload: None, places };
         let put = room.roots.index.put(&room.bucket.index, put).await?;
         drop(held);
         if let Some(replaced) = put.replaced {

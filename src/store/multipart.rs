@@ -16,6 +16,7 @@ use super::{Room, Store};
 use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, PartRow, Place, SegmentRef, UploadRow};
 use crate::index::{FromUpload, PutObject};
+use crate::model::batch::BadBatch;
 use crate::model::ids::{ObjectId, SegmentId, UploadId, VersionId};
 use crate::model::lifecycle::Expiry;
 use crate::model::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, SEGMENT_BYTES_MAX, UPLOAD_KEEP_S};
@@ -40,6 +41,10 @@ impl Store {
         self.settle_class(&room, &mut create.about).await?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
+        // A batch is read whole to know whose it is.
+        if create.about.is_batch()? {
+            return Err(BadBatch::TooMany.into());
+        }
         let whose = self.whose(&room, &create.about).await?;
         let (_, dek_record) = self.new_dek(&room, whose.as_ref(), &context)?;
         let upload_id = UploadId::random();
@@ -238,11 +243,12 @@ impl Store {
             written: None,
             due: None,
             enabled_ms: None,
+            subjects: None,
         };
         let mut written = super::put::written(&row);
         let condition = condition(complete.condition);
-        let place = self.place_of_upload(&room, &upload)?;
-        let commit = PutObject { row, inline: None, condition, from_upload: Some(from_upload), place };
+        let places = self.place_of_upload(&room, &upload)?.into_iter().collect();
+        let commit = PutObject { row, inline: None, condition, from_upload: Some(from_upload), places };
         written.expires = self.commit(&room, commit, list.as_slice()).await?;
         Ok(written)
     }

@@ -38,6 +38,7 @@ impl Store {
         let watermark = self.watermark(room, &put.about.metadata)?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
+        let of_batch = self.whose_records(room, &mut put).await?;
         let whose = self.whose(room, &put.about).await?;
         let (dek, dek_record) = self.new_dek(room, whose.as_ref(), &context)?;
         let dek_id = seal::dek_id(&dek_record);
@@ -52,6 +53,10 @@ impl Store {
         };
         let place =
             whose.as_ref().map(|whose| self.place(room, whose, version, put.name.as_str(), None)).transpose()?;
+        let mut places: Vec<_> = place.into_iter().collect();
+        for (name, subject) in of_batch.iter().flatten() {
+            places.push(self.place_of_record(room, name, *subject, (version, put.name.as_str()))?);
+        }
         let row = ObjectRow {
             name: put.name.as_str().to_owned(),
             object_id: object,
@@ -72,11 +77,12 @@ impl Store {
             written: None,
             due: None,
             enabled_ms: None,
+            subjects: of_batch.map(|of| of.into_iter().map(|(name, _)| name.as_str().to_owned()).collect()),
         };
         let mut written = written(&row);
         let doomed = received.inline.is_none().then_some(received.id);
         let inline = received.inline.map(Bytes::from);
-        let commit = PutObject { row, inline, condition: condition(put.condition), from_upload: None, place };
+        let commit = PutObject { row, inline, condition: condition(put.condition), from_upload: None, places };
         written.expires = self.commit(room, commit, doomed.as_slice()).await?;
         if let Some(watermark) = watermark {
             self.commit_watermark(room, watermark).await?;
@@ -118,6 +124,7 @@ impl Store {
         };
         let allowed = async {
             self.still_welcome(room, commit.row.subject, &commit.row.metadata).await?;
+            self.still_welcome_all(room, commit.row.subjects.as_deref().unwrap_or_default()).await?;
             self.may_commit(room, &commit.row.name, &commit.row.metadata).await
         };
         if let Err(refused) = allowed.await {

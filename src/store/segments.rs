@@ -29,6 +29,7 @@ impl Store {
     /// not deleted now is an orphan that the sweeper finds.
     pub(super) fn discard(&self, room: &Room, row: &ObjectRow) {
         self.leave_place(room, row.subject, &row.metadata, row.version_id);
+        self.leave_places(room, row.subjects.as_deref().unwrap_or_default(), row.version_id);
         match row.place {
             Place::Trailing | Place::Row => {}
             Place::Blob => self.retire(room, row, row.segments.iter().map(|segment| segment.id).collect()),

@@ -4,14 +4,17 @@
 //! its metadata keeps the subject. Promises that no object of a subject is committed without its place, or after the
 //! subject's key was destroyed, and that an object whose subject was erased is not found from that moment on.
 
-use super::types::{About, Fault, StoreError};
+use super::types::{About, Fault, Put, StoreError};
 use super::{Room, Store};
 use crate::directory::DirectoryError;
 use crate::index::rows::v1::{ObjectRow, SubjectRow, UploadRow};
 use crate::index::{PlaceKey, SubjectPlace};
+use crate::model::batch::{BATCH_BYTES_MAX, BATCH_METADATA, BATCH_OF_RECORDS, BadBatch, Batch};
 use crate::model::ids::{SubjectId, UploadId, VersionId};
 use crate::model::names::{SUBJECT_METADATA, SubjectName};
 use crate::seal::{Dek, DekRecord, KeyError, ObjectContext, OpenClass, SubjectKey};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use std::sync::Arc;
 
 /// The data subject of something that is being written.
@@ -27,6 +30,18 @@ impl About {
         let named = self.metadata.iter().find(|(name, _)| name == SUBJECT_METADATA);
         let parsed = named.map(|(_, value)| SubjectName::parse(value)).transpose();
         parsed.map_err(|_| StoreError::InvalidSubject)
+    }
+}
+
+impl About {
+    /// Whether the metadata say that this is a batch of several data subjects' records. Errors: `InvalidSubject` for any
+    /// other word, and when one subject is named as well.
+    pub(super) fn is_batch(&self) -> Result<bool, StoreError> {
+        match self.metadata.iter().find(|(name, _)| name == BATCH_METADATA) {
+            None => Ok(false),
+            Some((_, value)) if value == BATCH_OF_RECORDS && self.subject()?.is_none() => Ok(true),
+            Some(_) => Err(StoreError::InvalidSubject),
+        }
     }
 }
 
@@ -148,20 +163,111 @@ impl Store {
         Ok(Some(SubjectPlace::new(&room.keys, &at, &row)))
     }
 
-    /// The place of a row that takes the place of another version.
-    pub(super) fn place_of_row(&self, room: &Room, row: &ObjectRow) -> Result<Option<SubjectPlace>, StoreError> {
-        let Some(subject) = row.subject else { return Ok(None) };
-        let at = self.place_key(room, &row.metadata, row.version_id)?.ok_or(StoreError::Integrity(Fault::SHAPE))?;
-        let row = SubjectRow { subject, name: row.name.clone(), upload: None };
-        Ok(Some(SubjectPlace::new(&room.keys, &at, &row)))
+    /// The places of a row that takes the place of another version.
+    pub(super) async fn places_of_row(&self, room: &Room, row: &ObjectRow) -> Result<Vec<SubjectPlace>, StoreError> {
+        let (at, directory) = (&room.bucket.at, self.directory(room.bucket.at.geo.id)?);
+        let mut places = Vec::new();
+        if let Some(subject) = row.subject {
+            let at = self.place_key(room, &row.metadata, row.version_id)?.ok_or(StoreError::Integrity(Fault::SHAPE))?;
+            let row = SubjectRow { subject, name: row.name.clone(), upload: None };
+            places.push(SubjectPlace::new(&room.keys, &at, &row));
+        }
+        for name in row.subjects.iter().flatten() {
+            let name = SubjectName::parse(name).map_err(|_| StoreError::Integrity(Fault::SHAPE))?;
+            let entry = directory.subject_to_write(at.tenant, &name).await?;
+            places.push(self.place_of_record(room, &name, entry.id, (row.version_id, &row.name))?);
+        }
+        Ok(places)
     }
 
-    /// Whether what is stored of an object's subject may be used. Errors: `SubjectRestricted`.
+    /// The place of a batch that holds records of one subject among others.
+    pub(super) fn place_of_record(
+        &self,
+        room: &Room,
+        name: &SubjectName,
+        subject: SubjectId,
+        (version, object): (VersionId, &str),
+    ) -> Result<SubjectPlace, StoreError> {
+        let directory = self.directory(room.bucket.at.geo.id)?;
+        let at = directory.place_of(&room.keys, name, room.bucket.at.bucket, version);
+        let row = SubjectRow { subject, name: object.to_owned(), upload: None };
+        Ok(SubjectPlace::new(&room.keys, &at, &row))
+    }
+
+    /// The data subjects of the records of a batch, which is read whole for that. `None`: it is no batch. Errors:
+    /// `InvalidBatch`, `OptedOut` and `SubjectErased` when that is so of any of them: nothing of the batch is stored.
+    pub(super) async fn whose_records(
+        &self,
+        room: &Room,
+        put: &mut Put,
+    ) -> Result<Option<Vec<(SubjectName, SubjectId)>>, StoreError> {
+        if !put.about.is_batch()? {
+            return Ok(None);
+        }
+        if put.incoming.length > BATCH_BYTES_MAX {
+            return Err(BadBatch::TooMany.into());
+        }
+        let mut whole = Vec::with_capacity(put.incoming.length as usize);
+        while let Some(piece) = put.incoming.body.next().await {
+            whole.extend_from_slice(&piece?);
+            if whole.len() as u64 > BATCH_BYTES_MAX {
+                return Err(BadBatch::TooMany.into());
+            }
+        }
+        let (at, directory) = (&room.bucket.at, self.directory(room.bucket.at.geo.id)?);
+        let mut of = Vec::new();
+        for name in Batch::parse(put.about.headers.content_type.as_deref(), &whole)?.subjects() {
+            self.may_be_stored(room, &name).await?;
+            let entry = directory.subject_to_write(at.tenant, &name).await?;
+            if entry.erasing {
+                return Err(StoreError::SubjectErased);
+            }
+            of.push((name, entry.id));
+        }
+        put.incoming.body = stream::iter([Ok(Bytes::from(whole))]).boxed();
+        Ok(Some(of))
+    }
+
+    /// Whether everybody whose records a batch holds may still be stored. To be called with commits held.
+    pub(super) async fn still_welcome_all(&self, room: &Room, names: &[String]) -> Result<(), StoreError> {
+        let (at, directory) = (&room.bucket.at, self.directory(room.bucket.at.geo.id)?);
+        for name in names {
+            let name = SubjectName::parse(name).map_err(|_| StoreError::Integrity(Fault::SHAPE))?;
+            self.may_be_stored(room, &name).await?;
+            if directory.subject(at.tenant, &name).await?.is_none_or(|entry| entry.erasing) {
+                return Err(StoreError::SubjectErased);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what is stored of an object's subjects may be used. Errors: `SubjectRestricted`; for a job's login
+    /// `OutOfJobs`; both also where a batch holds records of one of them among others.
     pub(super) async fn may_be_used(&self, room: &Room, row: &ObjectRow) -> Result<(), StoreError> {
-        let Some(name) = named(&row.metadata)? else { return Ok(()) };
         let at = &room.bucket.at;
-        let standing = self.directory(at.geo.id)?.standing_to_read(at.tenant, &name).await?;
-        if standing.restricted.is_some() { Err(StoreError::SubjectRestricted) } else { Ok(()) }
+        let of_batch = row.subjects.iter().flatten().map(|name| SubjectName::parse(name));
+        let of_batch: Result<Vec<_>, _> = of_batch.collect();
+        let of_batch = of_batch.map_err(|_| StoreError::Integrity(Fault::SHAPE))?;
+        for name in named(&row.metadata)?.iter().chain(&of_batch) {
+            let standing = self.directory(at.geo.id)?.standing_to_read(at.tenant, name).await?;
+            if standing.restricted.is_some() {
+                return Err(StoreError::SubjectRestricted);
+            }
+            // A job computes something of people: those who opted out are in nothing that is computed from then on.
+            if room.grant.is_some() && standing.opted_out.is_some() {
+                return Err(StoreError::OutOfJobs);
+            }
+        }
+        Ok(())
+    }
+
+    /// [`leave_place`](Self::leave_place) of a batch.
+    pub(super) fn leave_places(&self, room: &Room, names: &[String], version: VersionId) {
+        for name in names {
+            let named = [(SUBJECT_METADATA.to_owned(), name.clone())];
+            // Whose id it is does not matter: it is found by the name.
+            self.leave_place(room, Some(SubjectId([0; 16])), &named, version);
+        }
     }
 
     /// Takes the place of an object or upload that is gone away, in the background: a place that leads nowhere does no

@@ -529,6 +529,12 @@ pub enum StoreError {
     /// The data subject that the write names is being erased, or was.
     #[error("the data subject that this object names is being erased, or was and is not to be stored again")]
     SubjectErased,
+    /// The object's data subject has opted out, and the reader is a job.
+    #[error("the data subject of this object has opted out: no job computes anything of it")]
+    OutOfJobs,
+    /// An object that is marked as a batch of several data subjects' records is none.
+    #[error(transparent)]
+    InvalidBatch(#[from] crate::model::batch::BadBatch),
     /// What is stored of the object's data subject may not be used.
     #[error("the use of what is stored of this object's data subject is restricted")]
     SubjectRestricted,

@@ -11,6 +11,7 @@ use super::requests::Desk;
 use super::zip::Zip;
 use crate::audit::Event as Record;
 use crate::directory::SubjectRequest;
+use crate::model::batch::Batch;
 use crate::model::names::{ObjectName, SubjectName};
 use crate::model::standing::Standing;
 use crate::store::Store;
@@ -18,7 +19,7 @@ use crate::store::types::StoreError;
 use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::stream::BoxStream;
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, StreamExt, stream};
 use ring::digest::{Context, SHA256};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -101,7 +102,7 @@ impl Bundle {
                     let (page, next) = premises.visit(roots, token, subject, after.as_ref()).await?;
                     for visited in &page {
                         self.uploads += u64::from(visited.row.upload.is_some() && visited.object.is_none());
-                        self.object(visited).await?;
+                        self.object(visited, name).await?;
                     }
                     after = next;
                     if after.is_none() {
@@ -113,14 +114,24 @@ impl Bundle {
         Ok(())
     }
 
-    async fn object(&mut self, visited: &Visited) -> Result<(), SubjectError> {
+    async fn object(&mut self, visited: &Visited, of: &SubjectName) -> Result<(), SubjectError> {
         let (Some(row), Some(bucket)) = (&visited.object, &visited.bucket) else { return Ok(()) };
         let name = ObjectName::parse(row.name.clone()).map_err(|_| SubjectError::Integrity)?;
-        let (info, mut body) = match self.store.read_on_behalf(&bucket.at, &name, row.version_id).await {
+        let (mut info, mut body) = match self.store.read_on_behalf(&bucket.at, &name, row.version_id).await {
             Ok(read) => read,
             Err(StoreError::NoSuchObject | StoreError::NoSuchVersion) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        if row.subjects.is_some() {
+            let mut whole = Vec::new();
+            while let Some(piece) = body.next().await {
+                whole.extend_from_slice(&piece?);
+            }
+            let batch = Batch::parse(info.about.headers.content_type.as_deref(), &whole);
+            let own = batch.map_err(|_| SubjectError::Integrity)?.only(of);
+            info.size = own.len() as u64;
+            body = stream::iter([Ok(Bytes::from(own))]).boxed();
+        }
         self.objects += 1;
         self.bytes += info.size;
         let file = format!("objects/{:06}", self.objects);
@@ -147,6 +158,7 @@ impl Bundle {
             "size": info.size,
             "modified": info.modified.to_string(),
             "etag": info.etag,
+            "part_of_a_batch": row.subjects.is_some(),
             "content_type": headers.content_type,
             "metadata": pairs(&info.about.metadata),
             "tags": pairs(&info.about.tags),

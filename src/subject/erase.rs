@@ -33,6 +33,8 @@ pub struct Foreseen {
     pub bytes: u64,
     /// Uploads in progress.
     pub uploads: u64,
+    /// How many of the objects are batches that are written anew without it.
+    pub batches: u64,
     /// How many of the objects a legal hold keeps.
     pub held: u64,
     /// By which matters.
@@ -89,6 +91,7 @@ pub async fn foresee(
                     if let Some(object) = &visited.object {
                         foreseen.objects += 1;
                         foreseen.bytes += object.size;
+                        foreseen.batches += u64::from(object.subjects.is_some());
                         if let (Some(holds), Some(bucket)) = (&holds, &visited.bucket) {
                             let matters = matters_of_row(holds, bucket.at.name.as_str(), object);
                             foreseen.held += u64::from(!matters.is_empty());
@@ -337,6 +340,11 @@ impl Erasure<'_> {
     ) -> Result<Dealt, SubjectError> {
         let Some(bucket) = &visited.bucket else { return Ok(Dealt::default()) };
         let mut dealt = Dealt::default();
+        if visited.object.as_ref().is_some_and(|object| object.subjects.is_some()) {
+            // Of others, too: `batches` writes it anew, but for what a hold keeps.
+            dealt.kept = self.holds == Holds::Keep;
+            return if dealt.kept { Ok(dealt) } else { Err(SubjectError::BatchLeft) };
+        }
         if let Some(object) = &visited.object {
             let name = ObjectName::parse(object.name.clone()).map_err(|_| SubjectError::Integrity)?;
             // A hold comes into force between two commits.

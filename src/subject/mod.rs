@@ -4,6 +4,7 @@
 //! so it touches nothing of anybody else. Promises that an erasure that a crash cut off is taken up at the next start,
 //! and that no log entry or message holds a name. Must not know HTTP or S3.
 
+mod batches;
 pub mod bundle;
 pub mod contacts;
 mod erase;
@@ -11,6 +12,7 @@ mod places;
 pub mod requests;
 mod zip;
 
+pub use batches::{Rewritten, rewrite};
 pub use erase::{Erased, Foreseen, InPart, begin, erase, erase_in_part, foresee, resume};
 
 use crate::audit::AuditError;
@@ -51,6 +53,9 @@ pub enum SubjectError {
     /// The request is in a state from which this step does not lead.
     #[error("the request is {}: it cannot take this step", .0.as_str())]
     WrongStep(RequestState),
+    /// A batch still holds records of who is erased: it is to be written anew first.
+    #[error("a batch still holds records of the data subject")]
+    BatchLeft,
     /// The object is not there, or does not speak of who asks.
     #[error("there is no such object of who asks")]
     NoSuchObject,

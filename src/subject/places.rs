@@ -117,6 +117,9 @@ async fn find(
 ) -> Result<Option<ObjectRow>, SubjectError> {
     let Ok(name) = ObjectName::parse(row.name.clone()) else { return Err(SubjectError::Integrity) };
     let found: Option<Found> = roots.index.get(&bucket.index, &name).await?;
-    let same = |row: &ObjectRow, subject: SubjectId| row.version_id == at.version && row.subject == Some(subject);
+    // A batch is of several, and its place is only where one of them has records in it.
+    let same = |row: &ObjectRow, subject: SubjectId| {
+        row.version_id == at.version && (row.subject == Some(subject) || row.subjects.is_some())
+    };
     Ok(found.map(|found| found.row).filter(|found| same(found, row.subject)))
 }

@@ -8,7 +8,7 @@
 use super::SubjectError;
 use super::erase::{self, Foreseen, InPart};
 use crate::audit::{Actor, Event as Record, Hash};
-use crate::directory::{NameToken, SubjectRequest, matters_of_row};
+use crate::directory::{NameToken, SubjectEntry, SubjectRequest, matters_of_row};
 use crate::model::dsr::{ANSWER_S, RequestKind, RequestState, RequestStep};
 use crate::model::ids::{TenantId, VersionId};
 use crate::model::names::{BucketName, ObjectName, SubjectName};
@@ -166,6 +166,12 @@ impl Desk<'_> {
         Ok(request)
     }
 
+    /// Who asks and what is known of them. `None`: nothing is.
+    pub async fn known(&self, request: &SubjectRequest) -> Result<Option<(SubjectName, SubjectEntry)>, SubjectError> {
+        let name = self.name(request).await?;
+        Ok(self.tenancy.directory.subject(self.tenant, &name).await?.map(|entry| (name, entry)))
+    }
+
     /// Removes what no hold keeps of who asks.
     pub async fn erase_in_part(
         &self,
@@ -242,7 +248,8 @@ impl Desk<'_> {
         let opened = directory.open_bucket(&at).await?.ok_or(SubjectError::NoSuchObject)?;
         let roots = self.tenancy.regions.get(at.region.id).ok_or(SubjectError::RegionNotServed(at.region.id))?;
         let found = roots.index.get(&opened.index, object).await?.ok_or(SubjectError::NoSuchObject)?;
-        if found.row.subject != Some(entry.id) {
+        let is_in_batch = found.row.subjects.iter().flatten().any(|of| of == name.as_str());
+        if found.row.subject != Some(entry.id) && !is_in_batch {
             return Err(SubjectError::NoSuchObject);
         }
         let holds = directory.holds(self.tenant).await?;

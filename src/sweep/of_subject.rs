@@ -58,8 +58,9 @@ pub struct SubjectCertificate {
 pub struct Rewritten {
     /// The version that was destroyed.
     pub from: String,
-    /// The version in its place.
-    pub to: String,
+    /// The version in its place; none: nothing was left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
 }
 
 /// Backups that the key service knows of, measured and not assumed.

@@ -339,6 +339,15 @@ fn r21_r37_r40_r41_a_grant_reaches_its_classes_buckets_and_purpose_until_it_ends
     assert_eq!(put(&server, &job, "figures", Some("kpi")).0, 200, "a job writes its figures again");
     assert_eq!(put(&server, &job, "i", Some("kpi")), refused(403, "AccessDenied"), "not over a record");
     assert_eq!(ask(&server, &job, "DELETE", "figures").0, 403);
+    // R31: of who opted out a job is given nothing, also of what was collected before.
+    let of_shy = Request::new("PUT", &object_path(BUCKET, "of-shy")).header("x-amz-meta-geoseal-class", "interaction");
+    let of_shy = of_shy.header("x-amz-meta-geoseal-subject", "contact:shy").body("opened");
+    assert_eq!(said(&call(&server, &who, of_shy)).0, 200);
+    assert_eq!(ask(&server, &job, "GET", "of-shy").0, 200);
+    let shy = text(&server, "shy", "shy\n");
+    server.geoseal(&["contact", "opt-out", "--tenant", "contoso", "--contact-file", &shy]).ok();
+    assert_eq!(ask(&server, &job, "GET", "of-shy"), refused(403, "OptedOut"));
+    assert_eq!(ask(&server, &who, "GET", "of-shy").0, 200);
     let (now, hour) = clock(&server);
     assert_eq!(watermark(&server, &job, &hour, &now, "kpi").0, 200);
 

@@ -1,6 +1,7 @@
 //! The story: somebody asks to be forgotten. From one moment to the next nothing of them can be read, listed or copied by
 //! anybody, their key is gone from the disk, and nobody else notices anything.
 
+mod batches;
 mod contacts;
 mod export;
 mod requests;

@@ -35,12 +35,12 @@ bodies = {entry["name"]: bundle.read(entry["file"])[:20].decode() for entry in i
 print(json.dumps({"bodies": bodies, "manifest": manifest}))
 "#;
 
-fn dsr(server: &Server, arguments: &[&str]) -> Ran {
+pub(super) fn dsr(server: &Server, arguments: &[&str]) -> Ran {
     server.geoseal(&[&["dsr"], arguments, &["--tenant", "demo", "--json"]].concat())
 }
 
 /// Enters a request and gives its id.
-fn open(server: &Server, who: &str, kind: &str, more: &[&str]) -> String {
+pub(super) fn open(server: &Server, who: &str, kind: &str, more: &[&str]) -> String {
     let file = subject_file(server, who);
     let file = file.to_str().expect("a temporary directory's name is UTF-8");
     let asked = ["open", "--subject-file", file, "--kind", kind, "--basis", "art15-21"];
@@ -51,16 +51,16 @@ fn state(server: &Server, id: &str) -> String {
     dsr(server, &["show", id]).json()["state"].as_str().expect("a state").to_owned()
 }
 
-fn ask(server: &Server, request: Request) -> Response {
+pub(super) fn ask(server: &Server, request: Request) -> Response {
     Wire::to(server).call(server, request)
 }
 
-fn put(server: &Server, name: &str, who: &str, body: &[u8]) -> Response {
+pub(super) fn put(server: &Server, name: &str, who: &str, body: &[u8]) -> Response {
     let put = Request::new("PUT", &object_path(BUCKET, name)).body(body);
     ask(server, put.header("x-amz-meta-geoseal-subject", who))
 }
 
-fn get(server: &Server, name: &str) -> Response {
+pub(super) fn get(server: &Server, name: &str) -> Response {
     ask(server, Request::new("GET", &object_path(BUCKET, name)))
 }
 
@@ -75,13 +75,13 @@ fn told(server: &Server, event: &str) -> usize {
 }
 
 /// The sealed bytes on the disk, by the name of their file.
-fn blobs(server: &Server) -> BTreeSet<String> {
+pub(super) fn blobs(server: &Server) -> BTreeSet<String> {
     let below = files(&server.data().join("data/region"));
     let stored = below.iter().filter(|file| file.components().any(|part| part.as_os_str() == "blobs"));
     stored.map(|file| file.display().to_string()).collect()
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "{what}");

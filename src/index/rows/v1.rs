@@ -71,6 +71,9 @@ pub struct ObjectRow {
     /// What the clock of its class's feature showed when it was written, if objects of that class have a lifetime.
     #[n(18)]
     pub enabled_ms: Option<i64>,
+    /// Of a batch, whose records are of several data subjects: their names. It is under the tenant's key.
+    #[n(19)]
+    pub subjects: Option<Vec<String>>,
 }
 
 impl ObjectRow {

@@ -86,11 +86,12 @@ pub(super) fn row(name: &str, size: u64) -> ObjectRow {
         written: None,
         due: None,
         enabled_ms: None,
+        subjects: None,
     }
 }
 
 pub(super) fn put_of(row: ObjectRow, inline: Option<Bytes>) -> PutObject {
-    PutObject { row, inline, condition: Condition::None, from_upload: None, place: None }
+    PutObject { row, inline, condition: Condition::None, from_upload: None, places: Vec::new() }
 }
 
 /// A small object, as most are.

@@ -256,10 +256,11 @@ impl House {
             written: None,
             due: None,
             enabled_ms: None,
+            subjects: None,
         };
         let _commits = directory.commits(self.tenant).await.unwrap().unwrap();
         directory.subject_key(self.tenant, entry.id).await.ok()?.check().ok()?;
-        let put = PutObject { row, inline: None, condition: Condition::None, from_upload: None, place: Some(place) };
+        let put = PutObject { row, inline: None, condition: Condition::None, from_upload: None, places: vec![place] };
         self.tenancy.regions[self.at.region.id].index.put(&bucket.index, put).await.unwrap();
         Some((of, object, entry.id))
     }

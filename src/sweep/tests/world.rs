@@ -369,6 +369,7 @@ impl House {
             written: None,
             due: None,
             enabled_ms: None,
+            subjects: None,
         };
         (row, dek)
     }
@@ -382,7 +383,7 @@ impl House {
     }
 
     async fn commit(&self, bucket: &OpenedBucket, row: ObjectRow, inline: Option<Bytes>) {
-        let put = PutObject { row, inline, condition: Condition::None, from_upload: None, place: None };
+        let put = PutObject { row, inline, condition: Condition::None, from_upload: None, places: Vec::new() };
         self.roots(bucket).index.put(&bucket.index, put).await.unwrap();
     }
 
