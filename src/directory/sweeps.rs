@@ -38,7 +38,7 @@ impl Directory {
         let _sealing = self.sealing.read().await;
         let row_key = row_key(run.started);
         let sealed = self.keys.geo_keys().directory().seal(kind::SWEEP, &row_key, &rows::encode(run), &[]);
-        let old = KeyRange { end: Some(self::row_key(run.started.plus_seconds(-KEEP_S)).into()), ..all() };
+        let old = KeyRange { end: Some(self::row_key(run.started.plus_seconds(-KEEP_S))), ..all() };
         let mut batch = Batch::new();
         self.engine.scan_keys(old, FORGET_MAX).await?.into_iter().for_each(|row_key| batch.delete(row_key.to_vec()));
         batch.put(row_key, sealed);
