@@ -28,6 +28,8 @@ mod register;
 mod reports;
 mod schedule;
 mod serve;
+#[cfg(test)]
+mod simulation;
 mod subjects;
 mod sweeps;
 mod tenants;

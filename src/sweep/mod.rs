@@ -24,7 +24,7 @@ mod purge;
 mod redelete;
 mod run;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod uploads;
 pub mod whereabouts;
 

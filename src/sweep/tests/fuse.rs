@@ -15,18 +15,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts writes; `at` zero: never burns.
 #[derive(Debug, Default)]
-pub(super) struct Fuse {
+pub(crate) struct Fuse {
     passed: AtomicU64,
     at: u64,
     /// Compaction takes seconds and has a test of its own.
-    pub(super) compacts: bool,
+    pub(crate) compacts: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Burnt;
+pub(crate) struct Burnt;
 
 impl Fuse {
-    pub(super) fn at(at: u64) -> Arc<Self> {
+    pub(crate) fn at(at: u64) -> Arc<Self> {
         Arc::new(Self { passed: AtomicU64::new(0), at, compacts: false })
     }
 
@@ -36,17 +36,22 @@ impl Fuse {
         if self.at != 0 && passed >= self.at { Err(Burnt) } else { Ok(()) }
     }
 
-    pub(super) fn that_compacts() -> Arc<Self> {
+    /// Whether it has burnt: the process is as good as dead.
+    pub(crate) fn is_burnt(&self) -> bool {
+        self.at != 0 && self.count() >= self.at
+    }
+
+    pub(crate) fn that_compacts() -> Arc<Self> {
         Arc::new(Self { compacts: true, ..Self::default() })
     }
 
     /// Writes so far, each counted before and behind.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.passed.load(Ordering::SeqCst)
     }
 }
 
-pub(super) struct FusedEngine<E>(pub(super) E, pub(super) Arc<Fuse>);
+pub(crate) struct FusedEngine<E>(pub(crate) E, pub(crate) Arc<Fuse>);
 
 fn broken() -> EngineError {
     EngineError::Write("the fuse burnt".into())
@@ -88,10 +93,10 @@ impl<E: Engine> Engine for FusedEngine<E> {
 }
 
 #[derive(Debug)]
-pub(super) struct FusedBlobs<B>(pub(super) B, pub(super) Arc<Fuse>);
+pub(crate) struct FusedBlobs(pub(crate) Arc<dyn BlobStore>, pub(crate) Arc<Fuse>);
 
 #[async_trait]
-impl<B: BlobStore> BlobStore for FusedBlobs<B> {
+impl BlobStore for FusedBlobs {
     async fn put(&self, id: SegmentId, sealed: SealedStream<'_>) -> Result<u64, BlobError> {
         self.0.put(id, sealed).await
     }
@@ -125,7 +130,7 @@ impl<B: BlobStore> BlobStore for FusedBlobs<B> {
     }
 }
 
-pub(super) struct FusedHeads<H>(pub(super) H, pub(super) Arc<Fuse>);
+pub(crate) struct FusedHeads<H>(pub(crate) H, pub(crate) Arc<Fuse>);
 
 impl<H: HeadStore> HeadStore for FusedHeads<H> {
     fn newest(&self) -> Result<Option<Head>, HeadError> {

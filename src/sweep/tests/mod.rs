@@ -3,8 +3,8 @@
 
 mod crash;
 mod epoch;
-mod fuse;
+pub(crate) mod fuse;
 mod orphans;
 mod part;
 mod purge;
-mod world;
+pub(crate) mod world;

@@ -57,7 +57,7 @@ pub(super) struct House {
     clock: Arc<SimulatedClock>,
 }
 
-struct KeyClock(Arc<SimulatedClock>);
+pub(crate) struct KeyClock(pub(crate) Arc<SimulatedClock>);
 
 impl seal::Clock for KeyClock {
     fn cc_lo(&self) -> i64 {
@@ -65,7 +65,7 @@ impl seal::Clock for KeyClock {
     }
 }
 
-struct Anchors(Arc<GeoKeyService>);
+pub(crate) struct Anchors(pub(crate) Arc<GeoKeyService>);
 
 impl AnchorStore for Anchors {
     fn newest(&self, region: &'static Region) -> Result<Option<Anchor>, AnchorStoreError> {
@@ -79,7 +79,7 @@ impl AnchorStore for Anchors {
     }
 }
 
-struct Heads(Arc<GeoKeyService>);
+pub(crate) struct Heads(pub(crate) Arc<GeoKeyService>);
 
 impl HeadStore for Heads {
     fn newest(&self) -> Result<Option<Head>, HeadError> {
@@ -131,7 +131,7 @@ impl World {
             let options = IndexOptions::default();
             let index = RegionIndex::open(Arc::new(engine), region, anchors, geo_keys, START, options).await.unwrap();
             let blobs = ObjectStoreBlobs::local(&dir.join("blobs")).unwrap();
-            let blobs: Arc<dyn BlobStore> = Arc::new(FusedBlobs(blobs, fuse.clone()));
+            let blobs: Arc<dyn BlobStore> = Arc::new(FusedBlobs(Arc::new(blobs), fuse.clone()));
             regions.insert(
                 region.id,
                 Arc::new(RegionRoots {

@@ -1,0 +1,143 @@
+//! One geo with one region, its real conductors over engines and a blob store in memory, a key service and a log on disk.
+//! What is here outlives a crash; a [`House`] does not.
+
+use crate::app::register::Registrar;
+use crate::audit::{Actor, AuditLog};
+use crate::blob::{BlobStore, ObjectStoreBlobs, Readers};
+use crate::directory::{Detail, Directory};
+use crate::gate::Gate;
+use crate::index::{IndexOptions, MemoryEngine, RegionIndex};
+use crate::model::atlas::{Geo, Region};
+use crate::model::clock::{Clock, SimulatedClock};
+use crate::model::ids::TenantId;
+use crate::model::login::{Login, Role};
+use crate::model::names::BucketName;
+use crate::model::time::Millis;
+use crate::model::traffic::Traffic;
+use crate::regions::{RegionRoots, Regions};
+use crate::rekey::Rooms;
+use crate::seal::{GeoKeyService, KeyClient, KeyError, KeystoreError, LeaseOptions, LocalKeyring, Unlock};
+use crate::store::{Alarm, Store, StoreMeters};
+use crate::sweep::tests::fuse::{Fuse, FusedBlobs, FusedEngine, FusedHeads};
+use crate::sweep::tests::world::{Anchors, Heads, KeyClock};
+use crate::sweep::{GeoRooms, Sweeper};
+use crate::tenancy::Tenancy;
+use crate::tenant::{NewTenant, Replication};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const START: Millis = Millis(1_800_000_000_000);
+/// The one bucket of every tenant.
+pub(super) const BUCKET: &str = "records";
+
+/// What outlives a crash.
+pub(super) struct World {
+    dir: tempfile::TempDir,
+    directory: MemoryEngine,
+    index: MemoryEngine,
+    blobs: Arc<ObjectStoreBlobs>,
+    pub(super) clock: Arc<SimulatedClock>,
+}
+
+/// One process.
+pub(super) struct House {
+    pub(super) tenancy: Tenancy,
+    pub(super) sweeper: Sweeper,
+    pub(super) store: Store,
+    pub(super) gate: Gate,
+    pub(super) fuse: Arc<Fuse>,
+}
+
+pub(super) fn geo() -> &'static Geo {
+    Geo::find("europe").expect("the atlas has it")
+}
+
+pub(super) fn home() -> &'static Region {
+    &geo().regions[0]
+}
+
+pub(super) fn operator() -> Actor {
+    Actor::part("simulation")
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let key = dir.path().join("key");
+        LocalKeyring::create_key_file(&key).expect("a key file");
+        LocalKeyring::create(&dir.path().join("keyring"), geo().bytes(), &Unlock::KeyFile(key)).expect("a keyring");
+        Self {
+            dir,
+            directory: MemoryEngine::default(),
+            index: MemoryEngine::default(),
+            blobs: Arc::new(ObjectStoreBlobs::in_memory()),
+            clock: Arc::new(SimulatedClock::frozen(START)),
+        }
+    }
+
+    /// Starts a process that ends at its `crash`-th write; zero: it lives on. `None`: it ended before it served.
+    pub(super) async fn open(&self, crash: u64) -> Option<House> {
+        let fuse = Fuse::at(crash);
+        let keys = Arc::new(self.open_keys().await);
+        let engine = Arc::new(FusedEngine(self.directory.clone(), fuse.clone()));
+        let client = Arc::new(KeyClient::embedded(keys.clone(), LeaseOptions::default()).ok()?);
+        let directory = Arc::new(Directory::new(geo(), engine, client));
+        let heads = Arc::new(FusedHeads(Heads(keys.clone()), fuse.clone()));
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let audit = Arc::new(AuditLog::open(&self.dir.path().join("audit"), geo().id, clock.clone(), heads).ok()?);
+        let engine = Arc::new(FusedEngine(self.index.clone(), fuse.clone()));
+        let (anchors, geo_keys) = (Arc::new(Anchors(keys.clone())), keys.geo_keys());
+        let index = RegionIndex::open(engine, home(), anchors, geo_keys, START, IndexOptions::default()).await.ok()?;
+        let blobs: Arc<dyn BlobStore> = Arc::new(FusedBlobs(self.blobs.clone(), fuse.clone()));
+        let readers = Readers::new(blobs.clone());
+        let roots = Arc::new(RegionRoots { region: home(), index, blobs, readers, inline_bytes_max: 65_536 });
+        let regions: Regions = Arc::new(HashMap::from([(home().id, roots)]));
+        let tenancy = Tenancy { directory: directory.clone(), audit, regions: regions.clone(), clock: clock.clone() };
+        let master_gone = crate::sweep::closing::MasterGone::WithItsSecret;
+        let certificates = self.dir.path().join("certificates");
+        let rooms = GeoRooms { tenancy: tenancy.clone(), certificates, master_gone };
+        let sweeper = Sweeper::new(vec![rooms], clock.clone(), 3600);
+        let (alarm, meters) = (Alarm::default(), StoreMeters::default());
+        let store = Store::new(HashMap::from([(geo().id, directory.clone())]), regions, clock, alarm, meters);
+        let regions = HashSet::from([home().id]);
+        let register = Registrar { directories: vec![directory], regions, clock: self.clock.clone() };
+        Some(House { tenancy, sweeper, store, gate: Gate::new(Arc::new(register)), fuse })
+    }
+
+    async fn open_keys(&self) -> GeoKeyService {
+        let unlock = Unlock::KeyFile(self.dir.path().join("key"));
+        for _ in 0..2000 {
+            let keyring =
+                LocalKeyring::open(&self.dir.path().join("keyring"), geo().bytes(), &unlock).expect("it opens");
+            let (store, clock) = (self.dir.path().join("keystore"), Arc::new(KeyClock(self.clock.clone())));
+            match GeoKeyService::open(&store, geo().bytes(), Box::new(keyring), clock) {
+                // The last process may still be ending: its writers are threads of their own.
+                Err(KeyError::Store(KeystoreError::Locked)) => tokio::time::sleep(Duration::from_millis(2)).await,
+                keys => return keys.expect("the key store opens"),
+            }
+        }
+        panic!("the key store stays open");
+    }
+}
+
+impl House {
+    /// A tenant at home here, with a bucket and a login.
+    pub(super) async fn tenant(&self, number: usize) -> (TenantId, Login) {
+        let id = TenantId::random();
+        let new = NewTenant { id, geo: geo(), home: home(), replication: Replication::None, consent: Some([1; 32]) };
+        let detail = Detail { name: format!("tenant-{number}"), contact: None };
+        self.tenancy.create(&operator(), new, detail).await.expect("it is made");
+        let directory = &self.tenancy.directory;
+        let login = directory.create_login(id, Role::Service, START).await.expect("a login");
+        let name = BucketName::parse(BUCKET).expect("a good name");
+        directory.create_bucket(id, &name, home(), START).await.expect("a bucket").expect("a new one");
+        (id, login)
+    }
+
+    /// What rotations work with.
+    pub(super) fn rooms(&self) -> Rooms {
+        let Tenancy { directory, audit, regions, clock } = self.tenancy.clone();
+        Rooms { directory, regions, audit, clock, traffic: Traffic::default() }
+    }
+}
