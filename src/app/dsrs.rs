@@ -7,7 +7,7 @@ use crate::admin::acts::{Broke, Mode, Order, Outcome, Streamed, TenantRef};
 use crate::admin::dsrs::{Correction, DsrActs, Kind, NewRequest, Rectified, Request};
 use crate::admin::error::ActError;
 use crate::admin::wire;
-use crate::audit::Actor;
+use crate::audit::{Actor, Hash};
 use crate::directory::SubjectRequest;
 use crate::model::dsr::{RequestKind, RequestState, RequestStep};
 use crate::model::ids::TenantId;
@@ -167,7 +167,7 @@ impl DsrActs for HouseActs {
         order: &Order,
         tenant: &TenantRef,
         number: u64,
-        _reason: &str,
+        reason: &str,
     ) -> Result<Outcome<Request>, ActError> {
         let (found, by) = (reachable(self, tenant).await?, actor(order));
         if order.mode == Mode::Plan {
@@ -178,7 +178,8 @@ impl DsrActs for HouseActs {
             }];
             return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
         }
-        Ok(Outcome::Done(shown(&desk(&found, &by).lift(number).await.map_err(subject_error)?)))
+        let desk = Desk { because: Some(kept(&found, reason).await?), ..desk(&found, &by) };
+        Ok(Outcome::Done(shown(&desk.lift(number).await.map_err(subject_error)?)))
     }
 
     async fn refuse_request(
@@ -186,14 +187,15 @@ impl DsrActs for HouseActs {
         order: &Order,
         tenant: &TenantRef,
         number: u64,
-        _reason: &str,
+        reason: &str,
     ) -> Result<Outcome<Request>, ActError> {
         let (found, by) = (reachable(self, tenant).await?, actor(order));
         if order.mode == Mode::Plan {
             let steps = vec!["log that it is not carried out, and forget who asked".to_owned()];
             return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
         }
-        let refused = desk(&found, &by).step(number, RequestStep::Refuse, |request| request.name = None).await;
+        let desk = Desk { because: Some(kept(&found, reason).await?), ..desk(&found, &by) };
+        let refused = desk.step(number, RequestStep::Refuse, |request| request.name = None).await;
         Ok(Outcome::Done(shown(&refused.map_err(subject_error)?)))
     }
 }
@@ -246,7 +248,7 @@ async fn in_part(
     foreseen: &Foreseen,
     watch: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<wire::OperationResult, ActError> {
-    let desk = Desk { tenancy: hands.tenancy, actor: by, tenant };
+    let desk = Desk { tenancy: hands.tenancy, actor: by, tenant, because: None };
     if let Some((name, entry)) = desk.known(request).await.map_err(subject_error)? {
         let whom = (&name, entry.id);
         subject::rewrite(hands.tenancy, hands.store, by, tenant, whom).await.map_err(subject_error)?;
@@ -265,7 +267,7 @@ async fn finish(
     watch: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<wire::OperationResult, ActError> {
     let Hands { tenancy, store } = hands;
-    let desk = Desk { tenancy, actor: by, tenant };
+    let desk = Desk { tenancy, actor: by, tenant, because: None };
     let number = request.number;
     if request.kind == RequestKind::Restrict {
         desk.tell(request.token, number, Word::Restrict).await.map_err(subject_error)?;
@@ -308,7 +310,7 @@ pub(super) async fn resume(hands: Hands<'_>) {
         Vec::new()
     });
     for (tenant, number) in running {
-        let desk = Desk { tenancy, actor: &by, tenant };
+        let desk = Desk { tenancy, actor: &by, tenant, because: None };
         let went_on = async {
             let request = desk.request(number).await.map_err(subject_error)?;
             if matches!(request.kind, RequestKind::Access | RequestKind::Rectify) {
@@ -330,7 +332,7 @@ pub(super) async fn resume(hands: Hands<'_>) {
 /// Goes on with a deferred erasure. Answers whether all of it is done: other holds may keep it by now.
 pub(super) async fn go_on(hands: Hands<'_>, tenant: TenantId, number: u64) -> Result<bool, ActError> {
     let by = Actor::part("sweeper");
-    let desk = Desk { tenancy: hands.tenancy, actor: &by, tenant };
+    let desk = Desk { tenancy: hands.tenancy, actor: &by, tenant, because: None };
     let request = match desk.request(number).await {
         // Done, or with it: nothing waits.
         Err(SubjectError::NoSuchRequest) => return Ok(true),
@@ -381,7 +383,13 @@ async fn reachable(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTenant, 
 }
 
 fn desk<'a>(found: &'a FoundTenant, by: &'a Actor) -> Desk<'a> {
-    Desk { tenancy: &found.tenancy, actor: by, tenant: found.entry.standing.id }
+    Desk { tenancy: &found.tenancy, actor: by, tenant: found.entry.standing.id, because: None }
+}
+
+/// Keeps why, under the tenant's keys; what the log gets of it.
+async fn kept(found: &FoundTenant, reason: &str) -> Result<Hash, ActError> {
+    let kept = found.tenancy.directory.keep_words(found.entry.standing.id, reason).await;
+    Ok(Hash(kept.map_err(|error| subject_error(error.into()))?))
 }
 
 /// What carrying a request out would do, as counted now.

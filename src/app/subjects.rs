@@ -68,7 +68,7 @@ pub(super) async fn erase(
         return Err(ActError::ConfirmMismatch);
     }
     let by = actor(order);
-    let desk = Desk { tenancy, actor: &by, tenant: id };
+    let desk = Desk { tenancy, actor: &by, tenant: id, because: None };
     let request = desk.open(&dsrs::asked(new)).await.map_err(subject_error)?;
     dsrs::start(acts, found, by, request.number).await.map(Outcome::Done)
 }

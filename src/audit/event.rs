@@ -246,11 +246,24 @@ pub enum Event {
     /// A data subject's request was entered. `subject` is a keyed hash of who asks, `basis` the hash of the ground.
     DsrOpened { tenant: TenantId, dsr: u64, kind: String, subject: String, basis: Hash },
     /// It is to stand so from now on.
-    DsrMoved { tenant: TenantId, dsr: u64, state: String },
+    DsrMoved {
+        tenant: TenantId,
+        dsr: u64,
+        state: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Hash>,
+    },
     /// A copy of all that is stored of who asks is handed out.
     DsrBundle { tenant: TenantId, dsr: u64 },
     /// By a request somebody is to stand so with a tenant: `restricted`, `not-to-be-stored`, or either taken back.
-    SubjectStanding { tenant: TenantId, dsr: u64, subject: String, act: String },
+    SubjectStanding {
+        tenant: TenantId,
+        dsr: u64,
+        subject: String,
+        act: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Hash>,
+    },
     /// The content of an object was put right for its data subject; the version of before is destroyed.
     ObjectRectified { tenant: TenantId, dsr: u64, bucket: BucketId, from: VersionId, to: VersionId },
     /// Somebody wants nothing more of themselves to be collected. `contact` is a keyed hash of who, `kind` is `contact` or

@@ -55,6 +55,8 @@ pub struct Desk<'a> {
     pub actor: &'a Actor,
     /// Whose request.
     pub tenant: TenantId,
+    /// The salted hash of why, for the log; the words lie under the tenant's keys.
+    pub because: Option<Hash>,
 }
 
 impl Desk<'_> {
@@ -131,7 +133,7 @@ impl Desk<'_> {
 
     async fn log(&self, request: &SubjectRequest, next: RequestState) -> Result<(), SubjectError> {
         let state = next.as_str().to_owned();
-        let record = Record::DsrMoved { tenant: self.tenant, dsr: request.number, state };
+        let record = Record::DsrMoved { tenant: self.tenant, dsr: request.number, state, reason: self.because };
         self.tenancy.audit.append(self.actor, record).await?;
         Ok(())
     }
@@ -288,6 +290,7 @@ impl Desk<'_> {
             dsr: number,
             subject: hex::encode(token),
             act: word.as_str().to_owned(),
+            reason: self.because,
         };
         self.tenancy.audit.append(self.actor, record).await?;
         directory.tell(self.tenant, token, word, self.tenancy.clock.now().wall).await?;
