@@ -167,10 +167,10 @@ const RULES: [Rule; 16] = [
     rule("BCK-1", "Backups are made", "GET /admin/v1/backups; backup-made", Some(7), Shown::By(&["backup-made"])),
     rule(
         "BCK-2",
-        "A backup is read back whole, or put back",
-        "POST /admin/v1/backups/drill; restore-drilled, keys-restored",
+        "A backup is put back and served from",
+        "docs/operations.md#after-the-restore-of-a-backup; keys-restored",
         Some(92),
-        Shown::By(&["restore-drilled", "keys-restored"]),
+        Shown::By(&["keys-restored"]),
     ),
     rule(
         "INT-1",
