@@ -10,11 +10,11 @@ use crate::admin::epochs::{Closing, Epoch, EpochMaster, EpochState, Epochs};
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::{Actor, Event as Record};
-use crate::directory::{Approval, PROPOSAL_KEEP_S};
+use crate::directory::{Approval, LEDGER_STEP, PROPOSAL_KEEP_S};
 use crate::model::atlas::Geo;
 use crate::model::time::Millis;
 use crate::rekey::{self, RekeyError, Run};
-use crate::seal::{EpochClosed, EpochJob, EpochPhase, KeyClient, KeyError};
+use crate::seal::{EpochClosed, EpochJob, EpochPhase, KeyClient, KeyError, Shredded};
 use std::collections::{BTreeMap, HashMap};
 
 /// Seconds by the compliance clock until the schedule looks again, when it knows no time to wait for.
@@ -83,7 +83,10 @@ fn begin(acts: &HouseActs, room: &GeoRoom, by: Actor, soak_s: i64) -> wire::Oper
         }
         let all = keys.epochs().map_err(|error| act_error(error.into()))?;
         let closed = all.iter().find(|closed| closed.number == job.number);
-        let epoch = closed.map_or_else(|| under_way(geo, &job), |closed| shown(geo, closed));
+        let (from, to) =
+            closed.map_or((job.shreds_from, job.shreds_to), |closed| (closed.shreds_from, closed.shreds_to));
+        let shreds = destroyed(&keys, from, to).map_err(|error| act_error(error.into()))?;
+        let epoch = closed.map_or_else(|| under_way(geo, &job, shreds), |closed| shown(geo, closed, shreds));
         Ok(wire::OperationResult::Epoch(epoch))
     })
 }
@@ -177,7 +180,7 @@ async fn plan(acts: &HouseActs, room: &GeoRoom, soak_s: i64) -> Result<wire::Pla
         steps.insert(0, "propose it, or approve what another administrator proposed within a day".to_owned());
     }
     let counts = [
-        ("shreds", head.counter - from.min(head.counter)),
+        ("shreds", destroyed(&room.keys, from, head.counter).map_err(failed)?),
         ("tenants_with_removals", removals.tenants),
         ("buckets_with_removals", removals.buckets),
         ("records", scan.records),
@@ -201,14 +204,23 @@ pub(super) async fn abort(acts: &HouseActs, order: &Order, geo: &'static Geo) ->
         RekeyError::Audit(error) => log_error(error),
         other => rekey_error(other),
     })?;
-    Ok(Outcome::Done(under_way(geo, &aborted)))
+    let shreds =
+        destroyed(&room.keys, aborted.shreds_from, aborted.shreds_to).map_err(|error| act_error(error.into()))?;
+    Ok(Outcome::Done(under_way(geo, &aborted, shreds)))
 }
 
 pub(super) async fn list(acts: &HouseActs, geo: &'static Geo) -> Result<Epochs, ActError> {
     let room = room(acts, geo)?;
     let failed = |error: KeyError| act_error(error.into());
-    let mut epochs: Vec<_> = room.keys.epochs().map_err(failed)?.iter().map(|closed| shown(geo, closed)).collect();
-    epochs.extend(room.keys.epoch_job().map_err(failed)?.map(|job| under_way(geo, &job)));
+    let mut epochs = Vec::new();
+    for closed in room.keys.epochs().map_err(failed)? {
+        let shreds = destroyed(&room.keys, closed.shreds_from, closed.shreds_to).map_err(failed)?;
+        epochs.push(shown(geo, &closed, shreds));
+    }
+    if let Some(job) = room.keys.epoch_job().map_err(failed)? {
+        let shreds = destroyed(&room.keys, job.shreds_from, job.shreds_to).map_err(failed)?;
+        epochs.push(under_way(geo, &job, shreds));
+    }
     let next_due_at = next_due(acts, room, acts.house.clock.now().cc_lo).await?.map(wire::Time);
     Ok(Epochs { epochs, every_days: acts.epoch.every_days, next_due_at })
 }
@@ -227,11 +239,24 @@ fn room<'a>(acts: &'a HouseActs, geo: &'static Geo) -> Result<&'a GeoRoom, ActEr
     acts.rooms(Some(geo))?.first().copied().ok_or(ActError::GeoNotServed)
 }
 
+/// How many entries of the shred log, behind the first `from` and up to the first `to`, say that something was destroyed;
+/// others say how somebody stands with a tenant.
+fn destroyed(keys: &KeyClient, from: u64, to: u64) -> Result<u64, KeyError> {
+    let (mut count, mut at) = (0, from);
+    while at < to {
+        let next = to.min(at + LEDGER_STEP);
+        let shreds = keys.shreds(at, next)?;
+        count += shreds.iter().filter(|shred| !matches!(shred.what, Shredded::Standing { .. })).count() as u64;
+        at = next;
+    }
+    Ok(count)
+}
+
 fn at(seconds: i64) -> wire::Time {
     wire::Time(Millis::from_seconds(seconds))
 }
 
-fn under_way(geo: &Geo, job: &EpochJob) -> Epoch {
+fn under_way(geo: &Geo, job: &EpochJob, shreds: u64) -> Epoch {
     Epoch {
         geo: geo.id.into(),
         number: job.number,
@@ -244,7 +269,7 @@ fn under_way(geo: &Geo, job: &EpochJob) -> Epoch {
         disabled_at: job.disabled.map(at),
         soaked_at: job.soaked_at().map(at),
         closed_at: None,
-        shreds: job.shreds_to - job.shreds_from,
+        shreds,
         records: job.records,
         alarms: job.alarms,
         masters: Vec::new(),
@@ -252,7 +277,7 @@ fn under_way(geo: &Geo, job: &EpochJob) -> Epoch {
     }
 }
 
-fn shown(geo: &Geo, closed: &EpochClosed) -> Epoch {
+fn shown(geo: &Geo, closed: &EpochClosed, shreds: u64) -> Epoch {
     let master = |master: &crate::seal::DestroyedMaster| EpochMaster {
         id: format!("mk/{}/{}", geo.id, master.version),
         receipt: master.receipt.clone(),
@@ -265,7 +290,7 @@ fn shown(geo: &Geo, closed: &EpochClosed) -> Epoch {
         disabled_at: Some(at(closed.disabled)),
         soaked_at: None,
         closed_at: Some(at(closed.closed)),
-        shreds: closed.shreds_to - closed.shreds_from,
+        shreds,
         records: closed.records,
         alarms: 0,
         masters: closed.masters.iter().map(master).collect(),

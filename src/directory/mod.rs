@@ -59,7 +59,7 @@ pub use periods::Period;
 pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
 pub use requests::{SealedName, SubjectRequest};
 pub use reroot::Rerooted;
-pub use standings::{NameToken, REGISTER};
+pub use standings::{LEDGER_STEP, NameToken, REGISTER};
 pub use subjects::{SubjectAt, SubjectEntry};
 pub use sweeps::SweepRun;
 pub use tenants::{Detail, TenantEntry};

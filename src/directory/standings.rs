@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// tenant, so that every backup has it, and dies with the tenant.
 pub const REGISTER: SubjectId = SubjectId(*b"contact-register");
 /// Entries of the ledger read in one call.
-const LEDGER_STEP: u64 = 65_536;
+pub const LEDGER_STEP: u64 = 65_536;
 
 /// What stands for a name.
 pub type NameToken = [u8; 16];
