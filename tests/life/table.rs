@@ -111,9 +111,11 @@ impl Asked<'_> {
 
         // A data subject's request: about somebody of whom nothing is stored.
         let erase = format!("tenants/{}/dsrs/erase", self.id);
-        let erased = self.admin(&erase, &json!({ "subject": "contact:1", "confirm": "contoso" }), None);
+        let erased =
+            self.admin(&erase, &json!({ "subject": "contact:1", "confirm": "contoso", "basis": "art17" }), None);
         if state == "PURGE_HELD" {
-            let held = self.admin(&erase, &json!({ "subject": "contact:8855", "confirm": "contoso" }), None);
+            let held =
+                self.admin(&erase, &json!({ "subject": "contact:8855", "confirm": "contoso", "basis": "art17" }), None);
             Self::cell(state, "DataSubject", (held.0, &code(&held)));
             Self::cell(state, "Delete", (held.0, &code(&held)));
         } else {
