@@ -200,7 +200,7 @@ impl RegionIndex {
         self.put_due(directory, key, &rows::encode(walk)).await
     }
 
-    /// Gives up to [`STEP`] objects their due times: each is looked up, and left alone unless it still is exactly the row
+    /// Gives up to a thousand objects their due times: each is looked up, and left alone unless it still is exactly the row
     /// given. Answers how many were changed.
     pub async fn date(&self, bucket: &Arc<OpenBucket>, rows: &[(ObjectRow, Option<u64>)]) -> Result<u64, IndexError> {
         loop {

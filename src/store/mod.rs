@@ -1,7 +1,7 @@
 //! CONDUCTOR of object acts: seal → blob → index, and back. One file per act, each saying its order of effects and
 //! what a crash leaves behind.
 //!
-//! Called by `s3`. Every method takes an [`Admitted`](crate::gate::Admitted) value, so nothing here asks who the
+//! Called by `s3`. Every method takes an [`Admitted`] value, so nothing here asks who the
 //! caller is. Must not know HTTP.
 
 mod alarm;
