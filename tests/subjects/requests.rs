@@ -183,6 +183,14 @@ fn r42_r43_r45_what_somebody_asks_for_is_on_record_and_answered() {
     // What somebody decided not to do stays undone.
     let refused = open(&server, BOB, "erase", &[]);
     dsr(&server, &["refuse", &refused, "--reason", "not him"]).ok();
+    for (event, why) in [("subject-standing", "settled"), ("dsr-moved", "not him")] {
+        let tail = server.geoseal(&["audit", "tail", "--json"]).json();
+        let entries = tail["entries"].as_array().expect("a list").iter().rev();
+        let mut of_event = entries.filter(|entry| entry["event"] == event && entry["detail"]["reason"].is_string());
+        let index = of_event.next().unwrap_or_else(|| panic!("a reason with {event}"))["index"].to_string();
+        let shown = server.geoseal(&["audit", "show", &index, "--geo", "europe", "--json"]).json();
+        assert_eq!(shown["reason"], why, "{shown}");
+    }
     assert_eq!(dsr(&server, &["erase", &refused, "--confirm", "demo"]).code(), Some(4));
     assert_eq!(get(&server, "bob/large").status, 200);
     let all = dsr(&server, &["list"]).json();
