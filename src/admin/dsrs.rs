@@ -58,7 +58,7 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Because {
-    /// Why: 1 to 200 bytes; the log keeps its hash.
+    /// Why: 1 to 200 bytes; the log keeps a salted hash.
     pub reason: String,
 }
 

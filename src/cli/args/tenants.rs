@@ -293,7 +293,7 @@ pub enum Dsr {
         #[command(flatten)]
         #[allow(missing_docs)]
         of: DsrRef,
-        /// Why; the log keeps its hash
+        /// Why. The audit log keeps a salted hash; the text is sealed under the tenant's keys and ends with it
         #[arg(long)]
         reason: String,
         #[command(flatten)]
@@ -305,7 +305,7 @@ pub enum Dsr {
         #[command(flatten)]
         #[allow(missing_docs)]
         of: DsrRef,
-        /// Why; the log keeps its hash
+        /// Why. The audit log keeps a salted hash; the text is sealed under the tenant's keys and ends with it
         #[arg(long)]
         reason: String,
         #[command(flatten)]
