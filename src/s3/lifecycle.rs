@@ -1,19 +1,21 @@
 //! PutBucketLifecycleConfiguration and its kin, and the header that says when an object goes.
 //!
 //! A rule that this store would not carry out is refused as a whole with 501 and the reason: transitions, because there
-//! is one storage class, and whatever is about versions, because there are none. Source: S3 API reference,
-//! "PutBucketLifecycleConfiguration", and the S3 user guide, "Lifecycle configuration elements".
+//! is one storage class. Source: S3 API reference, "PutBucketLifecycleConfiguration", and the S3 user guide, "Lifecycle
+//! configuration elements".
 
 use super::convert::{fits_xml, millis, timestamp};
 use super::{Face, error, owner};
 use crate::gate::act::{Delete, Read};
 use crate::model::ids::OperationId;
-use crate::model::lifecycle::{Expire, Expiry, Filter, Form, RULE_ID_CHARS_MAX, RULES_MAX, Rule, Rules, is_midnight};
+use crate::model::lifecycle::{
+    Expire, Expiry, Filter, Form, NEWER_MAX, RULE_ID_CHARS_MAX, RULES_MAX, Rule, Rules, Superseded, is_midnight,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
     AbortIncompleteMultipartUpload, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, ExpirationStatus,
     GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput, LifecycleExpiration, LifecycleRule,
-    LifecycleRuleAndOperator, LifecycleRuleFilter, PutBucketLifecycleConfigurationInput,
+    LifecycleRuleAndOperator, LifecycleRuleFilter, NoncurrentVersionExpiration, PutBucketLifecycleConfigurationInput,
     PutBucketLifecycleConfigurationOutput, Tag,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -102,9 +104,6 @@ fn rule(given: LifecycleRule) -> S3Result<Rule> {
     if given.transitions.is_some() || given.noncurrent_version_transitions.is_some() {
         return Err(not_built("There is one storage class: transitions are not implemented."));
     }
-    if given.noncurrent_version_expiration.is_some() {
-        return Err(not_built("Buckets have no versioning yet: NoncurrentVersionExpiration is not implemented."));
-    }
     let enabled = match given.status.as_str() {
         ExpirationStatus::ENABLED => true,
         ExpirationStatus::DISABLED => false,
@@ -115,36 +114,56 @@ fn rule(given: LifecycleRule) -> S3Result<Rule> {
         (None, Some(prefix)) => Filter { prefix: Some(prefix), form: Form::Prefix, ..Filter::default() },
         _ => return Err(malformed("A rule has either a Filter or a Prefix.")),
     };
-    let expire = given.expiration.map(expire).transpose()?;
+    let (expire, lone_markers) = given.expiration.map(expire).transpose()?.unwrap_or_default();
+    let superseded = given.noncurrent_version_expiration.map(superseded).transpose()?;
     let abort_days = given.abort_incomplete_multipart_upload.map(abort).transpose()?;
-    if abort_days.is_some() && (!filter.tags.is_empty() || filter.larger_than.or(filter.smaller_than).is_some()) {
+    let narrow = !filter.tags.is_empty() || filter.larger_than.or(filter.smaller_than).is_some();
+    if abort_days.is_some() && narrow {
         return Err(s3_error!(
             InvalidRequest,
             "AbortIncompleteMultipartUpload cannot be specified with tags or sizes: an upload in progress has neither"
         ));
     }
-    if expire.is_none() && abort_days.is_none() {
+    if lone_markers.is_some() && narrow {
+        return Err(s3_error!(
+            InvalidRequest,
+            "ExpiredObjectDeleteMarker cannot be specified with tags or sizes: a delete marker has neither"
+        ));
+    }
+    if superseded.is_some_and(|superseded| superseded.keep.is_some()) && filter.form == Form::Prefix {
+        return Err(s3_error!(InvalidRequest, "NewerNoncurrentVersions needs a Filter element in its rule"));
+    }
+    if expire.is_none() && abort_days.is_none() && superseded.is_none() && lone_markers.is_none() {
         return Err(s3_error!(InvalidRequest, "At least one action needs to be specified in a rule"));
     }
     let id = given.id.filter(|id| !id.is_empty()).unwrap_or_else(|| OperationId::random().to_string());
     if id.chars().count() > RULE_ID_CHARS_MAX || !fits_xml(&id) {
         return Err(invalid("ID length should not exceed allowed limit of 255"));
     }
-    Ok(Rule { id, enabled, filter, expire, abort_days })
+    Ok(Rule { id, enabled, filter, expire, abort_days, superseded, lone_markers })
 }
 
-fn expire(given: LifecycleExpiration) -> S3Result<Expire> {
-    if given.expired_object_delete_marker.is_some() {
-        return Err(not_built("Buckets have no versioning yet: ExpiredObjectDeleteMarker is not implemented."));
-    }
-    match (given.days, given.date) {
-        (Some(days), None) => positive(days).map(Expire::After),
-        (None, Some(date)) => {
+/// When objects go, or whether lone markers do: a rule's Expiration is one of them.
+fn expire(given: LifecycleExpiration) -> S3Result<(Option<Expire>, Option<bool>)> {
+    match (given.days, given.date, given.expired_object_delete_marker) {
+        (Some(days), None, None) => Ok((Some(Expire::After(positive(days)?)), None)),
+        (None, Some(date), None) => {
             let day = millis(date);
-            if is_midnight(day) { Ok(Expire::On(day)) } else { Err(invalid("'Date' must be at midnight GMT")) }
+            let day = if is_midnight(day) { Ok(day) } else { Err(invalid("'Date' must be at midnight GMT")) };
+            Ok((Some(Expire::On(day?)), None))
         }
-        _ => Err(malformed("An Expiration has either Days or a Date.")),
+        (None, None, Some(lone_markers)) => Ok((None, Some(lone_markers))),
+        _ => Err(malformed("An Expiration has either Days, a Date or ExpiredObjectDeleteMarker.")),
     }
+}
+
+fn superseded(given: NoncurrentVersionExpiration) -> S3Result<Superseded> {
+    let days = given.noncurrent_days.ok_or_else(|| malformed("NoncurrentDays is missing."))?;
+    let keep = given.newer_noncurrent_versions.map(|keep| {
+        let keep = u32::try_from(keep).ok().filter(|keep| (1..=NEWER_MAX).contains(keep));
+        keep.ok_or_else(|| invalid("NewerNoncurrentVersions must be an integer between 1 and 100"))
+    });
+    Ok(Superseded { days: positive(days)?, keep: keep.transpose()? })
 }
 
 fn abort(given: AbortIncompleteMultipartUpload) -> S3Result<u32> {
@@ -230,13 +249,20 @@ fn shown(rule: &Rule) -> LifecycleRule {
         abort_incomplete_multipart_upload: rule
             .abort_days
             .map(|n| AbortIncompleteMultipartUpload { days_after_initiation: days(n) }),
-        expiration: rule.expire.map(|expire| match expire {
-            Expire::After(n) => LifecycleExpiration { days: days(n), ..LifecycleExpiration::default() },
-            Expire::On(day) => LifecycleExpiration { date: Some(timestamp(day)), ..LifecycleExpiration::default() },
-        }),
+        expiration: match (rule.expire, rule.lone_markers) {
+            (None, None) => None,
+            (Some(Expire::After(n)), _) => Some(LifecycleExpiration { days: days(n), ..Default::default() }),
+            (Some(Expire::On(day)), _) => {
+                Some(LifecycleExpiration { date: Some(timestamp(day)), ..Default::default() })
+            }
+            (None, lone) => Some(LifecycleExpiration { expired_object_delete_marker: lone, ..Default::default() }),
+        },
         filter: shown_filter,
         id: Some(rule.id.clone()),
-        noncurrent_version_expiration: None,
+        noncurrent_version_expiration: rule.superseded.map(|superseded| NoncurrentVersionExpiration {
+            newer_noncurrent_versions: superseded.keep.and_then(|keep| i32::try_from(keep).ok()),
+            noncurrent_days: days(superseded.days),
+        }),
         noncurrent_version_transitions: None,
         prefix: outer,
         status: ExpirationStatus::from_static(if rule.enabled {
@@ -275,10 +301,7 @@ mod tests {
 
     #[test]
     fn what_is_not_carried_out_is_not_taken() {
-        let marker = LifecycleExpiration { expired_object_delete_marker: Some(true), ..Default::default() };
-        assert_eq!(code(|rule| rule.expiration = Some(marker)), "NotImplemented");
         assert_eq!(code(|rule| rule.transitions = Some(vec![Default::default()])), "NotImplemented");
-        assert_eq!(code(|rule| rule.noncurrent_version_expiration = Some(Default::default())), "NotImplemented");
         assert_eq!(code(|rule| rule.noncurrent_version_transitions = Some(vec![Default::default()])), "NotImplemented");
         assert_eq!(code(|_| ()), "taken");
     }
@@ -306,6 +329,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_versions_has_one_meaning() {
+        let noncurrent =
+            |days, newer| Some(NoncurrentVersionExpiration { newer_noncurrent_versions: newer, noncurrent_days: days });
+        for (days, newer, want) in [
+            (Some(1), None, "taken"),
+            (Some(1), Some(100), "taken"),
+            (Some(0), None, "InvalidArgument"),
+            (Some(1), Some(0), "InvalidArgument"),
+            (Some(1), Some(101), "InvalidArgument"),
+            (None, Some(1), "MalformedXML"),
+        ] {
+            assert_eq!(code(|rule| rule.noncurrent_version_expiration = noncurrent(days, newer)), want, "{newer:?}");
+        }
+        let outside = |rule: &mut LifecycleRule| {
+            (rule.filter, rule.prefix) = (None, Some(String::new()));
+            rule.noncurrent_version_expiration = noncurrent(Some(1), Some(1));
+        };
+        assert_eq!(code(outside), "InvalidRequest", "S3 wants a Filter for this");
+        let marker = |days| {
+            let expired_object_delete_marker = Some(true);
+            Some(LifecycleExpiration { days, expired_object_delete_marker, ..Default::default() })
+        };
+        assert_eq!(code(|rule| rule.expiration = marker(None)), "taken");
+        assert_eq!(code(|rule| rule.expiration = marker(Some(1))), "MalformedXML");
+        let sized = |rule: &mut LifecycleRule| {
+            rule.expiration = marker(None);
+            rule.filter = Some(LifecycleRuleFilter { object_size_less_than: Some(5), ..Default::default() });
+        };
+        assert_eq!(code(sized), "InvalidRequest");
+    }
+
+    #[test]
     fn rules_come_back_as_they_were_given() {
         let tag = |key: &str| Tag { key: Some(key.into()), value: Some("1".into()) };
         let and = LifecycleRuleAndOperator {
@@ -314,13 +369,17 @@ mod tests {
             prefix: Some("p".into()),
             tags: Some(vec![tag("a"), tag("b")]),
         };
-        let mut several = vec![given(), given(), given(), given()];
+        let mut several = vec![given(), given(), given(), given(), given()];
         several[1].filter = Some(LifecycleRuleFilter { and: Some(and), ..Default::default() });
         several[1].expiration =
             Some(LifecycleExpiration { date: Some(timestamp(Millis(86_400_000))), ..Default::default() });
         (several[2].filter, several[2].prefix) = (None, Some("old/".into()));
         several[3].filter = Some(LifecycleRuleFilter { tag: Some(tag("c")), ..Default::default() });
         several[3].status = ExpirationStatus::from_static(ExpirationStatus::DISABLED);
+        several[4].expiration =
+            Some(LifecycleExpiration { expired_object_delete_marker: Some(false), ..Default::default() });
+        several[4].noncurrent_version_expiration =
+            Some(NoncurrentVersionExpiration { newer_noncurrent_versions: Some(3), noncurrent_days: Some(30) });
         for (at, rule) in several.iter_mut().enumerate() {
             rule.id = Some(at.to_string());
         }

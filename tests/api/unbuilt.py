@@ -13,10 +13,6 @@ def every_other_operation_is_501():
         ("get_bucket_cors", at), ("put_bucket_cors", {**at, "CORSConfiguration": {"CORSRules": [
             {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]}}), ("delete_bucket_cors", at),
         ("put_bucket_lifecycle_configuration", {**at, "LifecycleConfiguration": {"Rules": [
-            {"Status": "Enabled", "Prefix": "", "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}]}}),
-        ("put_bucket_lifecycle_configuration", {**at, "LifecycleConfiguration": {"Rules": [
-            {"Status": "Enabled", "Prefix": "", "Expiration": {"ExpiredObjectDeleteMarker": True}}]}}),
-        ("put_bucket_lifecycle_configuration", {**at, "LifecycleConfiguration": {"Rules": [
             {"Status": "Enabled", "Prefix": "", "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]}]}}),
         ("get_bucket_encryption", at),
         ("put_bucket_encryption", {**at, "ServerSideEncryptionConfiguration": {"Rules": [rule]}}),

@@ -95,7 +95,8 @@ fn bucket() -> BucketName {
 fn rules(days: u32) -> Rules {
     let filter = Filter { prefix: Some("short/".into()), ..Filter::default() };
     let expire = Some(Expire::After(days));
-    Rules(vec![Rule { id: "short".into(), enabled: true, filter, expire, abort_days: None }])
+    let (superseded, lone_markers) = (None, None);
+    Rules(vec![Rule { id: "short".into(), enabled: true, filter, expire, abort_days: None, superseded, lone_markers }])
 }
 
 /// What a deed came to: done, refused for a reason of its own, or cut off by the crash, so that nobody knows.
