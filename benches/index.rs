@@ -7,8 +7,8 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use geoseal::index::rows::v1::{ObjectKind, ObjectRow, Place, SegmentRef};
 use geoseal::index::{
-    Anchor, AnchorStore, AnchorStoreError, Condition, FjallEngine, FjallOptions, IndexOptions, ListQuery, OpenBucket,
-    PutObject, RegionIndex,
+    Anchor, AnchorStore, AnchorStoreError, Condition, FjallEngine, FjallOptions, IndexOptions, Keep, ListQuery,
+    OpenBucket, PutObject, RegionIndex,
 };
 use geoseal::model::atlas::{Geo, Region};
 use geoseal::model::ids::{BucketId, DekId, ObjectId, SegmentId, TenantId, VersionId};
@@ -121,11 +121,17 @@ fn object(number: u64) -> PutObject {
         due: None,
         enabled_ms: None,
         subjects: None,
+        superseded: None,
+        versioned: None,
+        beside: None,
+        order: None,
     };
     PutObject {
         row,
         inline: Some(Bytes::from(vec![7; 1024 + 208])),
         condition: Condition::None,
+        keep: Keep::Replace,
+        dating: None,
         from_upload: None,
         places: Vec::new(),
     }

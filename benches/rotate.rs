@@ -11,7 +11,7 @@ use geoseal::blob::{BlobStore, ObjectStoreBlobs, Readers};
 use geoseal::directory::Directory;
 use geoseal::index::rows::v1::{ObjectKind, ObjectRow, Place, SegmentRef};
 use geoseal::index::{
-    Anchor, AnchorStore, AnchorStoreError, Condition, Engine, FenceLine, FjallEngine, FjallOptions, IndexOptions,
+    Anchor, AnchorStore, AnchorStoreError, Condition, Engine, FenceLine, FjallEngine, FjallOptions, IndexOptions, Keep,
     MemoryEngine, OpenBucket, PutObject, RegionIndex,
 };
 use geoseal::model::atlas::{Geo, Region};
@@ -162,9 +162,21 @@ fn object(keys: &TenantKeys, at: &BucketRef, number: u64) -> PutObject {
         due: None,
         enabled_ms: None,
         subjects: None,
+        superseded: None,
+        versioned: None,
+        beside: None,
+        order: None,
     };
     let inline = Some(Bytes::from(vec![7; 1024 + 208]));
-    PutObject { row, inline, condition: Condition::None, from_upload: None, places: Vec::new() }
+    PutObject {
+        row,
+        inline,
+        condition: Condition::None,
+        keep: Keep::Replace,
+        dating: None,
+        from_upload: None,
+        places: Vec::new(),
+    }
 }
 
 async fn fill(index: &RegionIndex, bucket: &Arc<OpenBucket>, keys: &TenantKeys, at: &BucketRef) {

@@ -274,6 +274,8 @@ pub enum Event {
 
     /// A bucket's lifecycle rules are replaced by so many; zero: they are removed.
     LifecycleSet { tenant: TenantId, bucket: BucketId, rules: u64 },
+    /// A bucket keeps versions from here on, or stops to.
+    VersioningSet { tenant: TenantId, bucket: BucketId, enabled: bool },
     /// So many objects of a bucket are about to be removed by its lifecycle rules.
     ObjectsExpiring { tenant: TenantId, bucket: BucketId, objects: u64 },
     /// A notice of its coming end arrived where the operator wants them: `T`, `-30d`, `-14d`, `-7d` or `-1d`.

@@ -12,6 +12,7 @@ use crate::model::lifecycle::Rules;
 use crate::model::names::BucketName;
 use crate::model::object::BucketRef;
 use crate::model::time::Millis;
+use crate::model::versioning::Versioning;
 use crate::seal::TenantKeys;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -104,6 +105,24 @@ impl Directory {
         .await
     }
 
+    /// Has a bucket keep versions, or stop to. On return no object's commit is in flight that went by what was said before;
+    /// `None` when the bucket was removed. What was `Enabled` once never becomes `Never` again: that is left as it is.
+    pub async fn set_versioning(
+        &self,
+        at: &BucketRef,
+        versioning: Versioning,
+    ) -> Result<Option<Arc<OpenedBucket>>, DirectoryError> {
+        let _change = self.change.lock().await;
+        let _commits = self.commits.write().await;
+        self.change_row(at, |_, row| {
+            if versioning != Versioning::Never {
+                row.versioning = Some(versioning);
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn change_keys(
         &self,
         at: &BucketRef,
@@ -154,6 +173,7 @@ impl Directory {
             index_key: index_key.to_vec(),
             old_index_key: None,
             lifecycle: None,
+            versioning: None,
         };
         let row_key = bucket_row_key(&keys, tenant, name);
         let sealed = keys.directory().seal(kind::BUCKET, &row_key, &rows::encode(&row), &[]);
@@ -226,7 +246,8 @@ type FoundRow = (Arc<TenantKeys>, Vec<u8>, Bytes, BucketRow);
 
 fn open_all(keys: &TenantKeys, at: &BucketRef, row: BucketRow) -> Result<OpenedBucket, DirectoryError> {
     let index = Arc::new(open_index(keys, at, &row)?);
-    Ok(OpenedBucket { at: Arc::new(at.clone()), index, lifecycle: row.lifecycle.map(Arc::new) })
+    let versioning = row.versioning.unwrap_or_default();
+    Ok(OpenedBucket { at: Arc::new(at.clone()), index, lifecycle: row.lifecycle.map(Arc::new), versioning })
 }
 
 fn open_index(keys: &TenantKeys, at: &BucketRef, row: &BucketRow) -> Result<OpenBucket, DirectoryError> {

@@ -40,6 +40,7 @@ use crate::model::lifecycle::Rules;
 use crate::model::login::Login;
 use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
+use crate::model::versioning::Versioning;
 use crate::seal::{KeyClient, KeyError, Leases, TenantKeys};
 use crate::tenant::State;
 use crate::tenant::holds::Holds;
@@ -105,6 +106,8 @@ pub struct OpenedBucket {
     pub index: Arc<OpenBucket>,
     /// Its lifecycle rules, if it has any.
     pub lifecycle: Option<Arc<Rules>>,
+    /// Whether it keeps versions.
+    pub versioning: Versioning,
 }
 
 impl fmt::Debug for OpenedBucket {

@@ -133,6 +133,9 @@ pub(super) mod v1 {
         /// Its lifecycle rules.
         #[n(8)]
         pub(in crate::directory) lifecycle: Option<crate::model::lifecycle::Rules>,
+        /// Whether it keeps versions; none: never.
+        #[n(9)]
+        pub(in crate::directory) versioning: Option<crate::model::versioning::Versioning>,
     }
 }
 

@@ -10,6 +10,7 @@ use super::rows::v1::ObjectRow;
 use super::subjects::SubjectPlace;
 use crate::model::ids::{BucketId, TenantId, UploadId, VersionId};
 use crate::model::time::Millis;
+use crate::model::versioning::VersionAsked;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +56,41 @@ impl Keeper {
     }
 }
 
+/// What becomes of the version that a name had when another one is written under it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Keep {
+    /// It goes: the bucket keeps no versions. What has to stay is kept beside, out of sight.
+    #[default]
+    Replace,
+    /// It stays as a superseded version, and the new one is a version of its own.
+    Beside,
+    /// The new one is the `null` version: one from before goes, any other stays as a superseded version.
+    BesideNull,
+}
+
+/// Says by when to look at a version, given its row as it will be: superseded, or current again. Asked by the writer in
+/// the commit that makes it so.
+#[derive(Clone)]
+pub struct Dating(Arc<dyn Fn(&ObjectRow) -> Option<u64> + Send + Sync>);
+
+impl Dating {
+    /// Goes by `due`, which answers a second since 1970. It must not block.
+    pub fn new(due: impl Fn(&ObjectRow) -> Option<u64> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(due))
+    }
+
+    /// The second at which the row's due row stands.
+    pub fn due(&self, row: &ObjectRow) -> Option<u64> {
+        (self.0)(row)
+    }
+}
+
+impl fmt::Debug for Dating {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dating")
+    }
+}
+
 impl PartialEq for Keeper {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -84,22 +120,31 @@ impl fmt::Debug for Condition {
 }
 
 impl Condition {
-    /// Whether a write may go on, given what is there.
-    pub(crate) fn check(&self, current: Option<&ObjectRow>) -> Result<(), IndexError> {
-        if let Self::Unkept(asked, keeper) = self {
-            asked.check(current)?;
-            let kept = current.is_some_and(|row| keeper.keeps(row));
+    /// What was asked for, and who says what has to stay.
+    pub(crate) fn parts(&self) -> (&Self, Option<&Keeper>) {
+        match self {
+            Self::Unkept(asked, keeper) => (asked, Some(keeper)),
+            asked => (asked, None),
+        }
+    }
+
+    /// Whether a write may go on, given what is there. The mark of a deletion is no object to a client.
+    pub(crate) fn check(&self, there: Option<&ObjectRow>) -> Result<(), IndexError> {
+        if let (asked, Some(keeper)) = self.parts() {
+            asked.check(there)?;
+            let kept = there.is_some_and(|row| row.is_object() && keeper.keeps(row));
             return if kept { Err(IndexError::Kept) } else { Ok(()) };
         }
-        let holds = match (self, current) {
-            (Self::None, _) | (Self::IfAbsent, None) | (Self::IfPresent, Some(_)) => true,
-            (Self::IfEtag(etag), Some(row)) => *etag == row.etag,
-            (Self::IfVersion(version), Some(row)) => *version == row.version_id,
-            (Self::IfSame(same), Some(row)) => **same == *row,
-            (Self::IfEtag(_) | Self::IfPresent | Self::IfVersion(_) | Self::IfSame(_), None) => {
+        let object = there.filter(|row| row.is_object());
+        let holds = match (self, there, object) {
+            (Self::None, ..) | (Self::IfAbsent, _, None) | (Self::IfPresent, _, Some(_)) => true,
+            (Self::IfEtag(etag), _, Some(row)) => *etag == row.etag,
+            (Self::IfVersion(version), Some(row), _) => *version == row.version_id,
+            (Self::IfSame(same), Some(row), _) => **same == *row,
+            (Self::IfEtag(_) | Self::IfPresent, _, None) | (Self::IfVersion(_) | Self::IfSame(_), None, _) => {
                 return Err(IndexError::NoSuchObject);
             }
-            (Self::IfAbsent, Some(_)) | (Self::Unkept(..), _) => false,
+            (Self::IfAbsent, _, Some(_)) | (Self::Unkept(..), ..) => false,
         };
         if holds { Ok(()) } else { Err(IndexError::Condition) }
     }
@@ -141,8 +186,15 @@ pub(crate) struct ResealedRow {
     pub(crate) old: Stamp,
 }
 
+/// How a new version takes its place among those that its name has.
+pub(crate) struct Succession {
+    pub(crate) keep: Keep,
+    pub(crate) dating: Option<Dating>,
+}
+
 /// What a put took the place of.
 pub(crate) struct Replaced {
+    /// What is gone for good.
     pub(crate) object: Option<ObjectRow>,
     /// Of an upload that was completed: all its part rows, sealed.
     pub(crate) parts: Vec<(Bytes, Bytes)>,
@@ -153,6 +205,7 @@ pub(crate) enum Act {
         bucket: Arc<OpenBucket>,
         object: SealedObject,
         condition: Condition,
+        succession: Succession,
         from_upload: Option<TakenUpload>,
         /// The rows of its data subjects that go with it.
         places: Vec<SubjectPlace>,
@@ -165,10 +218,22 @@ pub(crate) enum Act {
         condition: Condition,
         reply: Reply<Option<ObjectRow>>,
     },
+    /// Removes one version; of the current one, the newest superseded one takes the place.
+    DeleteVersion {
+        bucket: Arc<OpenBucket>,
+        name: String,
+        asked: VersionAsked,
+        condition: Condition,
+        dating: Option<Dating>,
+        reply: Reply<Option<ObjectRow>>,
+    },
     Replace {
         bucket: Arc<OpenBucket>,
         object: SealedObject,
         old: Stamp,
+        condition: Condition,
+        /// The rows of its data subjects that go with it.
+        places: Vec<SubjectPlace>,
         /// Of the long work that this is part of.
         fence: Option<Fence>,
         reply: Reply<bool>,
@@ -280,7 +345,7 @@ impl Act {
         let refusal = IndexError::Refusing;
         match self {
             Self::Put { reply, .. } => drop(reply.send(Err(refusal))),
-            Self::Delete { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Delete { reply, .. } | Self::DeleteVersion { reply, .. } => drop(reply.send(Err(refusal))),
             Self::Replace { reply, .. } | Self::ReplaceUpload { reply, .. } => drop(reply.send(Err(refusal))),
             Self::PutPart { reply, .. } | Self::TakeRemoval { reply, .. } => drop(reply.send(Err(refusal))),
             Self::DropRemoval { reply, .. } => drop(reply.send(Err(refusal))),

@@ -4,7 +4,7 @@
 //! sealing and opening of this room's rows goes through it, so that kind, place and key are never mixed up.
 
 use super::error::IndexError;
-use super::row_keys::{self, ORDER_UNVERSIONED, RowKind};
+use super::row_keys::{self, ORDER_CURRENT, RowKind};
 use super::rows;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{BucketId, TenantId};
@@ -41,10 +41,15 @@ impl OpenBucket {
         2 * u64::from(self.key.name().version) + u64::from(self.old.is_none())
     }
 
-    /// The row key of an object that was not moved to its new token yet; none: there is no re-key under way.
-    pub(crate) fn old_object_row_key(&self, name: &str) -> Option<Bytes> {
-        let old = self.old.as_ref()?;
-        Some(row_keys::object(self.bucket, old.token(name.as_bytes()), ORDER_UNVERSIONED))
+    /// The tokens that stand for a name, the newest key's first.
+    pub(crate) fn tokens(&self, name: &str) -> impl Iterator<Item = [u8; 16]> {
+        let old = self.old.as_ref().map(|old| old.token(name.as_bytes()));
+        std::iter::once(self.key.token(name.as_bytes())).chain(old)
+    }
+
+    /// The row key of one version of an object.
+    pub(crate) fn version_row_key(&self, name: &str, order: u64) -> Bytes {
+        row_keys::object(self.bucket, self.key.token(name.as_bytes()), order)
     }
 
     /// The key that a sealed row says it is under; the newest when it says nothing we know.
@@ -58,9 +63,9 @@ impl OpenBucket {
         self.old.as_ref().is_some_and(|old| seal::row_version(value).ok() == Some(old.name().version))
     }
 
-    /// The row key of an object that has one version.
+    /// The row key of an object's current version.
     pub(crate) fn object_row_key(&self, name: &str) -> Bytes {
-        row_keys::object(self.bucket, self.key.token(name.as_bytes()), ORDER_UNVERSIONED)
+        self.version_row_key(name, ORDER_CURRENT)
     }
 
     /// Seals a row for its place. `trailing` is sealed already.

@@ -8,12 +8,13 @@ use super::acts::{Act, Dated, ResealedRow};
 use super::anchor::Value;
 use super::bucket::{OpenBucket, Stamp};
 use super::engine::{Direction, KeyRange};
-use super::error::IndexError;
+use super::error::{Damage, IndexError};
 use super::fence::Fence;
 use super::region::RegionIndex;
-use super::row_keys::{self, DueKey, RowKind};
+use super::row_keys::{self, DueKey, RowKind, order_of};
 use super::rows;
 use super::rows::v1::{ObjectRow, WalkRow};
+use super::versions::There;
 use crate::model::ids::{BucketId, OperationId, TenantId, UploadId, VersionId};
 use crate::model::time::Millis;
 use crate::seal::{GeoKeys, RowKey, row_version};
@@ -105,7 +106,7 @@ impl Due {
     }
 }
 
-fn second(time: Millis) -> u64 {
+pub(super) fn second(time: Millis) -> u64 {
     u64::try_from(time.seconds()).unwrap_or(0)
 }
 
@@ -221,18 +222,18 @@ impl RegionIndex {
     }
 
     async fn dated(&self, bucket: &OpenBucket, row: &ObjectRow, due: Option<u64>) -> Result<Option<Dated>, IndexError> {
-        let Some((from, value)) = self.find(bucket, &row.name).await? else { return Ok(None) };
-        let (current, trailing) = match bucket.open_trailing::<ObjectRow>(RowKind::Object, &from, &value) {
+        let there = match self.find_row(bucket, row).await {
             // Sealed anew under a key that this handle does not know: whoever asked looks again.
             Err(_) if !self.shared.keyed.is_newest(bucket) => return Ok(None),
-            opened => opened?,
+            there => there?,
         };
-        if current != *row {
+        let Some(There { at: from, value, row: current, trailing }) = there.filter(|there| there.row == *row) else {
             return Ok(None);
-        }
+        };
         let spent = due_key(bucket, row).map(|key| row_keys::due(&key));
         let new = ObjectRow { due, ..current };
-        let to = bucket.object_row_key(&new.name);
+        let order = order_of(&from).ok_or(IndexError::from(Damage::Shape))?;
+        let to = bucket.version_row_key(&new.name, order);
         let sealed = Value::new(bucket.seal(RowKind::Object, &to, &new, &trailing));
         let row = ResealedRow { from, to, sealed, old: Stamp::of(&value) };
         Ok(Some(Dated { row, spent, due: Due::of_object(bucket, &new) }))

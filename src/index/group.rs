@@ -15,7 +15,7 @@ use super::fence::Fence;
 use super::leaf::Changes;
 use super::region::Shared;
 use super::removals;
-use super::row_keys::{self, BUCKET_KINDS, ORDER_UNVERSIONED, RowKind, seq_of};
+use super::row_keys::{self, BUCKET_KINDS, ORDER_CURRENT, RowKind, order_of, seq_of};
 use super::rows::v1::{LeafEntry, ObjectRow, Place};
 use super::subjects::SubjectPlace;
 use crate::model::ids::{BucketId, TenantId, UploadId};
@@ -38,6 +38,10 @@ pub(crate) struct Group<'a> {
     pub(crate) marked: Vec<BucketId>,
     promises: Vec<Promise>,
     bytes: usize,
+    /// The number of its commit.
+    pub(super) commit: u64,
+    /// Versions superseded in it so far.
+    pub(super) superseded: u16,
 }
 
 /// Names of one bucket that change.
@@ -49,22 +53,22 @@ pub(crate) struct Draft {
 
 /// An object as it stands before the next act.
 #[derive(Clone)]
-struct Current {
-    row: Arc<ObjectRow>,
-    stamp: Stamp,
+pub(super) struct Current {
+    pub(super) row: Arc<ObjectRow>,
+    pub(super) stamp: Stamp,
     /// Where it stands: while its bucket is re-keyed, perhaps still at the old key's token.
-    at: Bytes,
+    pub(super) at: Bytes,
 }
 
 /// The leaf that an act is going to change: everything that may fail has been done.
-struct Prepared {
+pub(super) struct Prepared {
     book: Arc<Book>,
     leaf: u64,
     run: Run,
 }
 
 impl<'a> Group<'a> {
-    pub(crate) fn new(shared: &'a Shared) -> Self {
+    pub(crate) fn new(shared: &'a Shared, commit: u64) -> Self {
         Self {
             shared,
             overlay: BTreeMap::new(),
@@ -73,6 +77,8 @@ impl<'a> Group<'a> {
             marked: Vec::new(),
             promises: Vec::new(),
             bytes: 0,
+            commit,
+            superseded: 0,
         }
     }
 
@@ -96,22 +102,21 @@ impl<'a> Group<'a> {
     /// Adds one act. What it answers waits for the commit.
     pub(crate) async fn apply(&mut self, act: Act) {
         match act {
-            Act::Put { bucket, object, condition, from_upload, places, reply } => {
+            Act::Put { bucket, object, condition, succession, from_upload, places, reply } => {
                 let done = async {
                     self.open_to_writes(&bucket)?;
-                    let current = self.current(&bucket, &object.row_key, &object.row.name).await?;
-                    condition.check(current.as_ref().map(|current| &*current.row))?;
+                    let current = self.standing(&bucket, &object.row_key, &object.row.name).await?;
+                    let (asked, keeper) = condition.parts();
+                    asked.check(current.as_ref().map(|current| &*current.row))?;
                     let prepared = self.prepare(&bucket, &object.row.name).await?;
+                    let displaced = self.displace(&bucket, &object, current.as_ref(), &succession, keeper).await?;
                     let parts = match from_upload {
                         Some(taken) => self.take_upload(bucket.bucket, taken.upload, &taken.chosen).await?,
                         None => Vec::new(),
                     };
-                    if current.is_some() {
-                        self.removed(bucket.bucket, bucket.tenant);
-                    }
-                    self.put(&bucket, object, current.as_ref(), prepared);
+                    let gone = self.succeed(&bucket, object, displaced, prepared)?;
                     places.into_iter().for_each(|place| self.write_place(Some(place)));
-                    Ok(Replaced { object: current.map(|current| (*current.row).clone()), parts })
+                    Ok(Replaced { object: gone, parts })
                 };
                 let done = done.await;
                 self.promise(reply, done);
@@ -119,34 +124,42 @@ impl<'a> Group<'a> {
             Act::Delete { bucket, row_key, name, condition, reply } => {
                 let done = async {
                     self.under_newest_key(&bucket)?;
-                    let Some(current) = self.current(&bucket, &row_key, &name).await? else {
+                    let current = self.standing(&bucket, &row_key, &name).await?;
+                    let Some(current) = current.filter(|current| current.row.is_object()) else {
                         condition.check(None)?;
                         return Ok(None);
                     };
                     condition.check(Some(&current.row))?;
-                    let prepared = self.prepare(&bucket, &name).await?;
-                    self.removed(bucket.bucket, bucket.tenant);
-                    self.drop_inline(&bucket, &current.row);
-                    self.drop_due(&bucket, &current.row);
-                    self.remove_object(current.at.clone());
-                    self.change(&bucket, prepared, &name, None);
-                    Ok(Some((*current.row).clone()))
+                    self.remove_object_of_name(&bucket, &current).await.map(Some)
                 };
                 let done = done.await;
                 self.promise(reply, done);
             }
-            Act::Replace { bucket, object, old, fence, reply } => {
+            Act::DeleteVersion { bucket, name, asked, condition, dating, reply } => {
+                let done = async {
+                    self.under_newest_key(&bucket)?;
+                    self.remove_version(&bucket, &name, asked, &condition, dating.as_ref()).await
+                };
+                let done = done.await;
+                self.promise(reply, done);
+            }
+            Act::Replace { bucket, object, old, condition, places, fence, reply } => {
                 let done = async {
                     fence.as_ref().map_or(Ok(()), Fence::check)?;
                     self.open_to_writes(&bucket)?;
-                    let current = self.current(&bucket, &object.row_key, &object.row.name).await?;
+                    let current = self.standing(&bucket, &object.row_key, &object.row.name).await?;
                     let Some(current) = current.filter(|current| current.stamp == old) else { return Ok(false) };
-                    let prepared = self.prepare(&bucket, &object.row.name).await?;
+                    condition.check(Some(&current.row))?;
+                    let prepared = match object.row.is_current() {
+                        true => Some(self.prepare(&bucket, &object.row.name).await?),
+                        false => None,
+                    };
                     // Long work takes nothing away; a client's change of tags does.
                     if fence.is_none() {
                         self.removed(bucket.bucket, bucket.tenant);
                     }
                     self.put(&bucket, object, Some(&current), prepared);
+                    places.into_iter().for_each(|place| self.write_place(Some(place)));
                     Ok(true)
                 };
                 let done = done.await;
@@ -309,7 +322,7 @@ impl<'a> Group<'a> {
     }
 
     /// Notes that something of a bucket was removed, unless that is noted already.
-    fn removed(&mut self, bucket: BucketId, tenant: TenantId) {
+    pub(super) fn removed(&mut self, bucket: BucketId, tenant: TenantId) {
         if !self.marked.contains(&bucket) && !self.shared.marked.holds(bucket) {
             self.marked.push(bucket);
             self.write(row_keys::removal(bucket, tenant), Some(removals::mark()));
@@ -334,7 +347,7 @@ impl<'a> Group<'a> {
         Ok(moved)
     }
 
-    fn write(&mut self, row_key: Bytes, value: Option<Value>) {
+    pub(super) fn write(&mut self, row_key: Bytes, value: Option<Value>) {
         self.bytes += value.as_ref().map_or(0, |value| value.bytes.len());
         self.overlay.insert(row_key, value);
     }
@@ -346,33 +359,37 @@ impl<'a> Group<'a> {
     }
 
     /// A row as the next act finds it.
-    async fn value(&self, row_key: &Bytes) -> Result<Option<Bytes>, IndexError> {
+    pub(super) async fn value(&self, row_key: &Bytes) -> Result<Option<Bytes>, IndexError> {
         match self.overlay.get(row_key) {
             Some(value) => Ok(value.as_ref().map(|value| value.bytes.clone())),
             None => Ok(self.shared.engine.get(row_key).await?),
         }
     }
 
-    /// The object of this name as the next act finds it: at its token or, while its bucket is re-keyed, at its old one.
-    async fn current(&self, bucket: &OpenBucket, row_key: &Bytes, name: &str) -> Result<Option<Current>, IndexError> {
-        for at in std::iter::once(row_key.clone()).chain(bucket.old_object_row_key(name)) {
+    /// The version that has, or will have, this row key, as the next act finds it: at its token or, while its bucket is
+    /// re-keyed, at its old one.
+    pub(super) async fn standing(
+        &self,
+        bucket: &OpenBucket,
+        row_key: &Bytes,
+        name: &str,
+    ) -> Result<Option<Current>, IndexError> {
+        let order = order_of(row_key).ok_or(IndexError::from(Damage::Shape))?;
+        for token in bucket.tokens(name) {
+            let at = row_keys::object(bucket.bucket, token, order);
             match self.objects.get(&at) {
                 Some(None) => continue,
                 Some(current) => return Ok(current.clone()),
                 None => {}
             }
             let Some(value) = self.value(&at).await? else { continue };
-            let row: ObjectRow = bucket.open(RowKind::Object, &at, &value)?;
-            if row.name != name {
-                return Err(Damage::Elsewhere.into());
-            }
-            return Ok(Some(Current { row: Arc::new(row), stamp: Stamp::of(&value), at }));
+            return open(bucket, at, &value, name).map(Some);
         }
         Ok(None)
     }
 
     /// Finds the leaf of a name and how far it has come.
-    async fn prepare(&self, bucket: &OpenBucket, name: &str) -> Result<Prepared, IndexError> {
+    pub(super) async fn prepare(&self, bucket: &OpenBucket, name: &str) -> Result<Prepared, IndexError> {
         let shared = self.shared;
         let (book, (_, leaf)) = match self.drafts.get(&bucket.bucket) {
             Some(draft) => (draft.book.clone(), draft.book.with(|names| names.fences.leaf_of(name.as_bytes()))),
@@ -408,7 +425,7 @@ impl<'a> Group<'a> {
         Ok(Run { upto: 0, changes: deltas.len(), deltas })
     }
 
-    fn change(&mut self, bucket: &Arc<OpenBucket>, at: Prepared, name: &str, entry: Option<LeafEntry>) {
+    pub(super) fn change(&mut self, bucket: &Arc<OpenBucket>, at: Prepared, name: &str, entry: Option<LeafEntry>) {
         let Prepared { book, leaf, run } = at;
         let draft = self.drafts.entry(bucket.bucket);
         let draft = draft.or_insert_with(|| Draft { bucket: bucket.clone(), book, leaves: BTreeMap::new() });
@@ -419,32 +436,53 @@ impl<'a> Group<'a> {
         changes.insert(name.into(), entry);
     }
 
-    /// Writes an object and its name in the place of what was there.
-    fn put(&mut self, bucket: &Arc<OpenBucket>, object: SealedObject, current: Option<&Current>, at: Prepared) {
+    /// Writes a version in the place of what stood there; of the current one, its name too.
+    pub(super) fn put(
+        &mut self,
+        bucket: &Arc<OpenBucket>,
+        object: SealedObject,
+        there: Option<&Current>,
+        at: Option<Prepared>,
+    ) {
         let SealedObject { row_key, row, sealed, inline, due } = object;
-        if let Some(current) = current.filter(|current| current.at != row_key) {
-            self.remove_object(current.at.clone());
+        if let Some(there) = there.filter(|there| there.at != row_key) {
+            self.remove_object(there.at.clone());
         }
-        let old = current.map(|current| &*current.row);
+        let old = there.map(|there| &*there.row);
         if let Some(old) = old.filter(|old| old.place != row.place || old.segments != row.segments) {
             self.drop_inline(bucket, old);
         }
         if let Some(old) = old.filter(|old| due_key(bucket, old) != due_key(bucket, &row)) {
             self.drop_due(bucket, old);
         }
+        if let Some(at) = at {
+            let entry = LeafEntry::of(&row, ORDER_CURRENT);
+            if old.is_none_or(|old| LeafEntry::of(old, ORDER_CURRENT) != entry) {
+                self.change(bucket, at, &row.name, Some(entry));
+            }
+        }
+        self.put_row(SealedObject { row_key, row, sealed, inline, due });
+    }
+
+    /// Writes a version's rows, and nothing else.
+    pub(super) fn put_row(&mut self, object: SealedObject) {
+        let SealedObject { row_key, row, sealed, inline, due } = object;
         for (row_key, value) in inline.into_iter().chain(due) {
             self.write(row_key, Some(value));
-        }
-        let entry = LeafEntry::of(&row, ORDER_UNVERSIONED);
-        if old.is_none_or(|old| LeafEntry::of(old, ORDER_UNVERSIONED) != entry) {
-            self.change(bucket, at, &row.name, Some(entry));
         }
         let stamp = Stamp::of(&sealed.bytes);
         self.write(row_key.clone(), Some(sealed));
         self.objects.insert(row_key.clone(), Some(Current { row, stamp, at: row_key }));
     }
 
-    fn remove_object(&mut self, at: Bytes) {
+    /// Takes a version away with what only it names here.
+    pub(super) fn drop_version(&mut self, bucket: &OpenBucket, gone: &Current) {
+        self.drop_inline(bucket, &gone.row);
+        self.drop_due(bucket, &gone.row);
+        self.remove_object(gone.at.clone());
+    }
+
+    pub(super) fn remove_object(&mut self, at: Bytes) {
         self.write(at.clone(), None);
         self.objects.insert(at, None);
     }
@@ -532,4 +570,13 @@ impl<'a> Group<'a> {
         }
         Ok((dropped, last))
     }
+}
+
+/// A version as it was found at its row key.
+pub(super) fn open(bucket: &OpenBucket, at: Bytes, value: &Bytes, name: &str) -> Result<Current, IndexError> {
+    let row: ObjectRow = bucket.open(RowKind::Object, &at, value)?;
+    if row.name != name {
+        return Err(Damage::Elsewhere.into());
+    }
+    Ok(Current { row: Arc::new(row), stamp: Stamp::of(value), at })
 }

@@ -74,17 +74,31 @@ impl fmt::Debug for ListPage {
 impl RegionIndex {
     /// One page of names.
     pub async fn list(&self, bucket: &Arc<OpenBucket>, query: &ListQuery) -> Result<ListPage, IndexError> {
+        self.list_names(bucket, query, Names::OfObjects).await
+    }
+
+    pub(super) async fn list_names(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        query: &ListQuery,
+        which: Names,
+    ) -> Result<ListPage, IndexError> {
         loop {
             let keyed = self.shared.keyed.newest(bucket);
-            let page = self.list_under(&keyed, query).await;
+            let page = self.list_under(&keyed, query, which).await;
             if page.is_ok() || self.shared.keyed.is_newest(&keyed) {
                 return page;
             }
         }
     }
 
-    async fn list_under(&self, bucket: &Arc<OpenBucket>, query: &ListQuery) -> Result<ListPage, IndexError> {
-        let mut page = Pager::new(query);
+    async fn list_under(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        query: &ListQuery,
+        which: Names,
+    ) -> Result<ListPage, IndexError> {
+        let mut page = Pager::new(query, which);
         if query.limit == 0 {
             return Ok(page.page);
         }
@@ -119,9 +133,19 @@ impl RegionIndex {
 const PUBLICATION_TRIES: usize = 1000;
 const PUBLICATION_WAIT: Duration = Duration::from_millis(2);
 
+/// Which names are listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Those whose current version is an object.
+    OfObjects,
+    /// Those that have any version.
+    All,
+}
+
 /// A page in the making. Pure: fed one leaf after the other.
 struct Pager<'a> {
     query: &'a ListQuery,
+    which: Names,
     delimiter: Option<&'a str>,
     /// The smallest name (any bytes) that may still come.
     cursor: Vec<u8>,
@@ -135,9 +159,10 @@ enum Step {
 }
 
 impl<'a> Pager<'a> {
-    fn new(query: &'a ListQuery) -> Self {
+    fn new(query: &'a ListQuery, which: Names) -> Self {
         let delimiter = query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
-        let mut pager = Self { query, delimiter, cursor: query.prefix.clone().into_bytes(), page: ListPage::default() };
+        let cursor = query.prefix.clone().into_bytes();
+        let mut pager = Self { query, which, delimiter, cursor, page: ListPage::default() };
         if let Some(after) = &query.after {
             // A common prefix that is not behind `after` was on an earlier page, with everything under it.
             let behind = match pager.group_of(after) {
@@ -163,7 +188,7 @@ impl<'a> Pager<'a> {
             if !entry.name.starts_with(self.query.prefix.as_str()) {
                 return Step::Done;
             }
-            if entry.kind == ObjectKind::DeleteMarker {
+            if entry.kind == ObjectKind::DeleteMarker && self.which == Names::OfObjects {
                 continue;
             }
             if self.page.entries.len() + self.page.common_prefixes.len() == self.query.limit {

@@ -28,7 +28,9 @@ pub mod row_keys;
 pub mod rows;
 mod saver;
 mod subjects;
+mod succession;
 mod uploads;
+mod versions;
 mod writer;
 
 #[cfg(test)]
@@ -36,7 +38,7 @@ mod contract;
 #[cfg(test)]
 mod tests;
 
-pub use acts::{Condition, Keeper};
+pub use acts::{Condition, Dating, Keep, Keeper};
 pub use anchor::{Anchor, AnchorFault, AnchorStore, AnchorStoreError};
 pub use bucket::OpenBucket;
 pub use due::Due;
@@ -52,3 +54,4 @@ pub use rekey::{Resealed, UnderOldKey};
 pub use removals::Removal;
 pub use row_keys::{DueKey, PlaceKey, RowKind};
 pub use subjects::SubjectPlace;
+pub use versions::{VersionsPage, VersionsQuery};

@@ -4,7 +4,7 @@
 //! region's one writer (`writer.rs`). Every write is durable when its call returns. Dropping a call's future half-way
 //! does not undo the write: it may happen all the same.
 
-use super::acts::{Act, Condition, Replaced, Reply, SealedObject, TakenUpload};
+use super::acts::{Act, Condition, Dating, Keep, Replaced, Reply, SealedObject, Succession, TakenUpload};
 use super::anchor::{Anchor, AnchorFault, AnchorStore, AnchorStoreError, Value, compare};
 use super::books::Books;
 use super::bucket::{OpenBucket, Stamp};
@@ -14,7 +14,7 @@ use super::error::{Damage, IndexError};
 use super::fence::Fence;
 use super::keyed::Keyed;
 use super::removals::Marked;
-use super::row_keys::{self, RowKind};
+use super::row_keys::{self, ORDER_CURRENT, RowKind};
 use super::rows::v1::{ObjectRow, PartRow, Place};
 use super::saver::Saver;
 use super::subjects::SubjectPlace;
@@ -114,6 +114,10 @@ pub struct PutObject {
     pub inline: Option<Bytes>,
     /// Evaluated in the commit.
     pub condition: Condition,
+    /// What becomes of the version that its name has. A held one that would go is kept beside it.
+    pub keep: Keep,
+    /// By when to look at a version that it supersedes; `None`: as before.
+    pub dating: Option<Dating>,
     /// The upload that it completes, which goes in the same commit.
     pub from_upload: Option<FromUpload>,
     /// Where its data subjects' object is: the rows that go in the same commit.
@@ -131,7 +135,7 @@ pub struct FromUpload {
 /// What a put took the place of.
 #[derive(Debug, Default)]
 pub struct Put {
-    /// The object that had the name. Its blobs, if any, are the caller's to delete.
+    /// The version that is gone for good. Its blobs, if any, are the caller's to delete.
     pub replaced: Option<ObjectRow>,
     /// Segments of parts of the completed upload that the object is not made of: blobs, the caller's to delete.
     pub leftover: Vec<SegmentId>,
@@ -224,49 +228,22 @@ impl RegionIndex {
     async fn get_under(&self, bucket: &OpenBucket, name: &ObjectName) -> Result<Option<Found>, IndexError> {
         let mut seen = None;
         loop {
-            let Some((row_key, value)) = self.find(bucket, name.as_str()).await? else { return Ok(None) };
-            let (row, trailing) = bucket.open_trailing::<ObjectRow>(RowKind::Object, &row_key, &value)?;
-            if row.name != name.as_str() {
-                return Err(Damage::Elsewhere.into());
+            let Some(there) = self.there(bucket, name.as_str(), ORDER_CURRENT).await? else { return Ok(None) };
+            let stamp = Stamp::of(&there.value);
+            match self.content(bucket, &there).await? {
+                Some(inline) => return Ok(Some(Found { row: there.row, inline })),
+                // Replaced or deleted between the two reads, or, if nothing changed, lost.
+                None if seen == Some(stamp) => return Err(Damage::Missing.into()),
+                None => seen = Some(stamp),
             }
-            let inline = match (row.place, row.segments.first()) {
-                (Place::Trailing, _) => Some(trailing),
-                (Place::Row, Some(segment)) => {
-                    let segment = row_keys::inline(bucket.bucket, segment.id);
-                    match self.shared.engine.get(&segment).await? {
-                        Some(sealed) => Some(sealed),
-                        // Replaced or deleted between the two reads, or, if nothing changed, lost.
-                        None if seen == Some(Stamp::of(&value)) => return Err(Damage::Missing.into()),
-                        None => {
-                            seen = Some(Stamp::of(&value));
-                            continue;
-                        }
-                    }
-                }
-                (Place::Row, None) => return Err(Damage::Shape.into()),
-                (Place::Blob | Place::PartList, _) => None,
-            };
-            return Ok(Some(Found { row, inline }));
         }
     }
 
-    /// The row of a name and where it stands. While the bucket is re-keyed it stands at one of two tokens and moves from
-    /// the old one to the new one at most once, so who finds it at neither looks at the new one again.
-    pub(super) async fn find(&self, bucket: &OpenBucket, name: &str) -> Result<Option<(Bytes, Bytes)>, IndexError> {
-        let row_key = bucket.object_row_key(name);
-        if let Some(value) = self.shared.engine.get(&row_key).await? {
-            return Ok(Some((row_key, value)));
-        }
-        let Some(old) = bucket.old_object_row_key(name) else { return Ok(None) };
-        if let Some(value) = self.shared.engine.get(&old).await? {
-            return Ok(Some((old, value)));
-        }
-        Ok(self.shared.engine.get(&row_key).await?.map(|value| (row_key, value)))
-    }
-
-    /// Puts an object in the place of the one that has its name, if any.
+    /// Makes an object the current version of its name.
     pub async fn put(&self, bucket: &Arc<OpenBucket>, put: PutObject) -> Result<Put, IndexError> {
-        let PutObject { mut row, inline, condition, from_upload, places } = put;
+        let PutObject { mut row, inline, condition, keep, dating, from_upload, places } = put;
+        row.versioned = (keep == Keep::Beside).then_some(true);
+        (row.superseded, row.order, row.beside) = (None, None, None);
         if inline.is_some() {
             row.place = if row.size <= TRAILING_BYTES_MAX as u64 { Place::Trailing } else { Place::Row };
         }
@@ -276,7 +253,8 @@ impl RegionIndex {
         let (bucket, done) = loop {
             let keyed = self.shared.keyed.newest(bucket);
             let put = (row.clone(), inline.clone(), condition.clone(), from_upload.as_ref(), places.clone());
-            match self.put_under(&keyed, put, &chosen_segments).await {
+            let succession = Succession { keep, dating: dating.clone() };
+            match self.put_under(&keyed, put, succession, &chosen_segments).await {
                 Err(_) if !self.shared.keyed.is_newest(&keyed) => {}
                 Err(IndexError::Rekeyed) => {}
                 done => break (keyed, done?),
@@ -294,6 +272,7 @@ impl RegionIndex {
         &self,
         bucket: &Arc<OpenBucket>,
         (row, inline, condition, from_upload, places): PutParts<'_>,
+        succession: Succession,
         segments: &HashSet<SegmentId>,
     ) -> Result<Replaced, IndexError> {
         let from_upload = match from_upload {
@@ -301,7 +280,8 @@ impl RegionIndex {
             None => None,
         };
         let object = seal_object(bucket, row, inline)?;
-        let act = |reply| Act::Put { bucket: bucket.clone(), object, condition, from_upload, places, reply };
+        let bucket_of_act = bucket.clone();
+        let act = |reply| Act::Put { bucket: bucket_of_act, object, condition, succession, from_upload, places, reply };
         match self.submit(act).await {
             // A part was sealed anew since it was chosen, or replaced: the next look tells.
             Err(IndexError::PartChanged) if bucket.old.is_some() => Err(IndexError::Rekeyed),
@@ -327,7 +307,8 @@ impl RegionIndex {
         if chosen.len() == segments.len() { Ok(TakenUpload { upload, chosen }) } else { Err(IndexError::PartChanged) }
     }
 
-    /// Deletes the object of this name; answers what it was. Its blobs, if any, are the caller's to delete.
+    /// Deletes the object of this name, in a bucket that keeps no versions; answers what it was. Its blobs, if any, are the
+    /// caller's to delete.
     pub async fn delete(
         &self,
         bucket: &Arc<OpenBucket>,
@@ -375,11 +356,11 @@ impl RegionIndex {
         new: ObjectRow,
         fence: Option<&Fence>,
     ) -> Result<bool, IndexError> {
-        let kept = |row: &ObjectRow| (row.name.clone(), row.place, row.segments.clone());
+        let kept = |row: &ObjectRow| (row.name.clone(), row.place, row.segments.clone(), row.order);
         if kept(&new) != kept(old) {
             return Ok(false);
         }
-        self.replace_with(bucket, old, Arc::new(new), Content::Kept, fence).await
+        self.replace_with(bucket, old, Arc::new(new), Content::Kept, Terms { fence, ..Terms::default() }).await
     }
 
     /// Replaces an object's row by one over other segments that hold the same bytes, as a step of long work, but only
@@ -396,7 +377,28 @@ impl RegionIndex {
         if inline.is_some() {
             new.place = if new.size <= TRAILING_BYTES_MAX as u64 { Place::Trailing } else { Place::Row };
         }
-        self.replace_with(bucket, old, Arc::new(new), Content::Swapped(inline), Some(fence)).await
+        let terms = Terms { fence: Some(fence), ..Terms::default() };
+        self.replace_with(bucket, old, Arc::new(new), Content::Swapped(inline), terms).await
+    }
+
+    /// Puts another version, with other bytes, in the very place of `old`, current or not, if it still is exactly that and
+    /// the condition holds for it: nothing of it is left. Answers whether it was; what `old` names in the blob store is
+    /// then the caller's to delete.
+    pub async fn replace_version(
+        &self,
+        bucket: &Arc<OpenBucket>,
+        old: &ObjectRow,
+        mut new: ObjectRow,
+        inline: Option<Bytes>,
+        condition: Condition,
+        places: Vec<SubjectPlace>,
+    ) -> Result<bool, IndexError> {
+        if inline.is_some() {
+            new.place = if new.size <= TRAILING_BYTES_MAX as u64 { Place::Trailing } else { Place::Row };
+        }
+        (new.superseded, new.order) = (old.superseded, old.order);
+        let terms = Terms { fence: None, condition, places };
+        self.replace_with(bucket, old, Arc::new(new), Content::Swapped(inline), terms).await
     }
 
     async fn replace_with(
@@ -405,11 +407,11 @@ impl RegionIndex {
         old: &ObjectRow,
         new: Arc<ObjectRow>,
         content: Content,
-        fence: Option<&Fence>,
+        terms: Terms<'_>,
     ) -> Result<bool, IndexError> {
         loop {
             let keyed = self.shared.keyed.newest(bucket);
-            let replaced = self.replace_under(&keyed, old, &new, &content, fence).await;
+            let replaced = self.replace_under(&keyed, old, &new, &content, &terms).await;
             match replaced {
                 Err(IndexError::Rekeyed) => {}
                 Ok(true) => return replaced,
@@ -425,24 +427,24 @@ impl RegionIndex {
         old: &ObjectRow,
         new: &Arc<ObjectRow>,
         content: &Content,
-        fence: Option<&Fence>,
+        terms: &Terms<'_>,
     ) -> Result<bool, IndexError> {
-        let Some((at, value)) = self.find(bucket, &old.name).await? else { return Ok(false) };
-        let (current, trailing) = bucket.open_trailing::<ObjectRow>(RowKind::Object, &at, &value)?;
-        if current != *old {
+        let Some(there) = self.find_row(bucket, old).await?.filter(|there| there.row == *old) else {
             return Ok(false);
-        }
+        };
         let object = match content {
             Content::Swapped(inline) => seal_object(bucket, new.clone(), inline.clone())?,
             Content::Kept => {
-                let row_key = bucket.object_row_key(&old.name);
-                let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &**new, &trailing));
+                let row_key = bucket.version_row_key(&old.name, new.order.unwrap_or(ORDER_CURRENT));
+                let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &**new, &there.trailing));
                 let due = if new.due == old.due { None } else { Due::of_object(bucket, new) };
                 SealedObject { row_key, row: new.clone(), sealed, inline: None, due }
             }
         };
-        let (old, fence) = (Stamp::of(&value), fence.cloned());
-        match self.submit(|reply| Act::Replace { bucket: bucket.clone(), object, old, fence, reply }).await {
+        let (old, fence) = (Stamp::of(&there.value), terms.fence.cloned());
+        let (bucket_of_act, condition, places) = (bucket.clone(), terms.condition.clone(), terms.places.clone());
+        let act = |reply| Act::Replace { bucket: bucket_of_act, object, old, condition, places, fence, reply };
+        match self.submit(act).await {
             // It may only have been sealed anew: the next look tells.
             Ok(false) if bucket.old.is_some() => Err(IndexError::Rekeyed),
             done => done,
@@ -575,6 +577,14 @@ const DROP_STEP: usize = 1000;
 /// A put, taken apart, so that it can be sealed again for another state of its bucket.
 type PutParts<'a> = (Arc<ObjectRow>, Option<Bytes>, Condition, Option<&'a FromUpload>, Vec<SubjectPlace>);
 
+/// Under which terms a row is replaced.
+#[derive(Default)]
+struct Terms<'a> {
+    fence: Option<&'a Fence>,
+    condition: Condition,
+    places: Vec<SubjectPlace>,
+}
+
 /// What a replaced row's new one stands over.
 enum Content {
     /// The same segments.
@@ -584,13 +594,13 @@ enum Content {
 }
 
 fn seal_object(bucket: &OpenBucket, row: Arc<ObjectRow>, inline: Option<Bytes>) -> Result<SealedObject, IndexError> {
-    let row_key = bucket.object_row_key(&row.name);
+    let row_key = bucket.version_row_key(&row.name, row.order.unwrap_or(ORDER_CURRENT));
     let (trailing, inline) = match (row.place, inline, row.segments.first()) {
         (Place::Trailing, Some(segment), _) => (segment, None),
         (Place::Row, Some(sealed), Some(segment)) => {
             (Bytes::new(), Some((row_keys::inline(bucket.bucket, segment.id), Value::new(sealed))))
         }
-        (Place::Blob | Place::PartList, None, _) => (Bytes::new(), None),
+        (Place::Blob | Place::PartList | Place::Nowhere, None, _) => (Bytes::new(), None),
         _ => return Err(Damage::Shape.into()),
     };
     let sealed = Value::new(bucket.seal(RowKind::Object, &row_key, &*row, &trailing));

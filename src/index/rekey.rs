@@ -16,10 +16,10 @@ use super::anchor::Value;
 use super::bucket::{OpenBucket, Stamp};
 use super::due::is_of_bucket;
 use super::engine::{Direction, KeyRange};
-use super::error::IndexError;
+use super::error::{Damage, IndexError};
 use super::fence::Fence;
 use super::region::RegionIndex;
-use super::row_keys::{self, DueKey, RowKind};
+use super::row_keys::{self, DueKey, RowKind, order_of};
 use super::rows;
 use super::rows::v1::ObjectRow;
 use crate::seal::row_version;
@@ -164,7 +164,8 @@ fn anew(bucket: &OpenBucket, from: Bytes, value: &Bytes) -> Result<ResealedRow, 
     let opened = bucket.key_of(value).row_key().open(kind, &from, value)?;
     let to = if kind == RowKind::Object as u8 {
         let row: ObjectRow = rows::decode(&opened.plain)?;
-        bucket.object_row_key(&row.name)
+        let order = order_of(&from).ok_or(IndexError::from(Damage::Shape))?;
+        bucket.version_row_key(&row.name, order)
     } else {
         from.clone()
     };

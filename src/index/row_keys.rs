@@ -5,6 +5,7 @@
 //! * the first byte is the row's kind, which the row is also sealed under;
 //! * nothing is derived from a name but the keyed token.
 
+use super::engine::KeyRange;
 use crate::model::atlas::Region;
 use crate::model::ids::{BucketId, SegmentId, TenantId, UploadId, VersionId};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -35,8 +36,23 @@ pub enum RowKind {
     Upload = b'u',
 }
 
-/// The `order` of an object that has only one version: never a commit's number, and known before the commit.
-pub const ORDER_UNVERSIONED: u64 = u64::MAX;
+/// The `order` of the current version of a name: no superseded one has it, and it is known before the commit.
+pub const ORDER_CURRENT: u64 = u64::MAX;
+
+/// Bits of an order that tell the acts of one commit apart.
+const ACT_BITS: u32 = 16;
+
+/// The `order` of a version that the `act`th act of a commit supersedes: descending, so that of the superseded versions of
+/// a name the newest stands first.
+pub fn order_superseded(commit: u64, act: u16) -> u64 {
+    let at = commit.checked_mul(1 << ACT_BITS).expect("a region makes fewer than 2^48 commits") | u64::from(act);
+    ORDER_CURRENT - 1 - at
+}
+
+/// The order of an object's row.
+pub fn order_of(row_key: &[u8]) -> Option<u64> {
+    (row_key.len() == 41 && row_key[0] == RowKind::Object as u8).then(|| seq_of(row_key)).flatten()
+}
 
 /// The kinds of rows that belong to one bucket and go with it, names first.
 pub const BUCKET_KINDS: [RowKind; 7] = [
@@ -62,6 +78,18 @@ pub fn object(bucket: BucketId, token: [u8; 16], order: u64) -> Bytes {
     row_key.put_slice(&token);
     row_key.put_u64(order);
     row_key.freeze()
+}
+
+/// `o bucket_id(16) token(16)`: what the rows of all versions of a name begin with.
+pub fn versions(bucket: BucketId, token: [u8; 16]) -> Bytes {
+    let mut row_key = start(RowKind::Object, bucket, 16);
+    row_key.put_slice(&token);
+    row_key.freeze()
+}
+
+/// The rows of the superseded versions of a name.
+pub fn superseded(bucket: BucketId, token: [u8; 16]) -> KeyRange {
+    KeyRange { start: versions(bucket, token).to_vec(), end: Some(object(bucket, token, ORDER_CURRENT).to_vec()) }
 }
 
 /// `d bucket_id(16) segment_id(16)`
@@ -243,7 +271,7 @@ mod tests {
         let due = DueKey { seconds: 7, kind: 1, tenant: TenantId(id), id };
         let subject = PlaceKey { tenant: TenantId(id), token: [3; 16], bucket, version: VersionId(id) };
         for (row_key, kind, width) in [
-            (object(bucket, id, ORDER_UNVERSIONED), b'o', 41),
+            (object(bucket, id, ORDER_CURRENT), b'o', 41),
             (inline(bucket, SegmentId(id)), b'd', 33),
             (leaf_row(bucket, 3, 0), b'l', 33),
             (fences_row(bucket, 0), b'f', 25),

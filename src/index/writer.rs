@@ -56,10 +56,11 @@ impl Writer {
         let shared = self.shared.clone();
         let mut acts = Vec::new();
         while queue.recv_many(&mut acts, GROUP_COMMITS_MAX).await > 0 {
-            let mut group = Group::new(&shared);
+            let mut group = Group::new(&shared, self.next());
             for act in acts.drain(..) {
                 if (act.stands_alone() || group.bytes() > GROUP_BYTES_MAX) && !group.is_empty() {
-                    self.commit(std::mem::replace(&mut group, Group::new(&shared))).await;
+                    self.commit(group).await;
+                    group = Group::new(&shared, self.next());
                 }
                 match act {
                     Act::Tick { now } => self.now = now,
@@ -87,8 +88,13 @@ impl Writer {
         self.anchor.counter - self.saver.saved().counter
     }
 
+    /// The number of the commit that the group in the making will be.
+    fn next(&self) -> u64 {
+        self.anchor.counter + 1
+    }
+
     async fn commit(&mut self, mut group: Group<'_>) {
-        let commit = self.anchor.counter + 1;
+        let commit = self.next();
         let publications = match group.consolidate(commit).await {
             Ok(publications) => publications,
             // Nothing was written: a read failed.

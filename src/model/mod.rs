@@ -19,3 +19,4 @@ pub mod request;
 pub mod standing;
 pub mod time;
 pub mod traffic;
+pub mod versioning;

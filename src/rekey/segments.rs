@@ -83,7 +83,7 @@ impl Copier<'_> {
         let list = match row.place {
             Place::Blob => None,
             Place::PartList => Some(*row.segments.first().ok_or(RekeyError::Integrity)?),
-            Place::Trailing | Place::Row => return Err(RekeyError::Integrity),
+            Place::Trailing | Place::Row | Place::Nowhere => return Err(RekeyError::Integrity),
         };
         let parts = match list {
             None => row.segments.clone(),

@@ -4,10 +4,11 @@
 //! Used by the operations. Promises that whatever reaches the store was parsed and bounded here.
 
 use super::refusal::Refusal;
-use crate::model::ids::{TenantId, VersionId};
+use crate::model::ids::TenantId;
 use crate::model::limits::METADATA_BYTES_MAX;
 use crate::model::names::ObjectName;
 use crate::model::time::Millis;
+use crate::model::versioning::VersionAsked;
 use crate::store::digest::decode_value;
 use crate::store::types::{
     BadTrailer, Checksum, ChecksumAlgorithm, ChecksumType, ContentHeaders, Expected, RangeAsked, ReadConditions,
@@ -169,11 +170,13 @@ pub(super) fn object_name(name: &str) -> S3Result<ObjectName> {
     })
 }
 
-/// A version id: `null` is the one version of an unversioned bucket.
-pub(super) fn version(id: Option<&str>) -> S3Result<Option<VersionId>> {
+/// A version id: `null` is the version that was written while the bucket gave out none.
+pub(super) fn version(id: Option<&str>) -> S3Result<Option<VersionAsked>> {
+    let parsed = |id: &str| id.parse().map(VersionAsked::Id);
     match id {
-        None | Some("null") => Ok(None),
-        Some(id) => id.parse().map(Some).map_err(|_| s3_error!(InvalidArgument, "Invalid version id specified")),
+        None => Ok(None),
+        Some("null") => Ok(Some(VersionAsked::Null)),
+        Some(id) => parsed(id).map(Some).map_err(|_| s3_error!(InvalidArgument, "Invalid version id specified")),
     }
 }
 

@@ -41,7 +41,7 @@ async fn erase(
 ) -> S3Result<()> {
     match face.store.delete(at, &object_name(name)?, version(id)?, condition).await {
         // S3: to delete what is not there is to succeed.
-        Ok(()) | Err(StoreError::NoSuchObject) => Ok(()),
+        Ok(_) | Err(StoreError::NoSuchObject) => Ok(()),
         Err(error) => Err(error::store(&error)),
     }
 }

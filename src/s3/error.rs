@@ -43,6 +43,8 @@ pub(super) fn code(error: &StoreError) -> (&'static str, StatusCode) {
     use StatusCode as S;
     match error {
         StoreError::NoSuchObject => ("NoSuchKey", S::NOT_FOUND),
+        StoreError::MarkedDeleted { .. } => ("NoSuchKey", S::NOT_FOUND),
+        StoreError::IsMarker { .. } => ("MethodNotAllowed", S::METHOD_NOT_ALLOWED),
         StoreError::NoSuchVersion => ("NoSuchVersion", S::NOT_FOUND),
         StoreError::NoSuchUpload => ("NoSuchUpload", S::NOT_FOUND),
         StoreError::NoSuchBucket => ("NoSuchBucket", S::NOT_FOUND),

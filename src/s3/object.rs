@@ -191,8 +191,6 @@ async fn retag(
     id: Option<&str>,
     tags: Vec<(String, String)>,
 ) -> S3Result<()> {
-    if version(id)?.is_some() {
-        return Err(error::store(&StoreError::NoSuchVersion));
-    }
-    face.store.set_tags(at, &object_name(name)?, tags).await.map_err(|e| error::store(&e))
+    let set = face.store.set_tags(at, &object_name(name)?, version(id)?, tags).await;
+    set.map(drop).map_err(|e| error::store(&e))
 }

@@ -10,12 +10,13 @@ use super::receive::Segment;
 use super::types::{Download, Expected, Incoming, ObjectInfo, StoreError, Written};
 use super::{Room, Store};
 use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
-use crate::index::{Condition, PutObject};
+use crate::index::{Condition, Found};
 use crate::model::batch::Batch;
 use crate::model::ids::{ObjectId, VersionId};
 use crate::model::limits::TRAILING_BYTES_MAX;
 use crate::model::names::{ObjectName, SubjectName};
 use crate::model::object::BucketRef;
+use crate::model::versioning::VersionAsked;
 use crate::seal::{self, SegmentKind};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -30,7 +31,7 @@ impl Store {
     ) -> Result<(ObjectInfo, Download), StoreError> {
         let room = self.room(at).await?;
         let reader = room.roots.readers.begin();
-        let (row, inline) = self.row(&room, name, Some(version)).await?;
+        let Found { row, inline } = self.version(&room, name, version).await?;
         let (info, size) = (info(&row), row.size);
         let body = self.open(&room, Look { row, inline, range: None, reader }, 0, size).await?;
         Ok((info, body))
@@ -46,7 +47,7 @@ impl Store {
         content: Bytes,
     ) -> Result<Written, StoreError> {
         let room = self.room(at).await?;
-        let (old, _) = self.row(&room, name, Some(from)).await?;
+        let old = self.version(&room, name, from).await?.row;
         let (object, version) = (ObjectId::random(), to);
         let context = seal::object_context(at, object, version);
         let directory = self.directory(at.geo.id)?;
@@ -123,8 +124,9 @@ impl Store {
         let room = self.room(at).await?;
         let directory = self.directory(at.geo.id)?;
         let held = directory.commits_for_subjects().await;
-        let condition = directory.unkept(at, Condition::IfVersion(from)).await?;
-        let removed = room.roots.index.delete(&room.bucket.index, object, condition).await?;
+        let condition = directory.unkept(at, Condition::None).await?;
+        let (index, asked) = (&room.roots.index, VersionAsked::Id(from));
+        let removed = index.delete_version(&room.bucket.index, object, asked, condition, None).await?;
         drop(held);
         if let Some(removed) = removed {
             self.discard(&room, &removed);
@@ -146,13 +148,23 @@ impl Store {
         self.date(room, &mut row).await?;
         let places = self.places_of_row(room, &row).await?;
         let written = super::put::written(&row);
-        let condition = directory.unkept(&room.bucket.at, Condition::IfVersion(old.version_id)).await?;
-        let put = PutObject { row, inline, condition, from_upload: None, places };
-        let put = room.roots.index.put(&room.bucket.index, put).await?;
-        drop(held);
-        if let Some(replaced) = put.replaced {
-            self.discard(room, &replaced);
+        let condition = directory.unkept(&room.bucket.at, Condition::None).await?;
+        let (index, bucket, mut there) = (&room.roots.index, &room.bucket.index, old.clone());
+        let (name, inline) = (ObjectName::parse(old.name.clone()).map_err(|_| StoreError::Internal)?, inline);
+        loop {
+            let (row, inline) = (row.clone(), inline.clone());
+            if index.replace_version(bucket, &there, row, inline, condition.clone(), places.clone()).await? {
+                break;
+            }
+            // Another version may have come before it, or gone; it is the same one all the while.
+            there = self.version(room, &name, old.version_id).await?.row;
+            let ObjectRow { superseded, order, due, beside, .. } = old.clone();
+            if (ObjectRow { superseded, order, due, beside, ..there.clone() }) != *old {
+                return Err(StoreError::PreconditionFailed);
+            }
         }
+        drop(held);
+        self.discard(room, &there);
         Ok(written)
     }
 }

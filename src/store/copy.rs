@@ -31,7 +31,7 @@ impl Store {
             conditions: copy.source_conditions,
         };
         let look = self.look_as_source(&from, &get).await?;
-        let info = info(&look.row);
+        let (info, shown) = (info(&look.row), from.shown(&look.row));
         if info.size > SEGMENT_BYTES_MAX {
             return Err(StoreError::TooLarge);
         }
@@ -53,6 +53,7 @@ impl Store {
             length,
             expected: Expected { compute, ..Expected::default() },
         };
-        self.put_in(&to, Put { name: copy.name, incoming, about, condition: copy.condition }).await
+        let put = Put { name: copy.name, incoming, about, condition: copy.condition };
+        Ok(Written { source: shown, ..self.put_in(&to, put).await? })
     }
 }

@@ -10,9 +10,10 @@ use super::types::{About, Download, Fault, Get, Got, ObjectInfo, StoreError};
 use super::{Room, Store};
 use crate::blob::Reader;
 use crate::gate::{Admitted, Need, act};
-use crate::index::rows::v1::{ObjectKind, ObjectRow};
+use crate::index::rows::v1::ObjectRow;
 use crate::model::ids::{SegmentId, VersionId};
 use crate::model::names::ObjectName;
+use crate::model::versioning::{VersionAsked, Versioning};
 use crate::seal;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
@@ -31,6 +32,7 @@ pub(super) struct Look {
 struct Reading {
     room: Room,
     name: String,
+    version: VersionId,
     subject: Subject,
     /// The first segment that its row names: no other row does.
     front: Option<SegmentId>,
@@ -44,7 +46,8 @@ impl Reading {
         if let Some(front) = front {
             reader.reads(front);
         }
-        Self { room: room.clone(), name: row.name.clone(), subject: Subject::of(row), front, _reader: reader }
+        let (name, version, subject) = (row.name.clone(), row.version_id, Subject::of(row));
+        Self { room: room.clone(), name, version, subject, front, _reader: reader }
     }
 }
 
@@ -58,7 +61,8 @@ impl Store {
         let mut tries = TRIES_MAX;
         loop {
             let look = self.look(&room, &get).await?;
-            let info = ObjectInfo { expires: expiry(&room, &look.row), ..info(&look.row) };
+            let (expires, shown) = (expiry(&room, &look.row), room.shown(&look.row));
+            let info = ObjectInfo { expires, shown, ..info(&look.row) };
             let range = look.range;
             let (from, length) = range.map_or((0, info.size), |(first, last)| (first, last - first + 1));
             tries -= 1;
@@ -78,7 +82,8 @@ impl Store {
     ) -> Result<(ObjectInfo, Option<(u64, u64)>), StoreError> {
         let room = self.enter(admitted).await?;
         let look = self.look(&room, &get).await?;
-        let info = ObjectInfo { expires: expiry(&room, &look.row), ..info(&look.row) };
+        let (expires, shown) = (expiry(&room, &look.row), room.shown(&look.row));
+        let info = ObjectInfo { expires, shown, ..info(&look.row) };
         Ok((info, look.range))
     }
 
@@ -112,20 +117,26 @@ impl Store {
         &self,
         room: &Room,
         name: &ObjectName,
-        version: Option<VersionId>,
+        version: Option<VersionAsked>,
     ) -> Result<(ObjectRow, Option<Bytes>), StoreError> {
-        let found = room.roots.index.get(&room.bucket.index, name).await;
-        let found = self.heard(&room.bucket.at, Subject::Row, found).await?;
-        let found = found.filter(|found| found.row.kind == ObjectKind::Object);
-        if let Some(found) = &found {
+        let found = match version {
+            Some(asked) => self.version_asked(room, name, asked).await?.ok_or(StoreError::NoSuchVersion)?,
+            None => {
+                let found = room.roots.index.get(&room.bucket.index, name).await;
+                let found = self.heard(&room.bucket.at, Subject::Row, found).await?;
+                found.ok_or(StoreError::NoSuchObject)?
+            }
+        };
+        if found.row.is_object() {
             self.still_there(room, &found.row).await?;
+            return Ok((found.row, found.inline));
         }
-        match (found, version) {
-            (Some(found), Some(version)) if found.row.version_id != version => Err(StoreError::NoSuchVersion),
-            (Some(found), _) => Ok((found.row, found.inline)),
-            (None, Some(_)) => Err(StoreError::NoSuchVersion),
-            (None, None) => Err(StoreError::NoSuchObject),
-        }
+        let marker = found.row.asked();
+        Err(match version {
+            Some(_) => StoreError::IsMarker { version: marker, modified: found.row.mtime },
+            None if room.bucket.versioning == Versioning::Never => StoreError::NoSuchObject,
+            None => StoreError::MarkedDeleted { version: marker },
+        })
     }
 
     /// Plaintext of `length` bytes from `from`, its first chunk verified. Errors: `ConditionalConflict` when the object
@@ -181,10 +192,11 @@ impl Store {
 
     /// Like [`heard`](Self::heard), but a blob that is gone because its object went is no fault of what is stored.
     async fn heard_reading<T>(&self, reading: &Reading, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        let Reading { room, name, subject, front, .. } = reading;
+        let Reading { room, name, version, subject, front, .. } = reading;
         if let Err(StoreError::Integrity(Fault::MISSING)) = result
             && let Ok(name) = ObjectName::parse(name.clone())
-            && let Ok(found) = room.roots.index.get(&room.bucket.index, &name).await
+            && let asked = VersionAsked::Id(*version)
+            && let Ok(found) = room.roots.index.find_version(&room.bucket.index, &name, asked).await
             && found.is_none_or(|found| found.row.segments.first().map(|segment| segment.id) != *front)
         {
             return Err(StoreError::ConditionalConflict);
@@ -226,5 +238,6 @@ pub(super) fn info(row: &ObjectRow) -> ObjectInfo {
         parts: row.etag.split_once('-').and_then(|(_, parts)| parts.parse().ok()),
         key_version: seal::parent_version(&row.dek_record),
         expires: None,
+        shown: None,
     }
 }

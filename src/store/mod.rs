@@ -26,6 +26,7 @@ mod subjects;
 mod tags;
 mod token;
 pub mod types;
+mod versions;
 mod watermark;
 
 pub use alarm::Alarm;

@@ -15,7 +15,7 @@ use super::types::{
 use super::{Room, Store};
 use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, PartRow, Place, SegmentRef, UploadRow};
-use crate::index::{FromUpload, PutObject};
+use crate::index::{FromUpload, Keep, PutObject};
 use crate::model::batch::BadBatch;
 use crate::model::ids::{ObjectId, SegmentId, UploadId, VersionId};
 use crate::model::lifecycle::Expiry;
@@ -244,12 +244,17 @@ impl Store {
             due: None,
             enabled_ms: None,
             subjects: None,
+            superseded: None,
+            versioned: None,
+            beside: None,
+            order: None,
         };
         let mut written = super::put::written(&row);
         let condition = condition(complete.condition);
         let places = self.place_of_upload(&room, &upload)?.into_iter().collect();
-        let commit = PutObject { row, inline: None, condition, from_upload: Some(from_upload), places };
-        written.expires = self.commit(&room, commit, list.as_slice()).await?;
+        let (keep, from_upload) = (Keep::Replace, Some(from_upload));
+        let commit = PutObject { row, inline: None, condition, keep, dating: None, from_upload, places };
+        (written.expires, written.shown) = self.commit(&room, commit, list.as_slice()).await?;
         Ok(written)
     }
 

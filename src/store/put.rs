@@ -6,18 +6,21 @@
 //! 3. the row is committed, durable on return, with the condition evaluated inside the commit;
 //! 4. blobs of the object that was replaced are deleted. Crash before: orphans again.
 //!
-//! An object that a legal hold keeps is not replaced: the commit finds out and refuses.
+//! An object that a legal hold keeps is not lost: the commit finds out and keeps it beside the new one, out of sight,
+//! until the first sweep after the release.
 
 use super::alarm::Subject;
 use super::receive::Segment;
 use super::types::{Put, StoreError, Written};
+use super::versions::keep;
 use super::{Room, Store};
 use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, Place, SegmentRef};
-use crate::index::{Condition, PutObject};
+use crate::index::{Condition, Keep, PutObject};
 use crate::model::ids::{ObjectId, VersionId};
 use crate::model::lifecycle::Expiry;
 use crate::model::limits::SEGMENT_BYTES_MAX;
+use crate::model::versioning::{VersionAsked, Versioning};
 use crate::seal::{self, SegmentKind};
 use crate::store::types::WriteCondition;
 use bytes::Bytes;
@@ -78,12 +81,17 @@ impl Store {
             due: None,
             enabled_ms: None,
             subjects: of_batch.map(|of| of.into_iter().map(|(name, _)| name.as_str().to_owned()).collect()),
+            superseded: None,
+            versioned: None,
+            beside: None,
+            order: None,
         };
         let mut written = written(&row);
         let doomed = received.inline.is_none().then_some(received.id);
         let inline = received.inline.map(Bytes::from);
-        let commit = PutObject { row, inline, condition: condition(put.condition), from_upload: None, places };
-        written.expires = self.commit(room, commit, doomed.as_slice()).await?;
+        let (keep, condition) = (Keep::Replace, condition(put.condition));
+        let commit = PutObject { row, inline, condition, keep, dating: None, from_upload: None, places };
+        (written.expires, written.shown) = self.commit(room, commit, doomed.as_slice()).await?;
         if let Some(watermark) = watermark {
             self.commit_watermark(room, watermark).await?;
         }
@@ -108,13 +116,14 @@ impl Store {
         Ok(())
     }
 
-    /// Commits a row, dated by the lifecycle rules, and answers when it goes; when the commit is refused, deletes the blobs that only it would have named.
+    /// Commits a row, dated by the lifecycle rules, in the way in which its bucket keeps versions, and answers when it goes
+    /// and which version it is; when the commit is refused, deletes the blobs that only it would have named.
     pub(super) async fn commit(
         &self,
         room: &Room,
         mut commit: PutObject,
         blobs: &[crate::model::ids::SegmentId],
-    ) -> Result<Option<Expiry>, StoreError> {
+    ) -> Result<(Option<Expiry>, Option<VersionAsked>), StoreError> {
         let awake = match self.awake(room).await {
             Ok(guard) => guard,
             Err(asleep) => {
@@ -132,14 +141,24 @@ impl Store {
             return Err(refused);
         }
         self.wrap_anew(room, &mut commit.row).await?;
-        let expires = match self.date(room, &mut commit.row).await {
-            Ok(expires) => expires,
+        let dated = async {
+            let expires = self.date(room, &mut commit.row).await?;
+            Ok((expires, self.versioning_now(room).await?))
+        };
+        let (expires, versioning) = match dated.await {
+            Ok(dated) => dated,
             Err(error) => {
                 self.discard_blobs(room, blobs.to_vec());
                 return Err(error);
             }
         };
         commit.condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, commit.condition).await?;
+        commit.keep = keep(versioning);
+        let shown = match versioning {
+            Versioning::Never => None,
+            Versioning::Enabled => Some(VersionAsked::Id(commit.row.version_id)),
+            Versioning::Suspended => Some(VersionAsked::Null),
+        };
         let done = room.roots.index.put(&room.bucket.index, commit).await;
         drop(awake);
         match self.heard(&room.bucket.at, Subject::Row, done).await {
@@ -148,7 +167,7 @@ impl Store {
                     self.discard(room, &replaced);
                 }
                 self.discard_blobs(room, put.leftover);
-                Ok(expires)
+                Ok((expires, shown))
             }
             Err(refused) => {
                 // When the outcome is unknown the row may yet be there after a restart: leave its blobs to the sweeper.
@@ -171,6 +190,8 @@ pub(super) fn written(row: &ObjectRow) -> Written {
         size: row.size,
         key_version: seal::parent_version(&row.dek_record),
         expires: None,
+        shown: None,
+        source: None,
     }
 }
 

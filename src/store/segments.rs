@@ -31,7 +31,7 @@ impl Store {
         self.leave_place(room, row.subject, &row.metadata, row.version_id);
         self.leave_places(room, row.subjects.as_deref().unwrap_or_default(), row.version_id);
         match row.place {
-            Place::Trailing | Place::Row => {}
+            Place::Trailing | Place::Row | Place::Nowhere => {}
             Place::Blob => self.retire(room, row, row.segments.iter().map(|segment| segment.id).collect()),
             Place::PartList => {
                 let (store, row, room) = (self.clone(), row.clone(), room.clone());

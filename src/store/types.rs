@@ -6,6 +6,7 @@ use crate::model::lifecycle::Expiry;
 use crate::model::names::{BucketName, ObjectName};
 pub use crate::model::object::{Checksum, ChecksumAlgorithm, ChecksumType, ContentHeaders};
 use crate::model::time::Millis;
+pub use crate::model::versioning::{VersionAsked, Versioning};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use std::fmt;
@@ -145,8 +146,8 @@ pub struct Put {
 pub struct Get {
     /// Which object.
     pub name: ObjectName,
-    /// Which version; `None` is the newest.
-    pub version: Option<VersionId>,
+    /// Which version; `None` is the current one.
+    pub version: Option<VersionAsked>,
     /// Which bytes.
     pub range: Option<RangeAsked>,
     /// Which part, 1 to 10,000; excludes `range`.
@@ -170,6 +171,8 @@ pub struct ObjectInfo {
     pub about: About,
     /// This version.
     pub version: VersionId,
+    /// How a client is told of it; nothing, while the bucket never kept versions.
+    pub shown: Option<VersionAsked>,
     /// Parts it was completed from; `None` for a single PUT.
     pub parts: Option<u16>,
     /// Which version of the tenant's data key wraps its data key, for the SSE headers and `x-geoseal-key-version`.
@@ -205,6 +208,10 @@ pub struct Written {
     pub checksums: Vec<Checksum>,
     /// The version that was written.
     pub version: VersionId,
+    /// How a client is told of it; nothing, while the bucket never kept versions.
+    pub shown: Option<VersionAsked>,
+    /// Of a copy, how a client is told of the version that was copied.
+    pub source: Option<VersionAsked>,
     /// When.
     pub modified: Millis,
     /// Plaintext bytes.
@@ -213,6 +220,23 @@ pub struct Written {
     pub key_version: u32,
     /// When it goes, by which of its bucket's lifecycle rules.
     pub expires: Option<Expiry>,
+}
+
+/// What a delete did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deleted {
+    /// It is gone for good, or was not there.
+    Erased {
+        /// The version that was asked for.
+        version: Option<VersionAsked>,
+        /// Whether that was the mark of a deletion.
+        was_marker: bool,
+    },
+    /// It stays, as an older version; the mark of a deletion stands before it.
+    Marked {
+        /// The mark.
+        version: VersionAsked,
+    },
 }
 
 /// What a copy does with what is stored beside the bytes.
@@ -229,7 +253,7 @@ pub struct Copy {
     /// Source name.
     pub source: ObjectName,
     /// Source version.
-    pub source_version: Option<VersionId>,
+    pub source_version: Option<VersionAsked>,
     /// Conditions on the source.
     pub source_conditions: ReadConditions,
     /// Destination name.
@@ -282,6 +306,51 @@ pub struct Page {
     pub last: Option<String>,
 }
 
+/// ListObjectVersions.
+#[derive(Default)]
+pub struct ListVersions {
+    /// Names begin with this; may be empty.
+    pub prefix: String,
+    /// Groups names behind the prefix up to and including the first occurrence.
+    pub delimiter: Option<String>,
+    /// Names (and common prefixes) strictly after this one; with a version, also the older ones of that name.
+    pub after: Option<(String, Option<VersionAsked>)>,
+    /// At most this many versions and common prefixes together, 0 to 1000.
+    pub limit: usize,
+}
+
+/// One listed version, or mark of a deletion.
+#[derive(Clone)]
+pub struct ListedVersion {
+    /// Its name.
+    pub name: String,
+    /// Which.
+    pub version: VersionAsked,
+    /// Whether it is the current one.
+    pub is_latest: bool,
+    /// Whether it is the mark of a deletion.
+    pub is_marker: bool,
+    /// Plaintext bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: Millis,
+    /// Without quotes.
+    pub etag: String,
+}
+
+/// One page of versions.
+#[derive(Clone, Default)]
+pub struct PageOfVersions {
+    /// In byte order of their names, the newest of a name first.
+    pub versions: Vec<ListedVersion>,
+    /// Common prefixes in byte order.
+    pub common_prefixes: Vec<String>,
+    /// Whether more follow.
+    pub truncated: bool,
+    /// The last version or common prefix of the page: pass it as `after` to go on. `None` on an empty page.
+    pub last: Option<(String, Option<VersionAsked>)>,
+}
+
 /// CreateMultipartUpload.
 #[derive(Debug)]
 pub struct CreateUpload {
@@ -311,7 +380,7 @@ pub struct CopyPart {
     /// Source name.
     pub source: ObjectName,
     /// Source version.
-    pub source_version: Option<VersionId>,
+    pub source_version: Option<VersionAsked>,
     /// First and last byte of the source, inclusive.
     pub range: Option<(u64, u64)>,
     /// Conditions on the source.
@@ -453,6 +522,20 @@ pub enum StoreError {
     /// No such object.
     #[error("no such object")]
     NoSuchObject,
+    /// The current version of the name is the mark of a deletion.
+    #[error("no such object")]
+    MarkedDeleted {
+        /// The mark.
+        version: VersionAsked,
+    },
+    /// The version that was asked for is the mark of a deletion.
+    #[error("this version is the mark of a deletion: it can be deleted, and nothing else")]
+    IsMarker {
+        /// The mark.
+        version: VersionAsked,
+        /// When it was made.
+        modified: Millis,
+    },
     /// No such version.
     #[error("no such version")]
     NoSuchVersion,

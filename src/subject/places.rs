@@ -6,6 +6,7 @@ use crate::index::rows::v1::{ObjectRow, Place, SubjectRow};
 use crate::index::{Found, PlaceKey};
 use crate::model::ids::{BucketId, SegmentId, SubjectId, TenantId};
 use crate::model::names::{ObjectName, SubjectName};
+use crate::model::versioning::VersionAsked;
 use crate::regions::RegionRoots;
 use crate::seal::{self, TenantKeys};
 use crate::tenancy::Tenancy;
@@ -91,7 +92,7 @@ impl Premises {
     ) -> Result<Vec<SegmentId>, SubjectError> {
         let ids = |row: &ObjectRow| row.segments.iter().map(|segment| segment.id).collect::<Vec<_>>();
         match row.place {
-            Place::Trailing | Place::Row => Ok(Vec::new()),
+            Place::Trailing | Place::Row | Place::Nowhere => Ok(Vec::new()),
             Place::Blob => Ok(ids(row)),
             Place::PartList => {
                 let list = row.segments.first().ok_or(SubjectError::Integrity)?;
@@ -116,7 +117,8 @@ async fn find(
     row: &SubjectRow,
 ) -> Result<Option<ObjectRow>, SubjectError> {
     let Ok(name) = ObjectName::parse(row.name.clone()) else { return Err(SubjectError::Integrity) };
-    let found: Option<Found> = roots.index.get(&bucket.index, &name).await?;
+    let version = VersionAsked::Id(at.version);
+    let found: Option<Found> = roots.index.find_version(&bucket.index, &name, version).await?;
     // A batch is of several, and its place is only where one of them has records in it.
     let same = |row: &ObjectRow, subject: SubjectId| {
         row.version_id == at.version && (row.subject == Some(subject) || row.subjects.is_some())

@@ -103,7 +103,7 @@ impl Stock {
     /// The blobs of one object, the list of its parts last.
     pub(super) async fn blobs(&self, row: &ObjectRow, missing: MissingList) -> Result<Vec<SegmentRef>, SweepError> {
         let list = match (row.place, row.segments.first()) {
-            (Place::Trailing | Place::Row, _) => return Ok(Vec::new()),
+            (Place::Trailing | Place::Row | Place::Nowhere, _) => return Ok(Vec::new()),
             (Place::Blob, _) => return Ok(row.segments.clone()),
             (Place::PartList, list) => *list.ok_or(SweepError::Integrity)?,
         };

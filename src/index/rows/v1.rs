@@ -74,13 +74,92 @@ pub struct ObjectRow {
     /// Of a batch, whose records are of several data subjects: their names. It is under the tenant's key.
     #[n(19)]
     pub subjects: Option<Vec<String>>,
+    /// When its successor was written, by the compliance clock. `None`: it is the current version of its name.
+    #[n(20)]
+    pub superseded: Option<Millis>,
+    /// Whether its bucket kept versions when it was written. Otherwise it is the `null` version of its name.
+    #[n(21)]
+    pub versioned: Option<bool>,
+    /// What a legal hold did to its name.
+    #[n(22)]
+    pub beside: Option<Beside>,
+    /// Where it stands among the versions of its name: the order in its row key. `None`: it is the current one.
+    #[n(23)]
+    pub order: Option<u64>,
 }
 
 impl ObjectRow {
+    /// The mark of a deletion: no bytes, no data key, nothing but its name and times.
+    pub fn marker(name: String, mtime: Millis, written: Millis) -> Self {
+        Self {
+            name,
+            object_id: ObjectId::random(),
+            version_id: VersionId::random(),
+            kind: ObjectKind::DeleteMarker,
+            size: 0,
+            mtime,
+            etag: String::new(),
+            checksums: Vec::new(),
+            headers: ContentHeaders::default(),
+            metadata: Vec::new(),
+            tags: Vec::new(),
+            subject: None,
+            segments: Vec::new(),
+            place: Place::Nowhere,
+            dek_id: DekId([0; 16]),
+            dek_record: [0; 152],
+            written: Some(written),
+            due: None,
+            enabled_ms: None,
+            subjects: None,
+            superseded: None,
+            versioned: None,
+            beside: None,
+            order: None,
+        }
+    }
+
     /// When it was written, as far as lifetimes go.
     pub fn age_from(&self) -> Millis {
         self.written.unwrap_or(self.mtime)
     }
+
+    /// Whether it is the current version of its name.
+    pub fn is_current(&self) -> bool {
+        self.superseded.is_none()
+    }
+
+    /// Whether it is an object, and no mark of a deletion.
+    pub fn is_object(&self) -> bool {
+        self.kind == ObjectKind::Object
+    }
+
+    /// Whether it is the `null` version of its name.
+    pub fn is_null(&self) -> bool {
+        self.versioned != Some(true)
+    }
+
+    /// Whether it is the mark of deletion over what a hold alone keeps. No client sees it.
+    pub fn is_cover(&self) -> bool {
+        !self.is_object() && self.beside == Some(Beside::Keeps)
+    }
+
+    /// Whether it was replaced, and is there only because a hold keeps it. No client sees it.
+    pub fn is_kept(&self) -> bool {
+        self.beside == Some(Beside::Kept)
+    }
+}
+
+/// What a legal hold did to a name whose object would have been replaced for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Beside {
+    /// Of a version that was replaced: a hold kept it, and it goes once no hold does.
+    #[n(0)]
+    Kept,
+    /// Of the current version: such versions stand beside it, or did.
+    #[n(1)]
+    Keeps,
 }
 
 /// An object, or the mark of its deletion.
@@ -111,6 +190,9 @@ pub enum Place {
     /// One segment in the blob store, which lists the parts: there are too many for the row.
     #[n(3)]
     PartList,
+    /// There are none: the mark of a deletion.
+    #[n(4)]
+    Nowhere,
 }
 
 /// One sealed segment.

@@ -87,11 +87,23 @@ pub(super) fn row(name: &str, size: u64) -> ObjectRow {
         due: None,
         enabled_ms: None,
         subjects: None,
+        superseded: None,
+        versioned: None,
+        beside: None,
+        order: None,
     }
 }
 
 pub(super) fn put_of(row: ObjectRow, inline: Option<Bytes>) -> PutObject {
-    PutObject { row, inline, condition: Condition::None, from_upload: None, places: Vec::new() }
+    PutObject {
+        row,
+        inline,
+        condition: Condition::None,
+        keep: Keep::Replace,
+        dating: None,
+        from_upload: None,
+        places: Vec::new(),
+    }
 }
 
 /// A small object, as most are.

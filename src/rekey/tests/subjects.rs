@@ -9,7 +9,7 @@ use crate::directory::{Detail, Directory, OpenedBucket};
 use crate::index::anchor::{Anchor, AnchorStore, AnchorStoreError};
 use crate::index::engine::{Batch, Direction, EngineError, KeyRange, Snapshot};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, Place, SubjectRow};
-use crate::index::{Condition, Engine, IndexOptions, MemoryEngine, PutObject, RegionIndex, SubjectPlace};
+use crate::index::{Condition, Engine, IndexOptions, Keep, MemoryEngine, PutObject, RegionIndex, SubjectPlace};
 use crate::model::atlas::{Geo, Region};
 use crate::model::clock::SimulatedClock;
 use crate::model::ids::{ObjectId, SubjectId, TenantId, VersionId};
@@ -257,10 +257,22 @@ impl House {
             due: None,
             enabled_ms: None,
             subjects: None,
+            superseded: None,
+            versioned: None,
+            beside: None,
+            order: None,
         };
         let _commits = directory.commits(self.tenant).await.unwrap().unwrap();
         directory.subject_key(self.tenant, entry.id).await.ok()?.check().ok()?;
-        let put = PutObject { row, inline: None, condition: Condition::None, from_upload: None, places: vec![place] };
+        let put = PutObject {
+            row,
+            inline: None,
+            condition: Condition::None,
+            keep: Keep::Replace,
+            dating: None,
+            from_upload: None,
+            places: vec![place],
+        };
         self.tenancy.regions[self.at.region.id].index.put(&bucket.index, put).await.unwrap();
         Some((of, object, entry.id))
     }

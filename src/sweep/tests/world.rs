@@ -6,7 +6,7 @@ use crate::blob::{BlobStore, ObjectStoreBlobs, Readers};
 use crate::directory::{Detail, Directory, OpenedBucket, TenantEntry};
 use crate::index::anchor::{Anchor, AnchorStore, AnchorStoreError};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, PartRow, Place, SegmentRef, UploadRow};
-use crate::index::{Condition, FjallEngine, FjallOptions, IndexOptions, PutObject, RegionIndex};
+use crate::index::{Condition, FjallEngine, FjallOptions, IndexOptions, Keep, PutObject, RegionIndex};
 use crate::model::atlas::{Geo, Region};
 use crate::model::clock::{Clock, SimulatedClock};
 use crate::model::ids::{ObjectId, SegmentId, TenantId, UploadId, VersionId};
@@ -370,6 +370,10 @@ impl House {
             due: None,
             enabled_ms: None,
             subjects: None,
+            superseded: None,
+            versioned: None,
+            beside: None,
+            order: None,
         };
         (row, dek)
     }
@@ -383,7 +387,15 @@ impl House {
     }
 
     async fn commit(&self, bucket: &OpenedBucket, row: ObjectRow, inline: Option<Bytes>) {
-        let put = PutObject { row, inline, condition: Condition::None, from_upload: None, places: Vec::new() };
+        let put = PutObject {
+            row,
+            inline,
+            condition: Condition::None,
+            keep: Keep::Replace,
+            dating: None,
+            from_upload: None,
+            places: Vec::new(),
+        };
         self.roots(bucket).index.put(&bucket.index, put).await.unwrap();
     }
 
