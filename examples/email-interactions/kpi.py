@@ -1,11 +1,17 @@
 """Figures about e-mail engagement, from what ingest.py stored: read through geoseal's S3 face by Arrow, computed by DuckDB.
 
     kpi.py --bucket interactions --from 2026-11-01T00 --until 2026-11-20T00 [--exclude contacts.txt]
+    kpi.py --bucket interactions --recompute
 
 The window is of whole UTC hours and is closed: nothing is computed before 48 hours after its end (--lateness-hours), for
 providers deliver late. Writes kpi/v1/dt=<day of the end>/{message,template,recipient}.ndjson and manifest.json into the same
 bucket, and then kpi/v1/watermark.json: what lies before it has been counted, and its metadata say so to the store, which
 lets the lifetimes of the inputs begin. The same inputs give the same bytes. Runs under a grant of the purpose kpi.
+
+Recipients' figures are stored as a batch: each row names its data subject, so an export has a person's own rows and an erasure
+takes them, at once and without this job. What was counted of them in the other figures goes when the window is computed again:
+--recompute finds the windows whose recipients are not those that were written (somebody was erased, opted out or restricted the
+use of their data since) and computes them anew; a window whose inputs have come to the end of their lifetime keeps its counts.
 
 Run it with a job's login (`geoseal grant create --purpose kpi`): the store gives a job nothing of people who opted out or
 restricted the use of their data, and they are in no figure. --exclude: a file with more of them, `contact:<id>` or `lead:<id>` a
@@ -26,12 +32,15 @@ import boto3
 import duckdb
 import pyarrow as pa
 import pyarrow.json as pj
+from botocore.exceptions import ClientError
 from pyarrow import fs
 
 HERE = Path(__file__).parent
 WEIGHTS = {"opened": 1, "clicked": 3, "attachment-viewed": 3, "replied": 5}
 HALF_LIFE_DAYS = 30
 MOST_ENGAGED = 20
+BATCH_SUBJECTS = 1000
+BATCH_BYTES = 4 << 20
 
 DATA = pa.struct([("message_id", pa.string()), ("template_id", pa.string()), ("contact_kind", pa.string()),
                   ("contact_id", pa.string()), ("machine", pa.bool_()), ("hard", pa.bool_())])
@@ -131,7 +140,7 @@ def compute(rows, until):
             left join (select {key}, {quantiles}
                        from (select {key}, unnest(first_opens) as list_value from counted) group by {key}) using ({key})""")
     recipients = f"""
-        select contact_kind, contact_id,
+        select contact_kind || ':' || contact_id as geosealsubject, contact_kind, contact_id, count(*) as events,
           count_if(type = 'sent') as sent, count_if(type = 'delivered') as delivered,
           count_if(type = 'opened' and not machine) as opens, count_if(type = 'clicked') as clicks,
           count_if(type = 'attachment-viewed') as attachment_views, count_if(type = 'replied') as replies,
@@ -170,6 +179,23 @@ def write(s3, bucket, name, content, **metadata):
     s3.put_object(Bucket=bucket, Key=name, Body=content, Metadata={"geoseal-class": "kpi", **metadata})
 
 
+def write_recipients(s3, bucket, place, lines):
+    """Stores rows that each name a data subject, as many batches as they take; {name: SHA-256}. What is left of a run that took
+    more of them is emptied: a grant deletes nothing."""
+    batches = [b""]
+    for n, line in enumerate(encoded(line) + b"\n" for line in lines):
+        if n % BATCH_SUBJECTS == 0 and n or len(batches[-1]) + len(line) > BATCH_BYTES:
+            batches.append(b"")
+        batches[-1] += line
+    names = [f"{place}/recipient{f'-{n}' if n > 1 else ''}.ndjson" for n in range(1, len(batches) + 1)]
+    stored = dict(zip(names, batches, strict=True))
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"{place}/recipient-").get("Contents", [])
+    for name, content in {**{found["Key"]: b"" for found in listed}, **stored}.items():
+        s3.put_object(Bucket=bucket, Key=name, Body=content, ContentType="application/x-ndjson",
+                      Metadata={"geoseal-class": "kpi", "geoseal-subjects": "records"})
+    return {name: hashlib.sha256(content).hexdigest() for name, content in stored.items()}
+
+
 def store_time(s3, bucket):
     """What the store's clock says: watermarks go by it."""
     return parsedate_to_datetime(s3.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -179,47 +205,115 @@ def hour(text):
     return datetime.strptime(text, "%Y-%m-%dT%H").replace(tzinfo=timezone.utc)
 
 
+def shown(hour):
+    return f"{hour:%Y-%m-%dT%HZ}"
+
+
+def place_of(until):
+    return f"kpi/v1/dt={until:%Y-%m-%d}"
+
+
+def count(s3, bucket, start, until, excluded, found):
+    """Writes a window's figures of what was found in it; the manifest."""
+    rows, inputs, quarantined, refused = found
+    kept = [row for row in rows if (row["contact_kind"], row["contact_id"]) not in excluded]
+    place = place_of(until)
+    outputs, events = {}, 0
+    for name, lines in compute(kept, until).items():
+        if name == "recipient":
+            outputs |= write_recipients(s3, bucket, place, lines)
+            events = sum(line["events"] for line in lines)
+            continue
+        content = b"".join(encoded(line) + b"\n" for line in lines)
+        outputs[f"{place}/{name}.ndjson"] = hashlib.sha256(content).hexdigest()
+        write(s3, bucket, f"{place}/{name}.ndjson", content)
+    code = hashlib.sha256(b"".join((HERE / file).read_bytes() for file in ("kpi.py", "kpi.sql"))).hexdigest()
+    manifest = {
+        "window": {"from": shown(start), "until": shown(until)},
+        "events": len(rows), "events_excluded": len(rows) - len(kept) + refused, "events_of_recipients": events,
+        "quarantined": quarantined, "objects": len(inputs) + len(quarantined) + refused,
+        "inputs": len(inputs), "inputs_sha256": hashlib.sha256("\n".join(inputs).encode()).hexdigest(),
+        "outputs": outputs, "code_sha256": code,
+    }
+    write(s3, bucket, f"{place}/manifest.json", encoded(manifest))
+    return manifest
+
+
+def stored(s3, bucket, name):
+    """An object's bytes; none of one that is gone; None: it is not given to a job, because of whom it speaks."""
+    try:
+        return s3.get_object(Bucket=bucket, Key=name)["Body"].read()
+    except ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status == 404:
+            return b""
+        if status == 403:
+            return None
+        raise
+
+
+def manifests(s3, bucket):
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="kpi/v1/dt="):
+        for found in page.get("Contents", []):
+            if found["Key"].endswith("/manifest.json"):
+                yield json.loads(stored(s3, bucket, found["Key"]))
+
+
+def recompute(s3, bucket, excluded):
+    """Computes the windows again of which somebody has gone; the windows, and those whose inputs are not there any more."""
+    again, gone = [], []
+    for manifest in list(manifests(s3, bucket)):
+        batches = {name: stored(s3, bucket, name) for name in manifest["outputs"] if "/recipient" in name}
+        if all(content is not None and hashlib.sha256(content).hexdigest() == manifest["outputs"][name]
+               for name, content in batches.items()):
+            continue
+        start, until = (hour(manifest["window"][end].removesuffix("Z")) for end in ("from", "until"))
+        found = read(store(), bucket, start, until)
+        lost = manifest["objects"] - len(found[1]) - len(found[2]) - found[3]
+        # An event is an object: those of whom is erased may be missing, and no others. Of batches that are not given away
+        # it cannot be told how many those are.
+        left = [sum(json.loads(line)["events"] for line in content.splitlines()) for content in batches.values()
+                if content is not None]
+        erased = manifest["events_of_recipients"] - sum(left) if len(left) == len(batches) else 0
+        if lost > erased:
+            gone.append(manifest["window"])
+            continue
+        count(s3, bucket, start, until, excluded, found)
+        again.append(manifest["window"])
+    return again, gone
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bucket", required=True)
-    parser.add_argument("--from", dest="start", type=hour, required=True, metavar="HOUR")
-    parser.add_argument("--until", type=hour, required=True, metavar="HOUR")
+    parser.add_argument("--from", dest="start", type=hour, metavar="HOUR")
+    parser.add_argument("--until", type=hour, metavar="HOUR")
+    parser.add_argument("--recompute", action="store_true")
     parser.add_argument("--lateness-hours", type=int, default=48)
     parser.add_argument("--now", type=datetime.fromisoformat, default=datetime.now(timezone.utc))
     parser.add_argument("--exclude", type=Path)
     args = parser.parse_args()
-    closed = args.until + timedelta(hours=args.lateness_hours)
-    if args.start >= args.until:
-        sys.exit("kpi: the window is empty: --from lies before --until")
-    if args.now < closed:
-        sys.exit(f"kpi: the window is still open: events may arrive until {closed:%Y-%m-%dT%HZ}")
     excluded = set()
     if args.exclude:
         excluded = {tuple(line.strip().split(":", 1)) for line in args.exclude.read_text().splitlines() if line.strip()}
     writer = boto3.client("s3")
+    if args.recompute:
+        again, gone = recompute(writer, args.bucket, excluded)
+        print(json.dumps({"recomputed": again, "kept": gone}))
+        return
+    if not args.start or not args.until or args.start >= args.until:
+        sys.exit("kpi: the window is empty: --from lies before --until")
+    closed = args.until + timedelta(hours=args.lateness_hours)
+    if args.now < closed:
+        sys.exit(f"kpi: the window is still open: events may arrive until {shown(closed)}")
     seen = store_time(writer, args.bucket)
-    rows, inputs, quarantined, refused = read(store(), args.bucket, args.start, args.until)
-    kept = [row for row in rows if (row["contact_kind"], row["contact_id"]) not in excluded]
-    place = f"kpi/v1/dt={args.until:%Y-%m-%d}"
-    outputs = {}
-    for name, lines in compute(kept, args.until).items():
-        content = b"".join(encoded(line) + b"\n" for line in lines)
-        outputs[f"{place}/{name}.ndjson"] = hashlib.sha256(content).hexdigest()
-        write(writer, args.bucket, f"{place}/{name}.ndjson", content)
-    code = hashlib.sha256(b"".join((HERE / file).read_bytes() for file in ("kpi.py", "kpi.sql"))).hexdigest()
-    window = {"from": f"{args.start:%Y-%m-%dT%HZ}", "until": f"{args.until:%Y-%m-%dT%HZ}"}
-    manifest = {
-        "window": window, "events": len(rows), "events_excluded": len(rows) - len(kept) + refused,
-        "quarantined": quarantined,
-        "inputs": len(inputs), "inputs_sha256": hashlib.sha256("\n".join(inputs).encode()).hexdigest(),
-        "outputs": outputs, "code_sha256": code,
-    }
-    write(writer, args.bucket, f"{place}/manifest.json", encoded(manifest))
+    manifest = count(writer, args.bucket, args.start, args.until, excluded, read(store(), args.bucket, args.start, args.until))
     # Last: with it the lifetimes of the inputs begin. A watermark ahead of the store's own clock would be refused.
     committed = {} if seen < args.until else {
         "geoseal-watermark": f"{args.until:%Y-%m-%dT%H:%M:%SZ}", "geoseal-seen": f"{seen:%Y-%m-%dT%H:%M:%SZ}"}
-    write(writer, args.bucket, "kpi/v1/watermark.json", encoded({"through": window["until"]}), **committed)
-    print(json.dumps({name: manifest[name] for name in ("events", "events_excluded", "inputs")} | {"quarantined": len(quarantined)}))
+    write(writer, args.bucket, "kpi/v1/watermark.json", encoded({"through": manifest["window"]["until"]}), **committed)
+    counted = {name: manifest[name] for name in ("events", "events_excluded", "inputs")}
+    print(json.dumps(counted | {"quarantined": len(manifest["quarantined"])}))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 use super::replay::Remembered;
 use crate::model::request::PURGE_DUE;
 use crate::model::time::Millis;
+use crate::store::types::Upload;
+use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 
 /// What a route is run with.
 pub(super) struct Call {
@@ -27,9 +30,43 @@ pub(super) struct Call {
     pub(super) params: BTreeMap<String, String>,
     pub(super) query: BTreeMap<String, String>,
     pub(super) body: Zeroizing<Vec<u8>>,
+    /// Of a route that reads its body as it comes.
+    pub(super) stream: Mutex<Option<Sent>>,
 }
 
+/// A body that is still to come.
+pub(super) struct Sent {
+    pub(super) body: Upload,
+    /// Bytes of it.
+    pub(super) length: u64,
+}
+
+/// Longest first line of such a body, in bytes.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
 impl Call {
+    /// What the first line of a streamed body says, and what comes behind it with its length. Once.
+    pub(super) async fn line_and_rest<T: DeserializeOwned>(&self) -> Result<(T, Upload, u64), ActError> {
+        let sent = self.stream.lock().take();
+        let Sent { mut body, length } = sent.ok_or_else(|| ActError::BadBody("there is none".into()))?;
+        let mut line = Zeroizing::new(Vec::new());
+        let rest = loop {
+            let piece = body.next().await.transpose().map_err(|fault| ActError::BadBody(fault.to_string()))?;
+            let mut piece = piece.ok_or_else(|| ActError::BadBody("its first line has no end".into()))?;
+            if let Some(at) = piece.iter().position(|byte| *byte == b'\n') {
+                line.extend_from_slice(&piece.split_to(at));
+                break piece.split_off(1);
+            }
+            line.extend_from_slice(&piece);
+            if line.len() > LINE_BYTES_MAX {
+                return Err(ActError::BadBody("its first line is too long".into()));
+            }
+        };
+        let said = serde_json::from_slice(&line).map_err(|e| ActError::BadBody(without_values(&e)))?;
+        let left = length.saturating_sub(line.len() as u64 + 1);
+        Ok((said, stream::iter([Ok(rest)]).chain(body).boxed(), left))
+    }
+
     /// What the caller may be shown.
     pub(super) fn sight(&self) -> Sight {
         if self.order.role > Role::Auditor { Sight::Everything } else { Sight::NoNames }

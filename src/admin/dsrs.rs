@@ -2,18 +2,16 @@
 //! is in no answer but the bundle.
 
 use super::acts::{Order, Outcome, Streamed, TenantRef};
-use super::call::Answer;
+use super::call::{Answer, Call};
 use super::door;
 use super::error::ActError;
 use super::routes::{Effect, Route, acts, looks, ok, operation, outcome};
 use super::wire::{Operation, Plan, Time};
 use crate::model::names::{BucketName, ObjectName, SubjectName};
+use crate::store::types::Upload;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-/// Most bytes of content that a rectification takes.
-pub const RECTIFY_BYTES_MAX: usize = 40_000;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +60,7 @@ pub struct Because {
     pub reason: String,
 }
 
-/// `POST …/dsrs/{dsr}/rectify`.
+/// `POST …/dsrs/{dsr}/rectify`: the first line of the body; behind it comes what the object is to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rectify {
@@ -70,8 +68,6 @@ pub struct Rectify {
     pub bucket: String,
     /// The object.
     pub object: String,
-    /// What it is to hold, in base64; at most 40,000 bytes.
-    pub content: String,
 }
 
 /// What a rectification did.
@@ -146,14 +142,13 @@ pub struct NewRequest {
 }
 
 /// A rectification, as the door read it.
-#[derive(Clone, Debug)]
 pub struct Correction {
     /// The object's bucket.
     pub bucket: BucketName,
     /// The object.
     pub object: ObjectName,
-    /// Its content.
-    pub content: Vec<u8>,
+    /// Its content, and the length of that.
+    pub content: (Upload, u64),
 }
 
 /// The basis of a request. Errors: `BadField` without one.
@@ -164,15 +159,13 @@ pub(super) fn basis(given: Option<&str>) -> Result<String, ActError> {
     if fits { Ok(given.to_owned()) } else { Err(ActError::BadField { field: "basis", rule }) }
 }
 
-fn correction(body: &Rectify) -> Result<Correction, ActError> {
-    use base64::Engine;
-    let bad = |field, rule| ActError::BadField { field, rule };
-    let content = base64::engine::general_purpose::STANDARD.decode(&body.content);
-    let content = content.ok().filter(|content| content.len() <= RECTIFY_BYTES_MAX);
+async fn correction(c: &Call) -> Result<Correction, ActError> {
+    let (Rectify { bucket, object }, content, length) = c.line_and_rest().await?;
+    let rule = "the name of an object";
     Ok(Correction {
-        bucket: BucketName::parse(&body.bucket).map_err(|_| ActError::NoSuchBucket)?,
-        object: ObjectName::parse(body.object.clone()).map_err(|_| bad("object", "the name of an object"))?,
-        content: content.ok_or(bad("content", "base64 of at most 40000 bytes"))?,
+        bucket: BucketName::parse(&bucket).map_err(|_| ActError::NoSuchBucket)?,
+        object: ObjectName::parse(object).map_err(|_| ActError::BadField { field: "object", rule })?,
+        content: (content, length),
     })
 }
 
@@ -185,7 +178,7 @@ fn number(id: &str) -> Result<u64, ActError> {
 /// The routes.
 pub(super) fn routes() -> Vec<Route> {
     use super::auth::Role::Admin;
-    use Effect::Acts;
+    use Effect::{Acts, ActsOnStream};
     vec![
         acts::<OpenRequest, Request>(
             "/admin/v1/tenants/{tenant}/dsrs",
@@ -268,12 +261,12 @@ pub(super) fn routes() -> Vec<Route> {
         ),
         acts::<Rectify, Rectified>(
             "/admin/v1/tenants/{tenant}/dsrs/{dsr}/rectify",
-            Acts,
+            ActsOnStream,
             "rectifyObject",
-            "Put the content of an object right; the version of before is destroyed",
+            "Put the content of an object right; the versions of before are destroyed",
             |c| {
                 Box::pin(async move {
-                    let correction = correction(&c.body()?)?;
+                    let correction = correction(&c).await?;
                     let number = number(c.param("dsr"))?;
                     let done = c.acts.rectify(&c.order, &c.tenant()?, number, correction).await?;
                     outcome(&c, StatusCode::OK, done)
@@ -285,28 +278,31 @@ pub(super) fn routes() -> Vec<Route> {
             Acts,
             "liftRequest",
             "Take back what a request put in force: a restriction, or that nothing is stored again",
-            |c| {
-                Box::pin(async move {
-                    let Because { reason } = c.body()?;
-                    let (reason, number) = (door::reason(&reason)?, number(c.param("dsr"))?);
-                    outcome(&c, StatusCode::OK, c.acts.lift_request(&c.order, &c.tenant()?, number, reason).await?)
-                })
-            },
+            |c| Box::pin(stop(c, Stop::Lift)),
         ),
         acts::<Because, Request>(
             "/admin/v1/tenants/{tenant}/dsrs/{dsr}/refuse",
             Acts,
             "refuseRequest",
             "Record that a request is not carried out",
-            |c| {
-                Box::pin(async move {
-                    let Because { reason } = c.body()?;
-                    let (reason, number) = (door::reason(&reason)?, number(c.param("dsr"))?);
-                    outcome(&c, StatusCode::OK, c.acts.refuse_request(&c.order, &c.tenant()?, number, reason).await?)
-                })
-            },
+            |c| Box::pin(stop(c, Stop::Refuse)),
         ),
     ]
+}
+
+async fn stop(c: Call, how: Stop) -> Result<Answer, ActError> {
+    let Because { reason } = c.body()?;
+    let (reason, number) = (door::reason(&reason)?, number(c.param("dsr"))?);
+    outcome(&c, StatusCode::OK, c.acts.stop_request(&c.order, &c.tenant()?, number, how, reason).await?)
+}
+
+/// How a request is stopped by somebody's decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// What it put in force ends.
+    Lift,
+    /// It is not carried out.
+    Refuse,
 }
 
 /// What the routes ask of the house. A house that keeps no requests says so.
@@ -349,7 +345,7 @@ pub trait DsrActs: Send + Sync {
         Err(ActError::NotBuilt)
     }
 
-    /// Puts an object right. Held, NoSuchObject, WrongRequestState.
+    /// Puts an object right. PutOff, NoSuchObject, WrongRequestState.
     async fn rectify(
         &self,
         order: &Order,
@@ -360,23 +356,13 @@ pub trait DsrActs: Send + Sync {
         Err(ActError::NotBuilt)
     }
 
-    /// Takes back what it put in force. WrongRequestState.
-    async fn lift_request(
+    /// Takes back what it put in force, or records that it is not carried out. WrongRequestState.
+    async fn stop_request(
         &self,
         order: &Order,
         t: &TenantRef,
         number: u64,
-        reason: &str,
-    ) -> Result<Outcome<Request>, ActError> {
-        Err(ActError::NotBuilt)
-    }
-
-    /// Records that it is not carried out. WrongRequestState.
-    async fn refuse_request(
-        &self,
-        order: &Order,
-        t: &TenantRef,
-        number: u64,
+        how: Stop,
         reason: &str,
     ) -> Result<Outcome<Request>, ActError> {
         Err(ActError::NotBuilt)

@@ -146,6 +146,9 @@ pub enum ActError {
     /// A legal hold keeps what this would destroy; it is recorded and done when that is released.
     #[error("a legal hold keeps this: it is recorded, and done by the first sweep after the release")]
     LegalHold(Vec<String>),
+    /// A legal hold keeps what this would replace; what takes its place is kept until that is released.
+    #[error("a legal hold keeps this: what it is to hold is kept, sealed, until the first sweep after the release")]
+    PutOff(Vec<String>),
     /// What the table of states and operations says.
     #[error("the tenant's state does not allow this")]
     StateRefuses(No),
@@ -251,6 +254,7 @@ impl ActError {
             Self::TenantPurged => Face(S::GONE, "TenantPurged", Some("`geoseal certificate get` still works")),
             Self::Held(_) => Face(S::CONFLICT, "PurgeHeld", Some("release the holds first")),
             Self::LegalHold(_) => Face(S::FORBIDDEN, "LegalHold", Some("see `geoseal hold show`")),
+            Self::PutOff(_) => Face(S::CONFLICT, "LegalHold", Some("see `geoseal hold show`")),
             Self::StateRefuses(no) => {
                 let status = StatusCode::from_u16(no.status).unwrap_or(S::CONFLICT);
                 Face(status, no.code, Some("see `geoseal tenant show`"))
@@ -309,7 +313,10 @@ impl ActError {
             detail,
             remedy: remedy.map(Into::into),
             valid,
-            holds: if let Self::Held(holds) | Self::LegalHold(holds) = self { holds.clone() } else { Vec::new() },
+            holds: match self {
+                Self::Held(holds) | Self::LegalHold(holds) | Self::PutOff(holds) => holds.clone(),
+                _ => Vec::new(),
+            },
         }
     }
 }

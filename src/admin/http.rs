@@ -8,7 +8,7 @@
 
 use super::acts::{Actor, Acts, Mode, Order};
 use super::auth::{Logins, Role};
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, Sent};
 use super::error::ActError;
 use super::replay::{Remembered, Replay, Seen, Slot};
 use super::routes::{Effect, Route, routes};
@@ -18,12 +18,16 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use futures::FutureExt;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use ring::digest::{Context, SHA256};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use zeroize::Zeroizing;
+
+use crate::store::types::BodyFault;
 
 /// Longest body of an admin request, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -95,7 +99,10 @@ async fn answer(
     let mode = mode(query.remove("dryRun").as_deref())?;
     let expect = expected(route, &head.headers)?;
     let sent = idempotency(route, &head.headers)?;
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| ActError::TooLarge)?;
+    let (body, stream) = match route.effect {
+        Effect::ActsOnStream => (Bytes::new(), Some(sent_as_stream(&head.headers, body)?)),
+        _ => (to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| ActError::TooLarge)?, None),
+    };
     if !body.is_empty() {
         takes_json(route, &head.headers)?;
     }
@@ -113,6 +120,7 @@ async fn answer(
         params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         query,
         body: Zeroizing::new(body.to_vec()),
+        stream: Mutex::new(stream),
     };
     run(route, call, slot).await
 }
@@ -168,7 +176,7 @@ fn expected(route: &Route, headers: &HeaderMap) -> Result<Option<u64>, ActError>
     let bad = ActError::BadHeader("If-Match");
     match (one(headers, &header::IF_MATCH, "If-Match")?, route.effect) {
         (None | Some("*"), _) => Ok(None),
-        (Some(_), Effect::Looks | Effect::Acts) => Err(bad),
+        (Some(_), Effect::Looks | Effect::Acts | Effect::ActsOnStream) => Err(bad),
         (Some(tag), Effect::ActsOnRecord) => {
             let digits = tag.strip_prefix('"').and_then(|t| t.strip_suffix('"')).ok_or(bad.clone())?;
             digits.parse().map(Some).map_err(|_| bad)
@@ -180,6 +188,8 @@ fn idempotency(route: &Route, headers: &HeaderMap) -> Result<Option<String>, Act
     match one(headers, &IDEMPOTENCY, "Idempotency-Key")? {
         _ if route.effect == Effect::Looks => Ok(None),
         None => Ok(None),
+        // What is not read whole cannot be told from another request.
+        Some(_) if route.effect == Effect::ActsOnStream => Err(ActError::BadHeader("Idempotency-Key")),
         Some(text) if (1..=IDEMPOTENCY_CHARS_MAX).contains(&text.len()) => Ok(Some(text.to_owned())),
         Some(_) => Err(ActError::BadHeader("Idempotency-Key")),
     }
@@ -189,9 +199,21 @@ fn takes_json(route: &Route, headers: &HeaderMap) -> Result<(), ActError> {
     if route.takes.is_none() {
         return Err(ActError::BadBody("this route takes none".into()));
     }
+    takes_kind(headers, "application/json")
+}
+
+fn takes_kind(headers: &HeaderMap, wanted: &str) -> Result<(), ActError> {
     let kind = one(headers, &header::CONTENT_TYPE, "Content-Type")?.unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(ActError::BadHeader("Content-Type")) }
+    if essence.eq_ignore_ascii_case(wanted) { Ok(()) } else { Err(ActError::BadHeader("Content-Type")) }
+}
+
+fn sent_as_stream(headers: &HeaderMap, body: axum::body::Body) -> Result<Sent, ActError> {
+    takes_kind(headers, "application/octet-stream")?;
+    let length = one(headers, &header::CONTENT_LENGTH, "Content-Length")?.and_then(|length| length.parse().ok());
+    let length = length.ok_or(ActError::BadHeader("Content-Length"))?;
+    let body = body.into_data_stream().map_err(|_| BodyFault::Incomplete).boxed();
+    Ok(Sent { body, length })
 }
 
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName, shown: &'static str) -> Result<Option<&'a str>, ActError> {

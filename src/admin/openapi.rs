@@ -54,7 +54,15 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
         },
     });
     if let Some(takes) = route.takes {
-        made["requestBody"] = json!({ "content": { "application/json": { "schema": takes(schemas) } } });
+        let schema = takes(schemas);
+        made["requestBody"] = match route.effect {
+            Effect::ActsOnStream => json!({
+                "description": "A line of JSON as in x-geoseal-first-line, a line feed, and the content",
+                "x-geoseal-first-line": schema,
+                "content": { "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } },
+            }),
+            _ => json!({ "content": { "application/json": { "schema": schema } } }),
+        };
     }
     made
 }
@@ -64,7 +72,7 @@ fn gives(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     match route.effect {
         Effect::Looks if route.name == "metrics" => json!({ "application/openmetrics-text": { "schema": schema } }),
         Effect::Looks => json!({ "application/json": { "schema": schema } }),
-        Effect::Acts | Effect::ActsOnRecord => {
+        Effect::Acts | Effect::ActsOnRecord | Effect::ActsOnStream => {
             let plan = schemas.subschema_for::<Plan>();
             json!({ "application/json": { "schema": { "anyOf": [schema, plan] } } })
         }
@@ -82,6 +90,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         Effect::Looks => vec![],
         Effect::Acts => vec![dry_run, header("Idempotency-Key")],
         Effect::ActsOnRecord => vec![dry_run, header("Idempotency-Key"), header("If-Match")],
+        Effect::ActsOnStream => vec![dry_run],
     };
     in_path.chain(in_query).chain(act).collect()
 }

@@ -42,6 +42,8 @@ pub(super) enum Effect {
     Acts,
     /// A record with a revision: takes `If-Match` too.
     ActsOnRecord,
+    /// Something, with a body that is read as it comes: a line of JSON, and bytes. Takes `dryRun`.
+    ActsOnStream,
 }
 
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {

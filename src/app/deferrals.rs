@@ -16,7 +16,7 @@ pub(super) struct HouseDeferrals {
 impl Deferrals for HouseDeferrals {
     async fn resume(&self, tenancy: &Tenancy, tenant: TenantId, act: &Deferred) -> Result<bool, String> {
         match act.kind {
-            DeferredKind::EraseSubject => {
+            DeferredKind::EraseSubject | DeferredKind::RectifyObject => {
                 let number = act.label.strip_prefix("DSR-").and_then(|number| number.parse().ok());
                 let number = number.ok_or("its label is no request's")?;
                 dsrs::go_on(dsrs::Hands { tenancy, store: &self.store }, tenant, number)

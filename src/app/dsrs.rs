@@ -4,7 +4,7 @@ use super::acts::HouseActs;
 use super::subjects::{erased_shown, subject_error};
 use super::tenants::{FoundTenant, actor, find};
 use crate::admin::acts::{Broke, Mode, Order, Outcome, Streamed, TenantRef};
-use crate::admin::dsrs::{Correction, DsrActs, Kind, NewRequest, Rectified, Request};
+use crate::admin::dsrs::{Correction, DsrActs, Kind, NewRequest, Rectified, Request, Stop};
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::{Actor, Hash};
@@ -13,6 +13,7 @@ use crate::model::dsr::{RequestKind, RequestState, RequestStep};
 use crate::model::ids::TenantId;
 use crate::model::standing::Word;
 use crate::store::Store;
+use crate::subject::rectify::Corrected;
 use crate::subject::requests::{Asked, Desk};
 use crate::subject::{self, Erased, Foreseen, InPart, SubjectError, bundle};
 use crate::sweep::certificate::{AuditEntry, Certificate, Destruction};
@@ -138,65 +139,49 @@ impl DsrActs for HouseActs {
         let Correction { bucket, object, content } = correction;
         let target = desk.target(&request, &bucket, &object).await.map_err(subject_error)?;
         if order.mode == Mode::Plan {
-            let steps = vec![
+            let mut steps = vec![
                 "log it; write a new version under a new data key".to_owned(),
                 "destroy the version of before: its row, its data key, its bytes".to_owned(),
             ];
-            let counts = BTreeMap::from([("objects".to_owned(), 1)]);
-            return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
+            steps.extend(target.matters.iter().map(|matter| waits_for(matter)));
+            let held = target.matters.len().min(1) as u64;
+            let counts = [("objects", 1 - held), ("deferred", held)];
+            return Ok(Outcome::Planned(wire::Plan { steps, counts: counted(counts), ..wire::Plan::default() }));
         }
-        desk.step(number, RequestStep::Begin, |_| {}).await.map_err(subject_error)?;
-        if !target.matters.is_empty() {
-            let matters: Vec<_> = target.matters.clone();
-            let foreseen =
-                Foreseen { objects: 1, held: 1, matters: matters.iter().cloned().collect(), ..Foreseen::default() };
-            desk.defer(&request, &foreseen, InPart::default()).await.map_err(subject_error)?;
-            return Err(ActError::Held(matters));
+        let corrected = desk.rectify(&self.house.store, number, &target, content).await;
+        match corrected.map_err(subject_error)? {
+            Corrected::Deferred(matters) => Err(ActError::PutOff(matters)),
+            Corrected::Done(from, to) => {
+                let id = format!("DSR-{number}");
+                Ok(Outcome::Done(Rectified { id, from: from.to_string(), to: to.to_string() }))
+            }
         }
-        let done = desk.rectify(&self.house.store, &request, &target, content.into()).await.map_err(subject_error)?;
-        let ended = |request: &mut SubjectRequest| {
-            (request.name, request.objects) = (None, 1);
-        };
-        desk.step(number, RequestStep::End, ended).await.map_err(subject_error)?;
-        let id = format!("DSR-{number}");
-        Ok(Outcome::Done(Rectified { id, from: done.0.to_string(), to: done.1.to_string() }))
     }
 
-    async fn lift_request(
+    async fn stop_request(
         &self,
         order: &Order,
         tenant: &TenantRef,
         number: u64,
+        how: Stop,
         reason: &str,
     ) -> Result<Outcome<Request>, ActError> {
         let (found, by) = (reachable(self, tenant).await?, actor(order));
         if order.mode == Mode::Plan {
             let request = desk(&found, &by).request(number).await.map_err(subject_error)?;
-            let steps = vec![match request.in_force {
-                true => "log it; what the request put in force ends".to_owned(),
-                false => "nothing of it is in force: this would be refused".to_owned(),
-            }];
-            return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
+            let step = match how {
+                Stop::Lift if request.in_force => "log it; what the request put in force ends",
+                Stop::Lift => "nothing of it is in force: this would be refused",
+                Stop::Refuse => "log that it is not carried out, and forget who asked",
+            };
+            return Ok(Outcome::Planned(wire::Plan { steps: vec![step.to_owned()], ..wire::Plan::default() }));
         }
         let desk = Desk { because: Some(kept(&found, reason).await?), ..desk(&found, &by) };
-        Ok(Outcome::Done(shown(&desk.lift(number).await.map_err(subject_error)?)))
-    }
-
-    async fn refuse_request(
-        &self,
-        order: &Order,
-        tenant: &TenantRef,
-        number: u64,
-        reason: &str,
-    ) -> Result<Outcome<Request>, ActError> {
-        let (found, by) = (reachable(self, tenant).await?, actor(order));
-        if order.mode == Mode::Plan {
-            let steps = vec!["log that it is not carried out, and forget who asked".to_owned()];
-            return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
-        }
-        let desk = Desk { because: Some(kept(&found, reason).await?), ..desk(&found, &by) };
-        let refused = desk.step(number, RequestStep::Refuse, |request| request.name = None).await;
-        Ok(Outcome::Done(shown(&refused.map_err(subject_error)?)))
+        let stopped = match how {
+            Stop::Lift => desk.lift(number).await,
+            Stop::Refuse => desk.step(number, RequestStep::Refuse, |request| request.name = None).await,
+        };
+        Ok(Outcome::Done(shown(&stopped.map_err(subject_error)?)))
     }
 }
 
@@ -313,8 +298,10 @@ pub(super) async fn resume(hands: Hands<'_>) {
         let desk = Desk { tenancy, actor: &by, tenant, because: None };
         let went_on = async {
             let request = desk.request(number).await.map_err(subject_error)?;
-            if matches!(request.kind, RequestKind::Access | RequestKind::Rectify) {
-                return Ok(());
+            match request.kind {
+                RequestKind::Access => return Ok(()),
+                RequestKind::Rectify => return settle(hands, &desk, &request).await.map(drop),
+                RequestKind::Erase | RequestKind::Restrict => {}
             }
             if request.kind == RequestKind::Erase {
                 desk.block(&request).await.map_err(subject_error)?;
@@ -329,7 +316,18 @@ pub(super) async fn resume(hands: Hands<'_>) {
     }
 }
 
-/// Goes on with a deferred erasure. Answers whether all of it is done: other holds may keep it by now.
+/// Goes on with an object that is being put right. Answers whether nothing waits any more.
+async fn settle(hands: Hands<'_>, desk: &Desk<'_>, request: &SubjectRequest) -> Result<bool, ActError> {
+    match desk.settle(hands.store, request).await {
+        Ok(Corrected::Done(..)) => Ok(true),
+        Ok(Corrected::Deferred(_)) => Ok(false),
+        // There was nothing to go on with; the request is open again.
+        Err(SubjectError::NoSuchObject) => Ok(true),
+        Err(error) => Err(subject_error(error)),
+    }
+}
+
+/// Goes on with a deferred request. Answers whether all of it is done: other holds may keep it by now.
 pub(super) async fn go_on(hands: Hands<'_>, tenant: TenantId, number: u64) -> Result<bool, ActError> {
     let by = Actor::part("sweeper");
     let desk = Desk { tenancy: hands.tenancy, actor: &by, tenant, because: None };
@@ -342,6 +340,9 @@ pub(super) async fn go_on(hands: Hands<'_>, tenant: TenantId, number: u64) -> Re
         return Ok(request.state != RequestState::Running);
     }
     let request = desk.step(number, RequestStep::Begin, |_| {}).await.map_err(subject_error)?;
+    if request.kind == RequestKind::Rectify {
+        return settle(hands, &desk, &request).await;
+    }
     let foreseen = desk.foresee(&request).await.map_err(subject_error)?.unwrap_or_default();
     if foreseen.held > 0 {
         in_part(hands, &by, tenant, &request, &foreseen, &|_| {}).await?;
@@ -397,7 +398,6 @@ async fn plan(found: &FoundTenant, by: &Actor, number: u64) -> Result<wire::Plan
     let desk = desk(found, by);
     let request = desk.request(number).await.map_err(subject_error)?;
     let foreseen = desk.foresee(&request).await.map_err(subject_error)?.unwrap_or_default();
-    let kept = foreseen.held;
     let mut steps = match request.kind {
         RequestKind::Access => vec!["log it; hand out a copy of everything that is stored".to_owned()],
         RequestKind::Rectify => vec!["name the object and its content with `dsr rectify`".to_owned()],
@@ -412,18 +412,28 @@ async fn plan(found: &FoundTenant, by: &Actor, number: u64) -> Result<wire::Plan
     if request.kind == RequestKind::Erase && request.block {
         steps.insert(1, "refuse to store it again".to_owned());
     }
-    steps.extend(
-        foreseen.matters.iter().map(|matter| format!("legal hold {matter} keeps some: deferred until it is released")),
-    );
-    let counts = [
-        ("objects", foreseen.objects - kept - foreseen.batches.min(foreseen.objects - kept)),
+    steps.extend(foreseen.matters.iter().map(|matter| waits_for(matter)));
+    Ok(wire::Plan { steps, counts: counts_of(&foreseen), ..wire::Plan::default() })
+}
+
+pub(super) fn waits_for(matter: &str) -> String {
+    format!("legal hold {matter} keeps some: deferred until it is released")
+}
+
+/// What an erasure would touch, as a plan tells it.
+pub(super) fn counts_of(foreseen: &Foreseen) -> BTreeMap<String, u64> {
+    let free = foreseen.objects - foreseen.held;
+    counted([
+        ("objects", free - foreseen.batches.min(free)),
         ("batches", foreseen.batches),
         ("bytes", foreseen.bytes),
         ("uploads", foreseen.uploads),
-        ("deferred", kept),
-    ];
-    let counts: BTreeMap<_, _> = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-    Ok(wire::Plan { steps, counts, ..wire::Plan::default() })
+        ("deferred", foreseen.held),
+    ])
+}
+
+fn counted<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 async fn certificate(

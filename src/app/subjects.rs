@@ -15,7 +15,7 @@ use crate::subject::requests::Desk;
 use crate::subject::{self, Erased, Rewritten, SubjectError};
 use crate::tenancy::Tenancy;
 use crate::tenant::access::{Access, Operation, access};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Enters a request for erasure and carries it out in one act.
 pub(super) async fn erase(
@@ -47,20 +47,8 @@ pub(super) async fn erase(
         if new.block {
             steps.push("refuse to store it again".to_owned());
         }
-        steps.extend(
-            counts
-                .matters
-                .iter()
-                .map(|matter| format!("legal hold {matter} keeps some: deferred until it is released")),
-        );
-        let counts = [
-            ("objects", counts.objects - counts.held - counts.batches.min(counts.objects - counts.held)),
-            ("batches", counts.batches),
-            ("bytes", counts.bytes),
-            ("uploads", counts.uploads),
-            ("deferred", counts.held),
-        ];
-        let counts: BTreeMap<_, _> = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        steps.extend(counts.matters.iter().map(|matter| dsrs::waits_for(matter)));
+        let counts = dsrs::counts_of(&counts);
         return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
     }
     let expected = entry.detail.as_ref().map(|detail| detail.name.as_str());
@@ -172,6 +160,10 @@ pub(super) fn subject_error(error: SubjectError) -> ActError {
         | SubjectError::Store(StoreError::NoSuchObject | StoreError::NoSuchVersion | StoreError::PreconditionFailed) => {
             ActError::NoSuchObject
         }
+        SubjectError::Store(StoreError::SubjectErased) => ActError::NoSuchObject,
+        SubjectError::Store(StoreError::TooLarge) => ActError::TooLarge,
+        SubjectError::Store(StoreError::Body(fault)) => ActError::BadBody(fault.to_string()),
+        SubjectError::Store(StoreError::InvalidBatch(bad)) => ActError::BadBody(bad.to_string()),
         SubjectError::BatchLeft
         | SubjectError::Store(_)
         | SubjectError::HungUp

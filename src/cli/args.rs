@@ -10,7 +10,9 @@ pub use features::{Bucket, Feature, Follow, Grant};
 pub use holds::Hold;
 pub use keys::{Epoch, Key, Keys, Pace, Reencrypt, Resume, Rotate, Suspend};
 pub use start::{Dev, DevClock, DevCommand, Init, Keeper, Serve};
-pub use tenants::{Contact, ContactKind, Credential, Dsr, DsrKind, DsrRef, Export, Replication, Role, Tenant, Whom};
+pub use tenants::{
+    Contact, ContactKind, Credential, Dsr, DsrKind, DsrRef, DsrWhy, Export, Replication, Role, Tenant, Whom,
+};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

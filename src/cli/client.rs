@@ -6,23 +6,29 @@
 use super::args::Common;
 use super::failure::Failure;
 use crate::admin::wire::{Plan, Problem};
+use futures::{StreamExt, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_MATCH};
 use reqwest::{Certificate, Method, RequestBuilder, StatusCode, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use zeroize::Zeroizing;
 
 /// How often a request is sent before its loss is a failure.
 const SENT_MAX: u32 = 4;
+/// How long an answer may keep us waiting, and each piece of it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// Pause before a request is sent again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Where the server is and how to speak to it.
 pub(super) struct Client {
     http: reqwest::Client,
+    /// Waits for an answer as long as a body takes to be sent.
+    patient: reqwest::Client,
     base: Url,
     token: HeaderValue,
 }
@@ -90,21 +96,8 @@ impl Client {
         token.set_sensitive(true);
         // An answer of Err only says that a provider was installed before.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut http = reqwest::Client::builder()
-            .https_only(true)
-            .redirect(redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(Duration::from_secs(120));
-        if let Some(ca) = &address.ca {
-            let pem = Certificate::from_pem_bundle(&read(ca, "the certificate authority's file")?);
-            let pem = pem.map_err(|_| Failure::Usage("the certificate authority's file is not PEM".into()))?;
-            http = http.tls_certs_only(pem);
-        }
-        if loopback(&host) {
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|e| Failure::Failed(format!("TLS cannot be set up: {e}")))?;
-        Ok(Self { http, base, token })
+        let built = |answer_within| http(address, &host, answer_within);
+        Ok(Self { http: built(Some(ANSWER_WITHIN))?, patient: built(None)?, base, token })
     }
 
     /// Reads.
@@ -177,6 +170,43 @@ impl Client {
         Err(Failure::Refused(Box::new(problem(status, &body))))
     }
 
+    /// Acts, with a body of one line that says something, and a file behind it that is read as it goes. Never sent twice:
+    /// it is not all in memory.
+    pub(super) async fn post_file<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        line: &impl Serialize,
+        file: &Path,
+        how: How,
+    ) -> Result<Reply<T>, Failure> {
+        let unread = |e: std::io::Error| Failure::Usage(format!("{}: {e}", file.display()));
+        let opened = tokio::fs::File::open(file).await.map_err(unread)?;
+        let about = opened.metadata().await.map_err(unread)?;
+        if !about.is_file() {
+            return Err(Failure::Usage(format!("{} is not a file", file.display())));
+        }
+        let mut first = serde_json::to_vec(line).expect("a wire type is plain JSON");
+        first.push(b'\n');
+        // A rehearsal needs what is said of the content, and not the content.
+        let content = if how.dry_run { 0 } else { about.len() };
+        let length = first.len() as u64 + content;
+        let content = tokio_util::io::ReaderStream::with_capacity(opened.take(content), 64 * 1024);
+        let body = stream::iter([Ok(bytes::Bytes::from(first))]).chain(content);
+        let query: &[_] = if how.dry_run { &[("dryRun", "true".to_owned())] } else { &[] };
+        let request = self.patient.post(self.target(path, query)).header(AUTHORIZATION, self.token.clone());
+        let request = request.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, length);
+        let failed = |e: reqwest::Error| match self.lost(&e) {
+            Lost::Answer(failure) | Lost::Cause(failure) => failure,
+        };
+        let response = request.body(reqwest::Body::wrap_stream(body)).send().await.map_err(failed)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(failed)?;
+        if !status.is_success() {
+            return Err(Failure::Refused(Box::new(problem(status, &body))));
+        }
+        if how.dry_run { parse(&body).map(Reply::Planned) } else { parse(&body).map(Reply::Done) }
+    }
+
     /// The address, for messages.
     pub(super) fn address(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
@@ -233,6 +263,25 @@ impl Client {
         }
         Lost::Answer(Failure::Unreachable(format!("{} did not answer: {cause}", self.address())))
     }
+}
+
+fn http(address: &Address, host: &str, answer_within: Option<Duration>) -> Result<reqwest::Client, Failure> {
+    let mut http = reqwest::Client::builder()
+        .https_only(true)
+        .redirect(redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10));
+    if let Some(within) = answer_within {
+        http = http.read_timeout(within);
+    }
+    if let Some(ca) = &address.ca {
+        let pem = Certificate::from_pem_bundle(&read(ca, "the certificate authority's file")?);
+        let pem = pem.map_err(|_| Failure::Usage("the certificate authority's file is not PEM".into()))?;
+        http = http.tls_certs_only(pem);
+    }
+    if loopback(host) {
+        http = http.no_proxy();
+    }
+    http.build().map_err(|e| Failure::Failed(format!("TLS cannot be set up: {e}")))
 }
 
 enum Lost {

@@ -1,7 +1,7 @@
 //! `geoseal dsr …`: data subjects' requests. A subject's name, and an object's, is read from a file or from standard input,
 //! never taken as an argument, and is in nothing that is printed.
 
-use super::args::{Dsr, DsrKind, DsrRef, Long};
+use super::args::{Dsr, DsrKind, DsrRef, DsrWhy, Long};
 use super::client::{Client, How, Reply};
 use super::failure::Failure;
 use super::files::failed;
@@ -10,7 +10,6 @@ use super::tenants::{rehearsed, show};
 use super::work::work_on;
 use crate::admin::dsrs::{Because, Kind, OpenRequest, Rectified, Rectify, Request, Requests, Run};
 use crate::admin::wire::{EraseSubject, Nothing, Plan, SubjectErasure};
-use base64::Engine;
 use futures::StreamExt;
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -42,11 +41,10 @@ pub(super) async fn dsr(client: &Client, output: Output, command: Dsr) -> Result
         }
         Dsr::Export { of, out, dry_run } => export(client, output, &of, &out, dry_run).await,
         Dsr::Rectify { of, bucket, object_file, content, rehearse } => {
-            let plain = std::fs::read(&content).map_err(|e| failed(&content, &e))?;
-            let content = base64::engine::general_purpose::STANDARD.encode(plain);
-            let body = Rectify { bucket, object: subject(&object_file)?, content };
-            let reply: Reply<Rectified> = client.post(&path(&of, "rectify"), &body, rehearsed(rehearse)).await?;
-            show(output, reply, |r| format!("{}: version {} destroyed, {} in its place", r.id, r.from, r.to))
+            let said = Rectify { bucket, object: subject(&object_file)? };
+            let reply = client.post_file(&path(&of, "rectify"), &said, &content, rehearsed(rehearse)).await?;
+            let told = |r: &Rectified| format!("{}: version {} destroyed, {} in its place", r.id, r.from, r.to);
+            show(output, reply, told)
         }
         Dsr::Erase { dsr, tenant, subject_file, basis, block_reingest, confirm, long } => {
             if let (Some(dsr), true) = (&dsr, long.dry_run) {
@@ -72,17 +70,15 @@ pub(super) async fn dsr(client: &Client, output: Output, command: Dsr) -> Result
         }
         Dsr::Restrict { of, long: Long { dry_run: true, .. } } => preview(client, output, &of).await,
         Dsr::Restrict { of, long } => work_on(client, output, &path(&of, "run"), &Run::default(), long).await,
-        Dsr::Lift { of, reason, rehearse } => {
-            let reply: Reply<Request> =
-                client.post(&path(&of, "lift"), &Because { reason }, rehearsed(rehearse)).await?;
-            show(output, reply, told)
-        }
-        Dsr::Refuse { of, reason, rehearse } => {
-            let reply: Reply<Request> =
-                client.post(&path(&of, "refuse"), &Because { reason }, rehearsed(rehearse)).await?;
-            show(output, reply, told)
-        }
+        Dsr::Lift(why) => stop(client, output, "lift", why).await,
+        Dsr::Refuse(why) => stop(client, output, "refuse", why).await,
     }
+}
+
+async fn stop(client: &Client, output: Output, verb: &str, why: DsrWhy) -> Result<(), Failure> {
+    let DsrWhy { of, reason, rehearse } = why;
+    let reply: Reply<Request> = client.post(&path(&of, verb), &Because { reason }, rehearsed(rehearse)).await?;
+    show(output, reply, told)
 }
 
 fn path<'a>(of: &'a DsrRef, verb: &'a str) -> [&'a str; 5] {

@@ -58,7 +58,7 @@ pub use logins::LoginEntry;
 pub use notices::{Notices, Sent};
 pub use periods::Period;
 pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
-pub use requests::{SealedName, SubjectRequest};
+pub use requests::{Correction, SealedName, SubjectRequest};
 pub use reroot::Rerooted;
 pub use standings::{LEDGER_STEP, NameToken, REGISTER};
 pub use subjects::{SubjectAt, SubjectEntry};

@@ -7,8 +7,8 @@ use super::rows::{self, kind};
 use super::{Directory, DirectoryError, NameToken, REGISTER, SCAN};
 use crate::index::engine::{Batch, Direction, KeyRange};
 use crate::model::dsr::{RequestKind, RequestState};
-use crate::model::ids::{SubjectId, TenantId};
-use crate::model::names::SubjectName;
+use crate::model::ids::{BucketId, SubjectId, TenantId, UploadId, VersionId};
+use crate::model::names::{ObjectName, SubjectName};
 use crate::model::time::Millis;
 use crate::seal::{ObjectContext, SegmentInfo, SegmentKind};
 use minicbor::bytes::ByteVec;
@@ -69,6 +69,30 @@ pub struct SubjectRequest {
     /// The signed certificate of an erasure.
     #[n(16)]
     pub certificate: Option<String>,
+    /// Of one to rectify, while it is RUNNING or DEFERRED: which object, and where its new content waits.
+    #[n(17)]
+    pub correction: Option<Correction>,
+}
+
+/// An object that is being put right.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct Correction {
+    /// Its bucket.
+    #[n(0)]
+    pub bucket: BucketId,
+    /// Its name, sealed.
+    #[n(1)]
+    pub object: SealedName,
+    /// The upload in which its new content waits, sealed like any object's.
+    #[n(2)]
+    pub upload: UploadId,
+    /// The version that is to be destroyed.
+    #[n(3)]
+    pub from: VersionId,
+    /// The version in its place.
+    #[n(4)]
+    pub to: VersionId,
 }
 
 /// A subject's name under the tenant's register key.
@@ -153,12 +177,46 @@ impl Directory {
         number: u64,
         name: &SubjectName,
     ) -> Result<SealedName, DirectoryError> {
+        self.seal_text(tenant, number, name.as_str()).await
+    }
+
+    /// Seals which object a request is about.
+    pub async fn seal_object_name(
+        &self,
+        tenant: TenantId,
+        number: u64,
+        name: &ObjectName,
+    ) -> Result<SealedName, DirectoryError> {
+        self.seal_text(tenant, number, name.as_str()).await
+    }
+
+    /// Which object a request is about.
+    pub async fn open_object_name(
+        &self,
+        tenant: TenantId,
+        number: u64,
+        sealed: &SealedName,
+    ) -> Result<ObjectName, DirectoryError> {
+        let name = self.open_text(tenant, number, sealed).await?;
+        ObjectName::parse(name).map_err(|_| DirectoryError::Integrity)
+    }
+
+    async fn seal_text(&self, tenant: TenantId, number: u64, text: &str) -> Result<SealedName, DirectoryError> {
         let key = self.subject_key(tenant, REGISTER).await?;
         let context = self.name_context(tenant, number);
         let (dek, record) = key.new_dek(&context)?;
-        let (info, plain) = (name_info(context, dek.id()), name.as_str().as_bytes());
+        let (info, plain) = (name_info(context, dek.id()), text.as_bytes());
         let sealed = dek.seal_whole(&info, plain);
         Ok(SealedName { record: record.to_vec().into(), sealed: sealed.into(), len: plain.len() as u64 })
+    }
+
+    async fn open_text(&self, tenant: TenantId, number: u64, sealed: &SealedName) -> Result<String, DirectoryError> {
+        let SealedName { record, sealed, len } = sealed;
+        let key = self.subject_key(tenant, REGISTER).await?;
+        let context = self.name_context(tenant, number);
+        let dek = key.open_dek(record, &context)?;
+        let plain = dek.open_whole(&name_info(context, dek.id()), sealed, *len)?;
+        String::from_utf8(plain.to_vec()).map_err(|_| DirectoryError::Integrity)
     }
 
     /// Who asks. `None`: the request has ended, and that is known no more.
@@ -167,12 +225,8 @@ impl Directory {
         tenant: TenantId,
         request: &SubjectRequest,
     ) -> Result<Option<SubjectName>, DirectoryError> {
-        let Some(SealedName { record, sealed, len }) = &request.name else { return Ok(None) };
-        let key = self.subject_key(tenant, REGISTER).await?;
-        let context = self.name_context(tenant, request.number);
-        let dek = key.open_dek(record, &context)?;
-        let plain = dek.open_whole(&name_info(context, dek.id()), sealed, *len)?;
-        let name = String::from_utf8(plain.to_vec()).map_err(|_| DirectoryError::Integrity)?;
+        let Some(sealed) = &request.name else { return Ok(None) };
+        let name = self.open_text(tenant, request.number, sealed).await?;
         SubjectName::parse(&name).map(Some).map_err(|_| DirectoryError::Integrity)
     }
 

@@ -244,8 +244,8 @@ pub(crate) enum Act {
         sealed: Value,
         /// The due row that goes with it.
         due: (Bytes, Value),
-        /// The row of its data subject that goes with it.
-        place: Option<SubjectPlace>,
+        /// The rows of its data subjects that go with it.
+        places: Vec<SubjectPlace>,
         reply: Reply<()>,
     },
     /// Answers whether the upload's row was still the one that was read.

@@ -165,12 +165,12 @@ impl<'a> Group<'a> {
                 let done = done.await;
                 self.promise(reply, done);
             }
-            Act::CreateUpload { bucket, row_key, sealed, due, place, reply } => {
+            Act::CreateUpload { bucket, row_key, sealed, due, places, reply } => {
                 let done = self.open_to_writes(&bucket);
                 if done.is_ok() {
                     self.write(row_key, Some(sealed));
                     self.write(due.0, Some(due.1));
-                    self.write_place(place);
+                    places.into_iter().for_each(|place| self.write_place(Some(place)));
                 }
                 self.promise(reply, done);
             }

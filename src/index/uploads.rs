@@ -21,21 +21,22 @@ use std::sync::Arc;
 
 impl RegionIndex {
     /// Records a new upload and, in the same commit, that it is stale at `stale` (see [`Due::upload`]), and where its data
-    /// subject's object will be.
+    /// subjects' object will be.
     pub async fn create_upload(
         &self,
         bucket: &Arc<OpenBucket>,
         row: UploadRow,
         stale: Millis,
-        place: Option<SubjectPlace>,
+        places: impl IntoIterator<Item = SubjectPlace>,
     ) -> Result<(), IndexError> {
+        let places: Vec<_> = places.into_iter().collect();
         let row_key = row_keys::upload(bucket.bucket, row.upload_id);
         loop {
             let bucket = self.shared.keyed.newest(bucket);
-            let (row_key, place) = (row_key.clone(), place.clone());
+            let (row_key, places) = (row_key.clone(), places.clone());
             let sealed = Value::new(bucket.seal(RowKind::Upload, &row_key, &row, &[]));
             let due = Due::of_upload(&bucket, row.upload_id, stale);
-            match self.submit(|reply| Act::CreateUpload { bucket, row_key, sealed, due, place, reply }).await {
+            match self.submit(|reply| Act::CreateUpload { bucket, row_key, sealed, due, places, reply }).await {
                 Err(IndexError::Rekeyed) => {}
                 done => return done,
             }

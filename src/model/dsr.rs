@@ -1,7 +1,7 @@
 //! What becomes of a data subject's request: a pure machine.
 //!
 //! Called by `directory`, which keeps requests, and by the conductor that carries them out. Promises that a request ends
-//! once, that nothing is refused of which a part was done, and that what a crash cut off may be begun again. The system
+//! once, that nothing is refused of which a part was done, and that what a crash cut off may be begun again or taken back. The system
 //! never decides about a request: every step is somebody's.
 
 use minicbor::{Decode, Encode};
@@ -76,6 +76,8 @@ pub enum RequestStep {
     Defer,
     /// It is not to be carried out.
     Refuse,
+    /// Nothing of it was done, and nothing of what was begun is left: somebody has to begin again.
+    Back,
 }
 
 impl RequestState {
@@ -100,6 +102,7 @@ impl RequestState {
             (Self::Running, RequestStep::End) => Some(Self::Done),
             (Self::Running, RequestStep::Defer) => Some(Self::Deferred),
             (Self::Open | Self::Previewed, RequestStep::Refuse) => Some(Self::Refused),
+            (Self::Running, RequestStep::Back) => Some(Self::Open),
             _ => None,
         }
     }
@@ -110,19 +113,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const STEPS: [RequestStep; 5] =
-        [RequestStep::Preview, RequestStep::Begin, RequestStep::End, RequestStep::Defer, RequestStep::Refuse];
+    const STEPS: [RequestStep; 6] = [
+        RequestStep::Preview,
+        RequestStep::Begin,
+        RequestStep::End,
+        RequestStep::Defer,
+        RequestStep::Refuse,
+        RequestStep::Back,
+    ];
 
     proptest! {
         /// Whatever is tried: what ended stays ended, what was begun is never refused, and nothing ends that was not begun.
         #[test]
-        fn a_request_ends_once(tried in prop::collection::vec(0_usize..5, 0..40)) {
+        fn a_request_ends_once(tried in prop::collection::vec(0_usize..6, 0..40)) {
             let (mut state, mut begun) = (RequestState::Open, false);
             for step in tried.into_iter().map(|n| STEPS[n]) {
                 let ended = matches!(state, RequestState::Done | RequestState::Refused);
                 let Some(next) = state.after(step) else { continue };
                 prop_assert!(!ended, "{:?} by {:?}", state, step);
-                begun |= step == RequestStep::Begin;
+                begun = (begun || step == RequestStep::Begin) && step != RequestStep::Back;
                 prop_assert!(next != RequestState::Done || begun);
                 prop_assert!(next != RequestState::Refused || !begun);
                 state = next;

@@ -32,6 +32,8 @@ pub const GROUP_COMMITS_MAX: usize = 512;
 pub const TERMINATION_KEEP_S: i64 = 7_776_000;
 /// Seconds after which an upload that was never completed is aborted.
 pub const UPLOAD_KEEP_S: i64 = 86_400;
+/// The same of what an object is to hold when it is put right: it waits for the release of a hold, so a hundred years.
+pub const CORRECTION_KEEP_S: i64 = UPLOAD_KEEP_S * 36_525;
 /// Longest interval between two sweeps, in seconds.
 pub const SWEEP_INTERVAL_S_MAX: u64 = 86_400;
 /// Latest that a sweep may be while the server calls itself ready, in seconds.

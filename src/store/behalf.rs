@@ -9,17 +9,25 @@ use super::get::{Look, info};
 use super::receive::Segment;
 use super::types::{Download, Expected, Incoming, ObjectInfo, StoreError, Written};
 use super::{Room, Store};
-use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
+use crate::index::rows::v1::{ObjectRow, SegmentRef};
 use crate::index::{Condition, Found};
 use crate::model::batch::Batch;
 use crate::model::ids::{ObjectId, VersionId};
-use crate::model::limits::TRAILING_BYTES_MAX;
 use crate::model::names::{ObjectName, SubjectName};
 use crate::model::object::BucketRef;
 use crate::model::versioning::VersionAsked;
 use crate::seal::{self, SegmentKind};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+
+/// Why a version takes the place of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Why {
+    /// It is put right.
+    Corrected,
+    /// Somebody's records are taken out of a batch.
+    Rewritten,
+}
 
 impl Store {
     /// What an object is, and all of it. Errors: `NoSuchVersion` when it is another one by now.
@@ -71,11 +79,7 @@ impl Store {
             expected: Expected { compute, ..Expected::default() },
         };
         let received = self.receive(&room, &dek, segment, incoming).await?;
-        let place = match received.inline {
-            None => Place::Blob,
-            Some(_) if received.len <= TRAILING_BYTES_MAX as u64 => Place::Trailing,
-            Some(_) => Place::Row,
-        };
+        let place = super::put::place_of(received.inline.as_deref(), received.len);
         let row = ObjectRow {
             object_id: object,
             version_id: version,
@@ -93,7 +97,7 @@ impl Store {
             ..old.clone()
         };
         let blobs: Vec<_> = received.inline.is_none().then_some(received.id).into_iter().collect();
-        let put = self.commit_on_behalf(&room, &old, row, received.inline.map(Bytes::from)).await;
+        let put = self.commit_on_behalf(&room, &old, row, received.inline.map(Bytes::from), Why::Rewritten).await;
         if put.is_err() {
             self.discard_blobs(&room, blobs);
         }
@@ -134,19 +138,23 @@ impl Store {
         Ok(false)
     }
 
-    async fn commit_on_behalf(
+    pub(super) async fn commit_on_behalf(
         &self,
         room: &Room,
         old: &ObjectRow,
         mut row: ObjectRow,
         inline: Option<Bytes>,
+        why: Why,
     ) -> Result<Written, StoreError> {
         let directory = self.directory(room.bucket.at.geo.id)?;
         let held = directory.commits_for_subjects().await;
-        self.still_alive(room, row.subject).await?;
+        match why {
+            Why::Corrected => self.may_be_corrected(room, &row).await?,
+            Why::Rewritten => self.still_alive(room, row.subject).await?,
+        }
         self.wrap_anew(room, &mut row).await?;
         self.date(room, &mut row).await?;
-        let places = self.places_of_row(room, &row).await?;
+        let places = self.places_of_row(room, &row, None).await?;
         let written = super::put::written(&row);
         let condition = directory.unkept(&room.bucket.at, Condition::None).await?;
         let (index, bucket, mut there) = (&room.roots.index, &room.bucket.index, old.clone());

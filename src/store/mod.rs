@@ -10,6 +10,7 @@ mod bucket;
 mod classes;
 pub mod conditions;
 mod copy;
+mod correct;
 mod delete;
 pub mod digest;
 mod error;
@@ -30,6 +31,7 @@ mod versions;
 mod watermark;
 
 pub use alarm::Alarm;
+pub use correct::Staged;
 pub use meters::StoreMeters;
 
 use crate::directory::{CommitGuard, Directory, OpenedBucket};

@@ -66,6 +66,8 @@ impl Store {
             subject,
             created: self.now(),
             begun: Some(begun),
+            for_request: None,
+            subjects: None,
         };
         let _awake = self.awake(&room).await?;
         self.still_welcome(&room, subject, &row.metadata).await?;
@@ -194,6 +196,7 @@ impl Store {
     pub async fn uploads(&self, admitted: &Admitted<act::Read>, list: ListUploads) -> Result<UploadsPage, StoreError> {
         let room = self.enter(admitted).await?;
         let mut rows = room.roots.index.list_uploads(&room.bucket.index).await?;
+        rows.retain(|row| row.for_request.is_none());
         rows.sort_by(|a, b| (&a.name, a.upload_id).cmp(&(&b.name, b.upload_id)));
         Ok(page_of_uploads(rows, &list))
     }
@@ -276,7 +279,8 @@ impl Store {
     async fn upload(&self, room: &Room, name: &ObjectName, id: UploadId) -> Result<UploadRow, StoreError> {
         let row = room.roots.index.upload(&room.bucket.index, id).await;
         let row = self.heard(&room.bucket.at, Subject::Row, row).await?;
-        row.filter(|row| row.name == name.as_str()).ok_or(StoreError::NoSuchUpload)
+        let of_clients = |row: &UploadRow| row.name == name.as_str() && row.for_request.is_none();
+        row.filter(of_clients).ok_or(StoreError::NoSuchUpload)
     }
 
     /// The data key of all parts. An upload whose subject was erased is gone.

@@ -58,7 +58,7 @@ impl Store {
             whose.as_ref().map(|whose| self.place(room, whose, version, put.name.as_str(), None)).transpose()?;
         let mut places: Vec<_> = place.into_iter().collect();
         for (name, subject) in of_batch.iter().flatten() {
-            places.push(self.place_of_record(room, name, *subject, (version, put.name.as_str()))?);
+            places.push(self.place_of_record(room, name, *subject, (version, put.name.as_str(), None))?);
         }
         let row = ObjectRow {
             name: put.name.as_str().to_owned(),
@@ -196,7 +196,7 @@ pub(super) fn written(row: &ObjectRow) -> Written {
 }
 
 /// Where the sealed segment of an object lies.
-fn place_of(inline: Option<&[u8]>, len: u64) -> Place {
+pub(super) fn place_of(inline: Option<&[u8]>, len: u64) -> Place {
     match inline {
         Some(_) if len <= crate::model::limits::TRAILING_BYTES_MAX as u64 => Place::Trailing,
         Some(_) => Place::Row,

@@ -163,19 +163,24 @@ impl Store {
         Ok(Some(SubjectPlace::new(&room.keys, &at, &row)))
     }
 
-    /// The places of a row that takes the place of another version.
-    pub(super) async fn places_of_row(&self, room: &Room, row: &ObjectRow) -> Result<Vec<SubjectPlace>, StoreError> {
+    /// The places of a row that takes the place of another version, or of the upload that will become it.
+    pub(super) async fn places_of_row(
+        &self,
+        room: &Room,
+        row: &ObjectRow,
+        upload: Option<UploadId>,
+    ) -> Result<Vec<SubjectPlace>, StoreError> {
         let (at, directory) = (&room.bucket.at, self.directory(room.bucket.at.geo.id)?);
         let mut places = Vec::new();
         if let Some(subject) = row.subject {
             let at = self.place_key(room, &row.metadata, row.version_id)?.ok_or(StoreError::Integrity(Fault::SHAPE))?;
-            let row = SubjectRow { subject, name: row.name.clone(), upload: None };
+            let row = SubjectRow { subject, name: row.name.clone(), upload };
             places.push(SubjectPlace::new(&room.keys, &at, &row));
         }
         for name in row.subjects.iter().flatten() {
             let name = SubjectName::parse(name).map_err(|_| StoreError::Integrity(Fault::SHAPE))?;
             let entry = directory.subject_to_write(at.tenant, &name).await?;
-            places.push(self.place_of_record(room, &name, entry.id, (row.version_id, &row.name))?);
+            places.push(self.place_of_record(room, &name, entry.id, (row.version_id, &row.name, upload))?);
         }
         Ok(places)
     }
@@ -186,11 +191,11 @@ impl Store {
         room: &Room,
         name: &SubjectName,
         subject: SubjectId,
-        (version, object): (VersionId, &str),
+        (version, object, upload): (VersionId, &str, Option<UploadId>),
     ) -> Result<SubjectPlace, StoreError> {
         let directory = self.directory(room.bucket.at.geo.id)?;
         let at = directory.place_of(&room.keys, name, room.bucket.at.bucket, version);
-        let row = SubjectRow { subject, name: object.to_owned(), upload: None };
+        let row = SubjectRow { subject, name: object.to_owned(), upload };
         Ok(SubjectPlace::new(&room.keys, &at, &row))
     }
 

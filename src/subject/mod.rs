@@ -1,4 +1,4 @@
-//! CONDUCTOR of data subjects' requests. Built so far: erasure.
+//! CONDUCTOR of data subjects' requests: access, rectification, restriction, erasure; and of contacts' opting out.
 //!
 //! Called by the admin acts through `app`. Goes by the rows that say where a subject's objects are (`index::subjects`),
 //! so it touches nothing of anybody else. Promises that an erasure that a crash cut off is taken up at the next start,
@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod contacts;
 mod erase;
 mod places;
+pub mod rectify;
 pub mod requests;
 mod zip;
 

@@ -8,17 +8,13 @@
 use super::SubjectError;
 use super::erase::{self, Foreseen, InPart};
 use crate::audit::{Actor, Event as Record, Hash};
-use crate::directory::{NameToken, SubjectEntry, SubjectRequest, matters_of_row};
+use crate::directory::{NameToken, SubjectEntry, SubjectRequest};
 use crate::model::dsr::{ANSWER_S, RequestKind, RequestState, RequestStep};
-use crate::model::ids::{TenantId, VersionId};
-use crate::model::names::{BucketName, ObjectName, SubjectName};
-use crate::model::object::BucketRef;
+use crate::model::ids::TenantId;
+use crate::model::names::SubjectName;
 use crate::model::standing::Word;
-use crate::store::Store;
 use crate::tenancy::Tenancy;
 use crate::tenant::holds::{Deferred, DeferredKind, Said};
-use bytes::Bytes;
-use std::sync::Arc;
 
 /// Requests read at once.
 const PAGE: usize = 256;
@@ -34,16 +30,6 @@ pub struct Asked {
     pub basis: String,
     /// Of an erasure: whether they are not to be stored again.
     pub block: bool,
-}
-
-/// An object that is to be put right.
-#[derive(Clone, Debug)]
-pub struct Target {
-    at: Arc<BucketRef>,
-    object: ObjectName,
-    version: VersionId,
-    /// The holds that keep it.
-    pub matters: Vec<String>,
 }
 
 /// One request of a tenant, and who carries it on.
@@ -94,6 +80,7 @@ impl Desk<'_> {
             matters: Vec::new(),
             subject: None,
             certificate: None,
+            correction: None,
         };
         directory.keep_request(self.tenant, &request).await?;
         Ok(request)
@@ -106,10 +93,21 @@ impl Desk<'_> {
         step: RequestStep,
         change: impl FnOnce(&mut SubjectRequest) + Send,
     ) -> Result<SubjectRequest, SubjectError> {
+        self.step_if(number, step, |_| true, change).await
+    }
+
+    /// The same, only if the request is as it has to be. Errors: `WrongStep` when it is not.
+    pub(super) async fn step_if(
+        &self,
+        number: u64,
+        step: RequestStep,
+        may: impl FnOnce(&SubjectRequest) -> bool + Send,
+        change: impl FnOnce(&mut SubjectRequest) + Send,
+    ) -> Result<SubjectRequest, SubjectError> {
         let directory = &self.tenancy.directory;
         let _one_at_a_time = directory.requests_lock().lock().await;
         let mut request = self.request(number).await?;
-        let next = request.state.after(step).ok_or(SubjectError::WrongStep(request.state))?;
+        let next = request.state.after(step).filter(|_| may(&request)).ok_or(SubjectError::WrongStep(request.state))?;
         if next != request.state {
             self.log(&request, next).await?;
         }
@@ -195,9 +193,14 @@ impl Desk<'_> {
         gone: InPart,
     ) -> Result<SubjectRequest, SubjectError> {
         let matters: Vec<_> = foreseen.matters.iter().cloned().collect();
-        if request.kind == RequestKind::Erase {
+        let kind = match request.kind {
+            RequestKind::Erase => Some(DeferredKind::EraseSubject),
+            RequestKind::Rectify => Some(DeferredKind::RectifyObject),
+            RequestKind::Access | RequestKind::Restrict => None,
+        };
+        if let Some(kind) = kind {
             let asked = Said { by: self.actor.as_str().to_owned(), at: self.tenancy.clock.now().wall };
-            let (kind, label) = (DeferredKind::EraseSubject, format!("DSR-{}", request.number));
+            let label = format!("DSR-{}", request.number);
             let record = Record::ActDeferred {
                 tenant: self.tenant,
                 act: kind.as_str().to_owned(),
@@ -234,49 +237,6 @@ impl Desk<'_> {
                 _ => return Ok(()),
             }
         }
-    }
-
-    /// The object that a request wants put right. Errors: `NoSuchObject` when it does not speak of who asks.
-    pub async fn target(
-        &self,
-        request: &SubjectRequest,
-        bucket: &BucketName,
-        object: &ObjectName,
-    ) -> Result<Target, SubjectError> {
-        let directory = &self.tenancy.directory;
-        let name = self.name(request).await?;
-        let entry = directory.subject(self.tenant, &name).await?.ok_or(SubjectError::NoSuchObject)?;
-        let at = directory.bucket(self.tenant, bucket).await?.ok_or(SubjectError::NoSuchObject)?;
-        let opened = directory.open_bucket(&at).await?.ok_or(SubjectError::NoSuchObject)?;
-        let roots = self.tenancy.regions.get(at.region.id).ok_or(SubjectError::RegionNotServed(at.region.id))?;
-        let found = roots.index.get(&opened.index, object).await?.ok_or(SubjectError::NoSuchObject)?;
-        let is_in_batch = found.row.subjects.iter().flatten().any(|of| of == name.as_str());
-        if found.row.subject != Some(entry.id) && !is_in_batch {
-            return Err(SubjectError::NoSuchObject);
-        }
-        let holds = directory.holds(self.tenant).await?;
-        let matters = holds.map_or_else(Vec::new, |holds| matters_of_row(&holds, bucket.as_str(), &found.row));
-        Ok(Target { at, object: object.clone(), version: found.row.version_id, matters })
-    }
-
-    /// Puts an object right: logged, written anew, and the version of before destroyed: row and bytes now, and the index
-    /// rewritten, so that its data key's record is in none of its files. Answers both versions.
-    pub async fn rectify(
-        &self,
-        store: &Store,
-        request: &SubjectRequest,
-        target: &Target,
-        content: Bytes,
-    ) -> Result<(VersionId, VersionId), SubjectError> {
-        let (from, to) = (target.version, VersionId::random());
-        let record =
-            Record::ObjectRectified { tenant: self.tenant, dsr: request.number, bucket: target.at.bucket, from, to };
-        self.tenancy.audit.append(self.actor, record).await?;
-        store.replace_on_behalf(&target.at, &target.object, (from, to), content).await?;
-        if let Some(roots) = self.tenancy.regions.get(target.at.region.id) {
-            roots.index.compact().await?;
-        }
-        Ok((from, to))
     }
 
     /// Has what is stored of somebody not be used, or takes what a request put in force back.

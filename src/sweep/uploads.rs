@@ -7,7 +7,7 @@ use crate::directory::OpenedBucket;
 use crate::index::rows::v1::UploadRow;
 use crate::index::{Due, IndexError};
 use crate::model::atlas::Region;
-use crate::model::limits::UPLOAD_KEEP_S;
+use crate::model::limits::{CORRECTION_KEEP_S, UPLOAD_KEEP_S};
 use crate::model::time::Millis;
 
 /// Answers whether it was due: a lifecycle rule may give uploads another time than their due row says.
@@ -42,8 +42,12 @@ pub(super) async fn abort(rooms: &GeoRooms, region: &Region, row: &Due, now: Mil
     Ok(true)
 }
 
-/// When an upload is stale: as a lifecycle rule says, or else a day after it was begun.
+/// When an upload is stale: as a lifecycle rule says, or else a day after it was begun. What waits for a hold's release is
+/// its request's to end.
 pub(super) fn stale_at(bucket: &OpenedBucket, upload: &UploadRow) -> Millis {
+    if upload.for_request.is_some() {
+        return upload.age_from().plus_seconds(CORRECTION_KEEP_S);
+    }
     let by_rule = bucket.lifecycle.as_ref().and_then(|rules| rules.abort(&upload.name, upload.age_from()));
     by_rule.map_or_else(|| upload.age_from().plus_seconds(UPLOAD_KEEP_S), |by_rule| by_rule.at)
 }

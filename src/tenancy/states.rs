@@ -221,7 +221,9 @@ impl Tenancy {
         for at in self.directory.buckets(id).await? {
             let Some(roots) = self.regions.get(at.region.id) else { continue };
             let Some(bucket) = self.directory.open_bucket(&at).await? else { continue };
-            for upload in roots.index.list_uploads(&bucket.index).await? {
+            let of_clients = roots.index.list_uploads(&bucket.index).await?.into_iter();
+            // What waits to put an object right is its request's to end: data subjects' rights outlive the service.
+            for upload in of_clients.filter(|upload| upload.for_request.is_none()) {
                 let parts = roots.index.abort(&bucket.index, upload.upload_id).await?;
                 let segments: Vec<_> = parts.iter().map(|part| part.segment.id).collect();
                 roots.blobs.delete(&segments).await?;

@@ -255,6 +255,9 @@ pub enum DeferredKind {
     /// A data subject's erasure, by its request; the detail is empty.
     #[n(0)]
     EraseSubject,
+    /// An object that is to be put right, by its request; the new content waits in an upload, and the detail is empty.
+    #[n(1)]
+    RectifyObject,
 }
 
 impl DeferredKind {
@@ -262,6 +265,7 @@ impl DeferredKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EraseSubject => "erase-subject",
+            Self::RectifyObject => "rectify-object",
         }
     }
 }

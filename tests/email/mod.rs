@@ -1,6 +1,6 @@
 //! The worked example: events of four mail providers go in through the S3 face, figures come out of it.
 
-use geoseal_support::clients::{Ran, example};
+use geoseal_support::clients::{Ran, example, example_as};
 use geoseal_support::fixtures;
 use geoseal_support::server::{BUCKET, Server};
 use geoseal_support::signer::{Request, object_path};
@@ -26,10 +26,41 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("our own path")
 }
 
-fn figures(server: &Server, until: &str, flags: &[&str]) -> Ran {
-    let window =
-        ["--bucket", BUCKET, "--from", "2026-11-03T00", "--until", until, "--now", "2026-11-21T00:00:00+00:00"];
-    example(server, "kpi.py", &[&window[..], flags].concat())
+/// A job's login: for figures, an hour, these classes, this bucket.
+struct Job(String, String);
+
+impl Job {
+    fn granted(server: &Server) -> Self {
+        server.geoseal(&["bucket", "set", BUCKET, "--tenant", "demo", "--purpose", "kpi"]).ok();
+        let asked = ["grant", "create", "--tenant", "demo", "--purpose", "kpi", "--bucket", BUCKET, "--json"];
+        let made = server.geoseal(&[&asked[..], &["--class", "interaction", "--class", "kpi"]].concat()).json();
+        let field = |name: &str| made[name].as_str().expect("a field").to_owned();
+        Self(field("access_id"), field("secret"))
+    }
+
+    fn run(&self, server: &Server, arguments: &[&str]) -> Ran {
+        let login = [("AWS_ACCESS_KEY_ID", self.0.as_str()), ("AWS_SECRET_ACCESS_KEY", &self.1)];
+        example_as(server, &login, "kpi.py", &[&["--bucket", BUCKET], arguments].concat())
+    }
+
+    fn figures(&self, server: &Server, until: &str) -> Ran {
+        self.run(server, &["--from", "2026-11-03T00", "--until", until, "--now", "2026-11-21T00:00:00+00:00"])
+    }
+}
+
+/// Runs a command about somebody, who is named in a file.
+fn about(server: &Server, who: &str, verb: &[&str], flag: &str, more: &[&str]) -> Ran {
+    let file = server.home().join("who");
+    fs::write(&file, who).expect("the scratch directory is writable");
+    server.geoseal(&[verb, &["--tenant", "demo", flag, text(&file)], more].concat())
+}
+
+fn lines(bytes: &[u8]) -> Vec<Value> {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).expect("JSON"))
+        .collect()
 }
 
 fn stored(server: &Server, name: &str) -> Vec<u8> {
@@ -57,14 +88,15 @@ fn r25_events_of_four_providers_and_the_figures_that_come_of_them() {
     // What is no event stops nothing, and is told by name.
     let stray = "interactions/dt=2026-11-03/hr=11/stray.json";
     for body in ["{\"id\": 7", "{\"id\": \"i\", \"type\": \"something.else\"}"] {
-        let name = format!("{stray}.{}", body.len());
-        let put = Request::new("PUT", &object_path(BUCKET, &name)).body(body);
+        let put = Request::new("PUT", &object_path(BUCKET, &format!("{stray}.{}", body.len()))).body(body);
+        let put = put.header("x-amz-meta-geoseal-class", "interaction");
         assert_eq!(Wire::to(&server).call(&server, put).status, 200);
     }
-    let exclude = golden("excluded.txt");
-    let exclude = ["--exclude", text(&exclude)];
-    let counts = figures(&server, "2026-11-04T00", &exclude).json();
-    assert_eq!(counts, json!({"events": 34, "events_excluded": 3, "inputs": 34, "quarantined": 2}));
+    // The store gives a job nothing of who opted out; nobody has to tell the job who that is.
+    about(&server, "optedout@example.com", &["contact", "opt-out"], "--contact-file", &[]).ok();
+    let job = Job::granted(&server);
+    let counts = job.figures(&server, "2026-11-04T00").json();
+    assert_eq!(counts, json!({"events": 31, "events_excluded": 3, "inputs": 31, "quarantined": 2}));
     let place = |file: &str| format!("kpi/v1/dt=2026-11-04/{file}");
     for file in FIGURES {
         let golden = fs::read(golden("kpi").join(file)).expect("a golden file");
@@ -77,32 +109,69 @@ fn r25_events_of_four_providers_and_the_figures_that_come_of_them() {
     assert_eq!(told["quarantined"].as_array().map(Vec::len), Some(2), "{told}");
     assert_eq!(stored(&server, "kpi/v1/watermark.json"), br#"{"through":"2026-11-04T00Z"}"#);
     // The same inputs, the same bytes.
-    figures(&server, "2026-11-04T00", &exclude).ok();
+    job.figures(&server, "2026-11-04T00").ok();
     assert!(stored(&server, &place("manifest.json")) == manifest);
     // Providers deliver late: a window that may still grow is not counted.
-    assert!(figures(&server, "2026-11-20T00", &exclude).refused().contains("still open"));
+    assert!(job.figures(&server, "2026-11-20T00").refused().contains("still open"));
+    assert_eq!(job.run(&server, &["--recompute"]).json(), json!({"recomputed": [], "kept": []}));
 
-    // A contact who wants to be forgotten is in no figure from then on.
-    let subject = server.home().join("subject");
-    fs::write(&subject, "contact:ada@example.com").expect("the scratch directory is writable");
-    server
-        .geoseal(&[
-            "dsr",
-            "erase",
-            "--tenant",
-            "demo",
-            "--subject-file",
-            text(&subject),
-            "--confirm",
-            "demo",
-            "--basis",
-            "art17",
-        ])
-        .ok();
-    assert_eq!(figures(&server, "2026-11-04T00", &exclude).json()["events"], 28);
+    // R42: what was counted of somebody is theirs, and is in their copy: their own row and nobody else's.
+    let ada = "contact:ada@example.com";
+    let asked =
+        about(&server, ada, &["dsr", "open"], "--subject-file", &["--kind", "access", "--basis", "a15", "--json"]);
+    let (id, out) = (asked.json()["id"].as_str().expect("an id").to_owned(), server.home().join("ada.zip"));
+    server.geoseal(&["dsr", "export", &id, "--tenant", "demo", "--out", text(&out)]).ok();
+    let bundle = fs::read(&out).expect("the copy");
+    let holds = |needle: &str| bundle.windows(needle.len()).any(|window| window == needle.as_bytes());
+    let rows = lines(&fs::read(golden("kpi/recipient.ndjson")).expect("a golden file"));
+    let engagement = |of: &str| {
+        let row = rows.iter().find(|row| row["geosealsubject"] == of).expect("a row");
+        format!("\"engagement\":{}", row["engagement"])
+    };
+    assert!(
+        holds(&place("recipient.ndjson")) && holds(&engagement(ada)) && !holds(&engagement("contact:alan@example.com"))
+    );
+
+    // R44: a contact who wants to be forgotten is out of the recipients' figures at once, byte for byte the rest is as it
+    // was; and out of everything that was counted when the window is computed again, without being told which.
+    let was = stored(&server, &place("recipient.ndjson"));
+    about(&server, ada, &["dsr", "erase"], "--subject-file", &["--confirm", "demo", "--basis", "art17"]).ok();
+    let left: Vec<_> =
+        was.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.windows(4).any(|w| w == b"ada@")).collect();
+    assert!(stored(&server, &place("recipient.ndjson")) == left.concat());
+    let of_message = stored(&server, &place("message.ndjson"));
+    let window = json!({"from": "2026-11-03T00Z", "until": "2026-11-04T00Z"});
+    assert_eq!(job.run(&server, &["--recompute"]).json(), json!({"recomputed": [window], "kept": []}));
+    assert!(stored(&server, &place("message.ndjson")) != of_message, "her opens are in no count");
+    let again = stored(&server, &place("manifest.json"));
+    assert_eq!(job.figures(&server, "2026-11-04T00").json()["events"], 25);
+    assert!(stored(&server, &place("manifest.json")) == again, "as if she had never been there");
     for file in FIGURES {
         assert!(!String::from_utf8_lossy(&stored(&server, &place(file))).contains("ada@"), "{file}");
     }
+    // Who opts out later is in no figure from the next computation on: the job is told by what it is refused.
+    about(&server, "alan@example.com", &["contact", "opt-out"], "--contact-file", &[]).ok();
+    assert_eq!(job.run(&server, &["--recompute"]).json(), json!({"recomputed": [window], "kept": []}));
+    for file in FIGURES {
+        assert!(!String::from_utf8_lossy(&stored(&server, &place(file))).contains("alan@"), "{file}");
+    }
+    // Where the inputs are gone by themselves what was counted stays, and that is told.
+    about(
+        &server,
+        "contact:barbara@example.com",
+        &["dsr", "erase"],
+        "--subject-file",
+        &["--confirm", "demo", "--basis", "b"],
+    )
+    .ok();
+    let listed =
+        Wire::to(&server).call(&server, Request::new("GET", &format!("/{BUCKET}")).query("prefix", "interactions/"));
+    let listed = listed.text();
+    let names = listed.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+    for name in names {
+        Wire::to(&server).call(&server, Request::new("DELETE", &object_path(BUCKET, name)));
+    }
+    assert_eq!(job.run(&server, &["--recompute"]).json(), json!({"recomputed": [], "kept": [window]}));
 }
 
 #[test]

@@ -136,6 +136,27 @@ fn r31_nothing_is_collected_of_a_contact_who_opted_out() {
     assert_eq!((&back["follow"], &back["changed"]), (&Value::Bool(true), &Value::Bool(true)), "{back}");
     assert_eq!(ask(&server, event("two", &who)).status, 200);
     assert_eq!(told(&server, "contact-opted-in"), 1);
+
+    // D4: to have the past forgotten as well is an erasure, with a ground and the tenant's name; of that one and nobody else.
+    let forget =
+        |flags: &[&str]| contact(&server, "opt-out", SHY, &[&["--kind", "lead", "--erase-history"], flags].concat());
+    assert_eq!((forget(&[]).code(), forget(&["--basis", "art17"]).code()), (Some(2), Some(2)));
+    let planned = forget(&["--basis", "art17", "--dry-run"]).json();
+    assert_eq!(planned["counts"]["objects"], 1, "{planned}");
+    assert_eq!(contact(&server, "show", SHY, &["--kind", "lead"]).json()["follow"], true, "a rehearsal");
+    let forgotten = forget(&["--basis", "art17", "--confirm", "demo"]).json();
+    assert_eq!(forgotten["result"]["subject_erasure"]["objects"], 1, "{forgotten}");
+    let standing = contact(&server, "show", SHY, &["--kind", "lead"]).json();
+    assert!(standing["follow"] == false && standing["erased_at"].is_string(), "{standing}");
+    assert_eq!(ask(&server, Request::new("GET", &object_path(BUCKET, "of-a-lead"))).status, 404);
+    assert_eq!(ask(&server, Request::new("GET", &object_path(BUCKET, "one"))).status, 200);
+    assert_eq!(said(&ask(&server, event("of-a-lead", &lead))), (409, "SubjectErased".to_owned()));
+    let requests = server.geoseal(&["dsr", "list", "--tenant", "demo", "--json"]).json();
+    let entered = &requests["requests"][0];
+    assert_eq!(
+        (&entered["kind"], &entered["basis"], &entered["state"]),
+        (&"erase".into(), &"art17".into(), &"done".into())
+    );
     server.geoseal(&["audit", "verify"]).ok();
 
     // Who it is stands nowhere: not on the disk, not in the log, not in the audit log.

@@ -4,6 +4,7 @@
 mod batches;
 mod contacts;
 mod export;
+mod rectify;
 mod requests;
 
 use geoseal_support::clients::{Ran, python, python_command};

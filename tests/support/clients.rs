@@ -70,7 +70,13 @@ pub fn python_command<A: AsRef<OsStr>>(server: &Server, script: &str, arguments:
 
 /// A script of `examples/email-interactions`, with the environment that its README makes.
 pub fn example<A: AsRef<OsStr>>(server: &Server, script: &str, arguments: &[A]) -> Ran {
+    example_as(server, &[], script, arguments)
+}
+
+/// The same, with some of these variables in the place of the server's: a job's own login.
+pub fn example_as<A: AsRef<OsStr>>(server: &Server, login: &[(&str, &str)], script: &str, arguments: &[A]) -> Ran {
     let mut command = with_env(server, tools().example_python());
+    command.envs(login.iter().copied());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/email-interactions").join(script);
     Ran::of(command.env("PYTHONDONTWRITEBYTECODE", "1").arg(script).args(arguments))
 }

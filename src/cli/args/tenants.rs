@@ -236,7 +236,7 @@ pub enum Dsr {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Answer a request to rectify: an object's new content; the version of before is destroyed
+    /// Answer a request to rectify: an object's new content; the versions of before are destroyed
     Rectify {
         #[command(flatten)]
         #[allow(missing_docs)]
@@ -247,7 +247,7 @@ pub enum Dsr {
         /// The file that holds the object's name; - is standard input
         #[arg(long, value_name = "FILE")]
         object_file: PathBuf,
-        /// The file that holds its new content, at most 40,000 bytes
+        /// The file that holds its new content, at most 5 GiB
         #[arg(long, value_name = "FILE")]
         content: PathBuf,
         #[command(flatten)]
@@ -289,29 +289,23 @@ pub enum Dsr {
         long: Long,
     },
     /// Take back what a request put in force: a restriction, or that nothing is stored again
-    Lift {
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        of: DsrRef,
-        /// Why. The audit log keeps a salted hash; the text is sealed under the tenant's keys and ends with it
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        rehearse: super::Rehearse,
-    },
+    Lift(DsrWhy),
     /// Record that a request is not carried out
-    Refuse {
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        of: DsrRef,
-        /// Why. The audit log keeps a salted hash; the text is sealed under the tenant's keys and ends with it
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        rehearse: super::Rehearse,
-    },
+    Refuse(DsrWhy),
+}
+
+/// One request, and why.
+#[derive(Debug, Clone, Args)]
+pub struct DsrWhy {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub of: DsrRef,
+    /// Why. The audit log keeps a salted hash; the text is sealed under the tenant's keys and ends with it
+    #[arg(long)]
+    pub reason: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub rehearse: super::Rehearse,
 }
 
 /// What somebody is to a tenant.
@@ -341,14 +335,23 @@ pub struct Whom {
 /// `geoseal contact …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Contact {
-    /// Collect nothing more of somebody, from the next write on; what is stored stays
+    /// Collect nothing more of somebody, from the next write on; what is stored stays, unless told otherwise
     OptOut {
         #[command(flatten)]
         #[allow(missing_docs)]
         whom: Whom,
+        /// Enter a request for erasure, too, and carry it out: what is stored of them goes
+        #[arg(long, requires = "basis")]
+        erase_history: bool,
+        /// Of the erasure: on which ground, such as art17
+        #[arg(long, requires = "erase_history")]
+        basis: Option<String>,
+        /// Of the erasure: the tenant's name once more
+        #[arg(long, value_name = "NAME", requires = "erase_history")]
+        confirm: Option<String>,
         #[command(flatten)]
         #[allow(missing_docs)]
-        rehearse: super::Rehearse,
+        long: Long,
     },
     /// They take that back
     OptIn {

@@ -252,6 +252,13 @@ pub struct UploadRow {
     /// When it was begun by the compliance clock. Rows of older releases go by `created`.
     #[n(12)]
     pub begun: Option<Millis>,
+    /// The data subject's request for which it waits, by number: what an object is to hold when it may be put right. No
+    /// client sees it, and no lifetime ends it.
+    #[n(13)]
+    pub for_request: Option<u64>,
+    /// The data subjects of its records, when it will be a batch of several: `geosealsubject` of each.
+    #[n(14)]
+    pub subjects: Option<Vec<String>>,
 }
 
 impl UploadRow {

@@ -147,6 +147,8 @@ async fn uploads_and_tags_survive_a_rekey() {
         upload_id: upload,
         subject: None,
         begun: None,
+        for_request: None,
+        subjects: None,
     };
     let (begun, stale) = (UploadId::random(), UploadId::random());
     for upload in [begun, stale] {

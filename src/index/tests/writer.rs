@@ -131,6 +131,8 @@ fn upload(name: &str) -> UploadRow {
         upload_id: UploadId::random(),
         subject: None,
         begun: None,
+        for_request: None,
+        subjects: None,
     }
 }
 

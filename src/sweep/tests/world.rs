@@ -325,6 +325,8 @@ impl House {
             upload_id,
             subject: None,
             begun: None,
+            for_request: None,
+            subjects: None,
         };
         let stale = self.clock.now().cc_lo.plus_seconds(UPLOAD_KEEP_S);
         let roots = self.roots(bucket);
