@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Verifies a certificate of destruction with nothing of geoseal's:
+"""Verifies a certificate of destruction, or of a data subject's erasure, with nothing of geoseal's:
 
     verify_certificate.py CERTIFICATE LOG-KEY [OLDER-CHECKPOINT]
 
 LOG-KEY is the geo's public log key: 64 hexadecimal digits, or a file that holds them (`geoseal audit log-key`). With a
 checkpoint that you kept, the certificate has to be in a log that goes on from it; fetch it with `certificate get
---since-checkpoint` then. Needs Python 3.9 and the package `cryptography`. Ends with 1, and says why, when anything does
+--since-checkpoint` (or `dsr certificate`) then. Needs Python 3.9 and the package `cryptography`. Ends with 1, and says why, when anything does
 not fit. Formats: docs/retention.md; c2sp.org/tlog-proof, tlog-checkpoint, signed-note; RFC 6962, section 2.1.
 """
 
@@ -127,16 +127,23 @@ def main():
     check(signature["key_id"] == hashlib.sha256(key).hexdigest()[:16], "signed by another key")
     check(signed_by(key, decoded(signature["value"]), canonical(certificate).encode()), "the signature does not fit")
 
-    ended, _, first_note = entry(log["ended"], key)
-    audit = certificate["audit"]
-    check((ended["index"], ended["hash"]) == (audit["index"], audit["hash"]), "`log.ended` is another entry")
-    check(ended["act"]["tenant"] == certificate["tenant"], "`log.ended` is about another tenant")
+    of_subject = certificate["schema"].startswith("geoseal/subject-certificate/")
     issued, (name, size, root), note = entry(log["issued"], key)
     bare = json.dumps({"certificate": certificate, "signature": signature}, sort_keys=True, indent=2, ensure_ascii=False)
     act = {"event": "certificate-issued", "tenant": certificate["tenant"],
            "certificate": hashlib.sha256(bare.encode()).hexdigest()}
+    if of_subject:
+        act |= {"event": "subject-certificate-issued", "dsr": int(certificate["dsr"].removeprefix("DSR-"))}
     check(issued["act"] == act, "`log.issued` names another certificate")
-    check(note == first_note, "the two proofs are under different checkpoints")
+    # Of a data subject of whom nothing was stored there is no entry on the destruction.
+    audit = certificate.get("audit")
+    check((audit is None) == ("ended" not in log) and (of_subject or audit), "`log.ended` is missing, or does not belong there")
+    if audit:
+        ended, _, first_note = entry(log["ended"], key)
+        check((ended["index"], ended["hash"]) == (audit["index"], audit["hash"]), "`log.ended` is another entry")
+        check(ended["act"]["tenant"] == certificate["tenant"], "`log.ended` is about another tenant")
+        check(not of_subject or ended["act"]["event"] == "subject-erased", "`log.ended` is of another kind")
+        check(note == first_note, "the two proofs are under different checkpoints")
     check(name.split("/")[2] == certificate["geo"], "the log of another geo")
 
     since = ""
@@ -152,7 +159,8 @@ def main():
             both = roots_from(older, size, [decoded(text) for text in growth["hashes"]], older_root)
             check(both == (older_root, root), "fork: the log is another one than it was")
         since = f"; consistent {older}\u2192{size}"
-    print(f"valid; {certificate['kind']}; tenant {certificate['tenant']}; in the log as entry {issued['index']} of {size}{since}")
+    kind = "erasure" if of_subject else certificate["kind"]
+    print(f"valid; {kind}; tenant {certificate['tenant']}; in the log as entry {issued['index']} of {size}{since}")
 
 
 if __name__ == "__main__":

@@ -217,6 +217,19 @@ pub(super) fn routes() -> Vec<Route> {
         looks::<Request>("/admin/v1/tenants/{tenant}/dsrs/{dsr}", Admin, "request", "One request", &[], |c| {
             Box::pin(async move { ok(&c.acts.request(&c.tenant()?, number(c.param("dsr"))?).await?) })
         }),
+        looks::<serde_json::Value>(
+            "/admin/v1/tenants/{tenant}/dsrs/{dsr}/certificate",
+            super::auth::Role::Auditor,
+            "requestCertificate",
+            "The certificate of an erasure, as it was signed, with its proofs of the log",
+            &["since"],
+            |c| {
+                Box::pin(async move {
+                    let (tenant, number) = (c.tenant()?, number(c.param("dsr"))?);
+                    ok(&c.acts.request_certificate(&tenant, number, c.query("since")?).await?)
+                })
+            },
+        ),
         acts::<super::wire::Nothing, Plan>(
             "/admin/v1/tenants/{tenant}/dsrs/{dsr}/preview",
             Acts,
@@ -321,6 +334,17 @@ pub trait DsrActs: Send + Sync {
 
     /// One request. NoSuchRequest.
     async fn request(&self, t: &TenantRef, number: u64) -> Result<Request, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// The certificate of an erasure with its proofs of the log; also from the log's first `since` entries on.
+    /// NoSuchRequest, NotErased.
+    async fn request_certificate(
+        &self,
+        t: &TenantRef,
+        number: u64,
+        since: Option<u64>,
+    ) -> Result<serde_json::Value, ActError> {
         Err(ActError::NotBuilt)
     }
 

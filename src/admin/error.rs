@@ -131,6 +131,9 @@ pub enum ActError {
     /// The tenant is not purged.
     #[error("there is no certificate: the tenant is not purged")]
     NoCertificate,
+    /// The request has no certificate.
+    #[error("there is no certificate: the request is no erasure, or not done")]
+    NotErased,
     /// The state does not allow the act.
     #[error("the tenant's state does not allow this")]
     WrongState(TenantState),
@@ -249,6 +252,7 @@ impl ActError {
             Self::WrongRequestState(_) => Face(S::CONFLICT, "WrongRequestState", Some("see `geoseal dsr show`")),
             Self::NoSuchObject => Face(S::NOT_FOUND, "NoSuchObject", Some("name an object that names who asks")),
             Self::NoCertificate => Face(S::NOT_FOUND, "NoCertificate", Some("it is made when the purge has ended")),
+            Self::NotErased => Face(S::NOT_FOUND, "NoCertificate", Some("it is made when the erasure has ended")),
             Self::WrongState(_) => Face(S::CONFLICT, "WrongState", Some("see `geoseal tenant show`")),
             Self::TenantPurging => Face(S::GONE, "TenantPurging", None),
             Self::TenantPurged => Face(S::GONE, "TenantPurged", Some("`geoseal certificate get` still works")),

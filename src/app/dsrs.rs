@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::subject::rectify::Corrected;
 use crate::subject::requests::{Asked, Desk};
 use crate::subject::{self, Erased, Foreseen, InPart, SubjectError, bundle};
-use crate::sweep::certificate::{AuditEntry, Certificate, Destruction};
+use crate::sweep::certificate::{AuditEntry, Certificate, Destruction, Signed};
 use crate::sweep::of_subject::{Backups, Rewritten, SubjectCertificate};
 use crate::tenancy::Tenancy;
 use crate::tenant::access::{Access, Operation, access};
@@ -57,6 +57,18 @@ impl DsrActs for HouseActs {
     async fn request(&self, tenant: &TenantRef, number: u64) -> Result<Request, ActError> {
         let (found, by) = (find(self, tenant).await?, Actor::part("geoseal"));
         Ok(shown(&desk(&found, &by).request(number).await.map_err(subject_error)?))
+    }
+
+    async fn request_certificate(
+        &self,
+        tenant: &TenantRef,
+        number: u64,
+        since: Option<u64>,
+    ) -> Result<serde_json::Value, ActError> {
+        let (found, by) = (find(self, tenant).await?, Actor::part("geoseal"));
+        let request = desk(&found, &by).request(number).await.map_err(subject_error)?;
+        let text = request.certificate.ok_or(ActError::NotErased)?;
+        super::transparency::with_log_of_subject(self, found.tenancy.directory.geo(), text, request.issued, since).await
     }
 
     async fn preview_request(&self, order: &Order, tenant: &TenantRef, number: u64) -> Result<wire::Plan, ActError> {
@@ -269,9 +281,11 @@ async fn finish(
         None => None,
     };
     let certificate = certificate(tenancy, tenant, request, (erased.as_ref(), &rewritten)).await?;
+    let issued = desk.certified(request.number, certificate.hash()).await.map_err(subject_error)?;
     let (objects, uploads) = erased.as_ref().map_or((0, 0), |erased| (erased.objects, erased.uploads));
     let ended = |request: &mut SubjectRequest| {
-        (request.name, request.in_force, request.certificate) = (None, request.block, Some(certificate));
+        (request.name, request.in_force) = (None, request.block);
+        (request.certificate, request.issued) = (Some(certificate.text().to_owned()), Some(issued));
         request.objects += objects;
         request.uploads += uploads;
         (request.kept, request.matters) = (0, Vec::new());
@@ -441,7 +455,7 @@ async fn certificate(
     tenant: TenantId,
     request: &SubjectRequest,
     (erased, rewritten): (Option<&Erased>, &subject::Rewritten),
-) -> Result<String, ActError> {
+) -> Result<Signed, ActError> {
     let keys = tenancy.directory.key_service().clone();
     let now = tenancy.clock.now();
     let geo = tenancy.directory.geo();
@@ -480,7 +494,7 @@ async fn certificate(
         certificate.sign(&keys)
     });
     let signed = signed.await.map_err(|_| ActError::Broken)?;
-    Ok(signed.map_err(|error| subject_error(error.into()))?.text().to_owned())
+    signed.map_err(|error| subject_error(error.into()))
 }
 
 pub(super) fn asked(new: NewRequest) -> Asked {

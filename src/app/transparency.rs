@@ -15,7 +15,6 @@ use crate::model::ids::TenantId;
 use crate::sweep::certificate::{CertificateError, PublicKey};
 use crate::sweep::closing::EpochCertificate;
 use crate::sweep::logged::{self, LoggedError};
-use crate::sweep::of_subject::SubjectCertificate;
 use std::path::Path;
 
 /// Entries read at once when one is looked for.
@@ -119,7 +118,29 @@ pub(super) async fn with_log(
         };
         let proof = |index| Ok::<_, ActError>(proof_of(&log, index, &checkpoint, &note)?.to_text());
         let growth = since.map(|since| growth_of(&log, since, &checkpoint)).transpose()?;
-        let log = logged::InLog { ended: proof(ended)?, issued: proof(issued)?, growth };
+        let log = logged::InLog { ended: Some(proof(ended)?), issued: proof(issued)?, growth };
+        logged::attach(&text, &log).map_err(|_| ActError::Broken)
+    })
+    .await
+}
+
+/// The same of the certificate of a data subject's erasure, which entry `issued` of the log names.
+pub(super) async fn with_log_of_subject(
+    acts: &HouseActs,
+    geo: &'static Geo,
+    text: String,
+    issued: Option<u64>,
+    since: Option<u64>,
+) -> Result<serde_json::Value, ActError> {
+    let room = room(acts, geo)?;
+    let (checkpoint, note) = signed(room).await?;
+    let log = room.audit.clone();
+    blocking(move || {
+        let Some(issued) = issued else { return serde_json::from_str(&text).map_err(|_| ActError::Broken) };
+        let proof = |index| Ok::<_, ActError>(proof_of(&log, index, &checkpoint, &note)?.to_text());
+        let ended = logged::named(&text).map(|(ended, _)| proof(ended)).transpose()?;
+        let growth = since.map(|since| growth_of(&log, since, &checkpoint)).transpose()?;
+        let log = logged::InLog { ended, issued: proof(issued)?, growth };
         logged::attach(&text, &log).map_err(|_| ActError::Broken)
     })
     .await
@@ -149,19 +170,24 @@ pub fn verify_certificate(
     let text = std::str::from_utf8(certificate).map_err(|_| CertificateError::Malformed.to_string())?;
     let key = PublicKey(*log_key);
     match logged::verify(text, &key, older) {
-        Ok(shown) => Ok(VerifiedCertificate::OfATenant(shown.logged.map(|at| InLog {
-            index: at.index,
-            entries: at.checkpoint.size,
-            since: at.since,
-        }))),
+        Ok(shown) => Ok(VerifiedCertificate::OfATenant(shown.logged.map(in_log))),
         // Of a tenant, of an epoch's close, or of a data subject's erasure.
         Err(LoggedError::Certificate(error)) => {
-            let of_an_epoch = EpochCertificate::verify(text, &key).map(|_| VerifiedCertificate::OfAnEpoch);
-            let of_a_subject = |_| SubjectCertificate::verify(text, &key).map(|_| VerifiedCertificate::OfASubject);
-            of_an_epoch.or_else(of_a_subject).map_err(|_| error.to_string())
+            if EpochCertificate::verify(text, &key).is_ok() {
+                return Ok(VerifiedCertificate::OfAnEpoch);
+            }
+            match logged::verify_of_subject(text, &key, older) {
+                Ok((_, logged)) => Ok(VerifiedCertificate::OfASubject(logged.map(in_log))),
+                Err(LoggedError::Certificate(_)) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            }
         }
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn in_log(at: logged::Place) -> InLog {
+    InLog { index: at.index, entries: at.checkpoint.size, since: at.since }
 }
 
 /// Writes an exported log into a new directory.

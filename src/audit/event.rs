@@ -253,6 +253,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Hash>,
     },
+    /// The certificate of an erasure, by the SHA-256 of its text.
+    SubjectCertificateIssued { tenant: TenantId, dsr: u64, certificate: Hash },
     /// A copy of all that is stored of who asks is handed out.
     DsrBundle { tenant: TenantId, dsr: u64 },
     /// By a request somebody is to stand so with a tenant: `restricted`, `not-to-be-stored`, or either taken back.

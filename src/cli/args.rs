@@ -438,6 +438,7 @@ mod tests {
             "dsr erase DSR-18 --tenant contoso --dry-run",
             "dsr erase --tenant contoso --subject-file f --basis art17 --block-reingest false --confirm contoso",
             "dsr restrict DSR-19 --tenant contoso",
+            "dsr certificate DSR-20 --tenant contoso --since-checkpoint f",
             "dsr lift DSR-19 --tenant contoso --reason r",
             "dsr refuse DSR-20 --tenant contoso --reason r --dry-run",
             "contact opt-out --tenant contoso --contact-file f --kind lead --dry-run",

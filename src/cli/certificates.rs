@@ -17,9 +17,14 @@ const CERTIFICATE_BYTES_MAX: u64 = 16 << 20;
 
 /// `certificate get`: the document as it was signed and its proofs, in either output.
 pub(super) async fn get(client: &Client, tenant: &str, since: Option<&Path>) -> Result<(), Failure> {
+    fetch(client, &["tenants", tenant, "certificate"], since).await
+}
+
+/// The same of whatever certificate lies at a path.
+pub(super) async fn fetch(client: &Client, path: &[&str], since: Option<&Path>) -> Result<(), Failure> {
     let since = since.map(size_of).transpose()?;
     let query: Vec<_> = since.map(|size| ("since", size.to_string())).into_iter().collect();
-    let certificate: Value = client.get(&["tenants", tenant, "certificate"], &query).await?;
+    let certificate: Value = client.get(path, &query).await?;
     Output::Programs.result(&certificate, |_| String::new())
 }
 
@@ -55,13 +60,13 @@ pub(super) async fn verify(
         }
     };
     let verdict = wiring.verify_certificate(&text, &public, older.as_deref()).and_then(|found| match found {
-        VerifiedCertificate::OfATenant(None) if !without_log => Err(
-            "nothing in it shows that the log has it: fetch it again with `certificate get`, or look at its signature \
-                 alone with --without-log"
+        VerifiedCertificate::OfATenant(None) | VerifiedCertificate::OfASubject(None) if !without_log => Err(
+            "nothing in it shows that the log has it: fetch it again with `certificate get` or `dsr certificate`, or look \
+                 at its signature alone with --without-log"
                 .to_owned(),
         ),
-        VerifiedCertificate::OfATenant(logged) => Ok(logged),
-        VerifiedCertificate::OfAnEpoch | VerifiedCertificate::OfASubject => Ok(None),
+        VerifiedCertificate::OfATenant(logged) | VerifiedCertificate::OfASubject(logged) => Ok(logged),
+        VerifiedCertificate::OfAnEpoch => Ok(None),
     });
     let (valid, reason) = (verdict.is_ok(), verdict.as_ref().err());
     let logged = verdict.as_ref().ok().and_then(Option::as_ref);

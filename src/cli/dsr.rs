@@ -39,6 +39,10 @@ pub(super) async fn dsr(client: &Client, output: Output, command: Dsr) -> Result
             let request: Request = client.get(&["tenants", &of.tenant, "dsrs", &of.dsr], &[]).await?;
             output.result(&request, shown)
         }
+        Dsr::Certificate { of, since_checkpoint } => {
+            let path = ["tenants", &of.tenant, "dsrs", &of.dsr, "certificate"];
+            super::certificates::fetch(client, &path, since_checkpoint.as_deref()).await
+        }
         Dsr::Export { of, out, dry_run } => export(client, output, &of, &out, dry_run).await,
         Dsr::Rectify { of, bucket, object_file, content, rehearse } => {
             let said = Rectify { bucket, object: subject(&object_file)? };
@@ -168,7 +172,7 @@ fn shown(r: &Request) -> String {
         ("deferred", count(r.deferred)),
         ("holds", Some(r.holds.join(", ")).filter(|holds| !holds.is_empty())),
         ("subject", r.subject.clone()),
-        ("certificate", r.certificate.as_ref().map(|_| "yes: see --json".to_owned())),
+        ("certificate", r.certificate.as_ref().map(|_| "yes: see `dsr certificate`".to_owned())),
     ])
 }
 

@@ -107,8 +107,8 @@ pub enum VerifiedCertificate {
     OfATenant(Option<InLog>),
     /// Of an epoch's close.
     OfAnEpoch,
-    /// Of a data subject's erasure.
-    OfASubject,
+    /// Of a data subject's erasure, and where the log has it, if the file shows that.
+    OfASubject(Option<InLog>),
 }
 
 /// Where the log has a certificate.

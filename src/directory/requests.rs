@@ -72,6 +72,9 @@ pub struct SubjectRequest {
     /// Of one to rectify, while it is RUNNING or DEFERRED: which object, and where its new content waits.
     #[n(17)]
     pub correction: Option<Correction>,
+    /// The entry of the log that names the certificate.
+    #[n(18)]
+    pub issued: Option<u64>,
 }
 
 /// An object that is being put right.

@@ -81,6 +81,7 @@ impl Desk<'_> {
             subject: None,
             certificate: None,
             correction: None,
+            issued: None,
         };
         directory.keep_request(self.tenant, &request).await?;
         Ok(request)
@@ -220,6 +221,12 @@ impl Desk<'_> {
             request.uploads += gone.uploads;
         };
         self.step(request.number, RequestStep::Defer, put_off).await
+    }
+
+    /// Logs that a certificate was issued; answers the entry's index.
+    pub async fn certified(&self, number: u64, certificate: Hash) -> Result<u64, SubjectError> {
+        let record = Record::SubjectCertificateIssued { tenant: self.tenant, dsr: number, certificate };
+        Ok(self.tenancy.audit.append(self.actor, record).await?.index)
     }
 
     /// Forgets the name in every request of whoever a token stands for.

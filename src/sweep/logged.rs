@@ -5,7 +5,8 @@
 //! checkpoint, the hashes between the two as well. So the certificate is bound to a log that cannot be written anew
 //! behind the back of whoever keeps checkpoints. Source: docs/retention.md, "In the log".
 
-use super::certificate::{self, Certificate, CertificateError, Kind, PublicKey, Signed};
+use super::certificate::{self, AuditEntry, Certificate, CertificateError, Kind, PublicKey, Signed};
+use super::of_subject::SubjectCertificate;
 use crate::audit::tree::{Checkpoint, EntryProof, Growth, GrowthError, ProofError, check_growth};
 use crate::audit::{Entry, Event, Hash};
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,10 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InLog {
-    /// The entry that the certificate's `audit` names: what it certifies.
-    pub ended: String,
+    /// The entry that the certificate's `audit` names: what it certifies. None where it names none: nothing was stored of a
+    /// data subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
     /// The entry that names the certificate.
     pub issued: String,
     /// From the reader's older checkpoint to that of the two proofs.
@@ -89,22 +92,72 @@ pub fn verify(file: &str, key: &PublicKey, older: Option<&str>) -> Result<Shown,
         let logged = None;
         return if older.is_some() { Err(LoggedError::Bare) } else { Ok(Shown { certificate, logged }) };
     };
-    let (ended, _) = proven(&log.ended, key).map_err(LoggedError::Ended)?;
-    let named = (ended.index, ended.hash) == (certificate.audit.index, certificate.audit.hash);
-    let fits = certificate.kind != Kind::Final || ended.name() == "tenant-purged";
-    if !named || !fits || ended.tenant() != Some(certificate.tenant) {
-        return Err(LoggedError::OtherEntry);
+    let tenant = certificate.tenant;
+    let ended = |entry: &Entry| {
+        entry.tenant() == Some(tenant) && (certificate.kind != Kind::Final || entry.name() == "tenant-purged")
+    };
+    let issued = Event::CertificateIssued { tenant, certificate: bare.hash() };
+    let wanted = Wanted { audit: Some(&certificate.audit), ended: &ended, issued, geo: &certificate.geo };
+    let place = wanted.place(&log, key, older)?;
+    Ok(Shown { certificate, logged: Some(place) })
+}
+
+/// The same of the certificate of a data subject's erasure.
+pub fn verify_of_subject(
+    file: &str,
+    key: &PublicKey,
+    older: Option<&str>,
+) -> Result<(SubjectCertificate, Option<Place>), LoggedError> {
+    let (bare, log) = detach(file)?;
+    let certificate = SubjectCertificate::verify(bare.text(), key)?;
+    let Some(log) = log else {
+        return if older.is_some() { Err(LoggedError::Bare) } else { Ok((certificate, None)) };
+    };
+    let tenant = certificate.tenant.parse().map_err(|_| CertificateError::Malformed)?;
+    let number = certificate.dsr.strip_prefix("DSR-").and_then(|number| number.parse().ok());
+    let dsr = number.ok_or(CertificateError::Malformed)?;
+    let ended = |entry: &Entry| entry.tenant() == Some(tenant) && entry.name() == "subject-erased";
+    let issued = Event::SubjectCertificateIssued { tenant, dsr, certificate: bare.hash() };
+    let wanted = Wanted { audit: certificate.audit.as_ref(), ended: &ended, issued, geo: &certificate.geo };
+    let place = wanted.place(&log, key, older)?;
+    Ok((certificate, Some(place)))
+}
+
+/// What the log has to have.
+struct Wanted<'a> {
+    /// The entry that the certificate names.
+    audit: Option<&'a AuditEntry>,
+    /// Whether that is one of its kind.
+    ended: &'a dyn Fn(&Entry) -> bool,
+    /// The entry that names the certificate.
+    issued: Event,
+    geo: &'a str,
+}
+
+impl Wanted<'_> {
+    fn place(&self, log: &InLog, key: &PublicKey, older: Option<&str>) -> Result<Place, LoggedError> {
+        match (&log.ended, self.audit) {
+            (None, None) => {}
+            (Some(ended), Some(audit)) => {
+                let (entry, _) = proven(ended, key).map_err(LoggedError::Ended)?;
+                if (entry.index, entry.hash) != (audit.index, audit.hash) || !(self.ended)(&entry) {
+                    return Err(LoggedError::OtherEntry);
+                }
+            }
+            _ => return Err(LoggedError::OtherEntry),
+        }
+        let (issued, checkpoint) = proven(&log.issued, key).map_err(LoggedError::Issued)?;
+        if issued.event().as_ref() != Some(&self.issued) {
+            return Err(LoggedError::OtherCertificate);
+        }
+        let note = |proof: &str| proof.split_once("\n\n").map(|(_, note)| note.to_owned());
+        let same = log.ended.as_ref().is_none_or(|ended| note(ended) == note(&log.issued));
+        if !same || checkpoint.geo != self.geo {
+            return Err(LoggedError::TwoCheckpoints);
+        }
+        let since = older.map(|older| check_growth(older, &checkpoint, &key.0, log.growth.as_ref())).transpose()?;
+        Ok(Place { index: issued.index, checkpoint, since })
     }
-    let (issued, checkpoint) = proven(&log.issued, key).map_err(LoggedError::Issued)?;
-    if issued.event() != Some(Event::CertificateIssued { tenant: certificate.tenant, certificate: bare.hash() }) {
-        return Err(LoggedError::OtherCertificate);
-    }
-    let notes = [&log.ended, &log.issued].map(|proof| proof.split_once("\n\n").map(|(_, note)| note));
-    if notes[0] != notes[1] || checkpoint.geo != certificate.geo {
-        return Err(LoggedError::TwoCheckpoints);
-    }
-    let since = older.map(|older| check_growth(older, &checkpoint, &key.0, log.growth.as_ref())).transpose()?;
-    Ok(Shown { certificate, logged: Some(Place { index: issued.index, checkpoint, since }) })
 }
 
 /// The file as it was signed, and what was put beside it. The whole has to be as we write it.

@@ -26,6 +26,7 @@ const ELSEWHERE: &[&str] = &[
     "dsr lift",
     "dsr list",
     "dsr open",
+    "dsr certificate",
     "dsr rectify",
     "dsr refuse",
     "dsr restrict",

@@ -3,12 +3,15 @@
 
 use super::{files, subject_file};
 use geoseal_support::clients::{Ran, python};
+use geoseal_support::tools::tools;
 use geoseal_support::server::{BUCKET, Server};
 use geoseal_support::signer::{Request, object_path};
 use geoseal_support::wire::{Response, Wire};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -241,7 +244,7 @@ fn r44_an_erasure_takes_what_no_hold_keeps_and_the_rest_when_it_is_released() {
     let again = put(&server, "ada/again", ADA, b"again");
     assert_eq!((again.status, again.code()), (409, "SubjectErased".into()));
 
-    // The certificate needs nobody of ours.
+    // The certificate needs nobody of ours: it carries what shows that the log has it.
     let shown = dsr(&server, &["show", &id]).json();
     let certificate = &shown["certificate"];
     let said = &certificate["certificate"];
@@ -251,13 +254,36 @@ fn r44_an_erasure_takes_what_no_hold_keeps_and_the_rest_when_it_is_released() {
         "{shown}"
     );
     let file = server.home().join("certificate.json");
-    fs::write(&file, certificate.to_string()).expect("a scratch file");
+    let fetched = server.geoseal(&["dsr", "certificate", &id, "--tenant", "demo"]).ok();
+    fs::write(&file, &fetched).expect("a scratch file");
     let key = server.geoseal(&["audit", "log-key", "--geo", "europe"]).ok();
     let file_name = file.to_str().expect("UTF-8");
     let verify = ["certificate", "verify", file_name, "--log-key", key.trim(), "--json"];
-    assert_eq!(server.geoseal(&verify).json()["valid"], true);
-    fs::write(&file, certificate.to_string().replacen("\"objects\":", "\"objects\":1", 1)).expect("a scratch file");
-    assert_eq!(server.geoseal(&verify).code(), Some(1), "an edited one is none");
+    let verified = server.geoseal(&verify).json();
+    assert!(verified["valid"] == true && verified["in_log"]["index"].is_u64(), "{verified}");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/auditor/verify_certificate.py");
+    let by_others = || {
+        let mut run = Command::new(tools().python());
+        Ran::of(run.arg(&script).args([file_name, key.trim()]))
+    };
+    assert!(by_others().ok().starts_with("valid; erasure; tenant "), "{}", by_others().stdout());
+    let other = |from: &str, to: &str| fetched.replacen(from, to, 1);
+    let document: Value = serde_json::from_str(&fetched).expect("JSON");
+    let bare = serde_json::json!({ "certificate": document["certificate"], "signature": document["signature"] });
+    let swapped = document["log"]["issued"].as_str().expect("a proof");
+    let mut forged = document.clone();
+    forged["log"]["ended"] = swapped.into();
+    for edited in [
+        other("\"objects\": ", "\"objects\": 1"),
+        other("\"blocked\": true", "\"blocked\": false"),
+        serde_json::to_string_pretty(&bare).expect("JSON"),
+        serde_json::to_string_pretty(&forged).expect("JSON"),
+    ] {
+        assert_ne!(edited, fetched);
+        fs::write(&file, &edited).expect("a scratch file");
+        assert_eq!((server.geoseal(&verify).code(), by_others().code()), (Some(1), Some(1)), "an edited one is none");
+    }
+    assert_eq!(&document["certificate"], said);
     // Whoever comes back says so, and is somebody new.
     dsr(&server, &["lift", &id, "--reason", "asked to come back"]).ok();
     assert_eq!(put(&server, "ada/again", ADA, b"again").status, 200);

@@ -224,6 +224,15 @@ pub enum Dsr {
         #[allow(missing_docs)]
         of: DsrRef,
     },
+    /// The certificate of an erasure, with what shows that the audit log has it
+    Certificate {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        of: DsrRef,
+        /// A checkpoint of the log that you kept: the file then shows that the log goes on from it
+        #[arg(long, value_name = "FILE")]
+        since_checkpoint: Option<PathBuf>,
+    },
     /// Answer a request for access: a zip of everything that is stored of who asks
     Export {
         #[command(flatten)]
