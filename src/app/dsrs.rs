@@ -10,7 +10,7 @@ use crate::admin::wire;
 use crate::audit::{Actor, Hash};
 use crate::directory::SubjectRequest;
 use crate::model::dsr::{RequestKind, RequestState, RequestStep};
-use crate::model::ids::TenantId;
+use crate::model::ids::{TenantId, VersionId};
 use crate::model::standing::Word;
 use crate::store::Store;
 use crate::subject::rectify::Corrected;
@@ -248,7 +248,8 @@ async fn in_part(
     let desk = Desk { tenancy: hands.tenancy, actor: by, tenant, because: None };
     if let Some((name, entry)) = desk.known(request).await.map_err(subject_error)? {
         let whom = (&name, entry.id);
-        subject::rewrite(hands.tenancy, hands.store, by, tenant, whom).await.map_err(subject_error)?;
+        let number = Some(request.number);
+        subject::rewrite(hands.tenancy, hands.store, by, tenant, whom, number).await.map_err(subject_error)?;
     }
     let gone = desk.erase_in_part(request, watch).await.map_err(subject_error)?;
     let request = desk.defer(request, foreseen, gone).await.map_err(subject_error)?;
@@ -272,14 +273,16 @@ async fn finish(
         let request = desk.step(number, RequestStep::End, ended).await.map_err(subject_error)?;
         return Ok(wire::OperationResult::Request(shown(&request)));
     }
-    let rewritten = match request.subject {
-        Some(subject) => super::subjects::rewrite(tenancy, store, by, tenant, subject).await.map_err(subject_error)?,
-        None => subject::Rewritten::default(),
-    };
+    if let Some(subject) = request.subject {
+        let done = super::subjects::rewrite(tenancy, store, by, tenant, subject, Some(number)).await;
+        done.map_err(subject_error)?;
+    }
     let erased = match request.subject {
         Some(subject) => Some(subject::erase(tenancy, by, tenant, subject, watch).await.map_err(subject_error)?),
         None => None,
     };
+    // Also what was written anew before holds were released, or before a crash.
+    let rewritten = desk.request(number).await.map_err(subject_error)?.rewritten.unwrap_or_default();
     let certificate = certificate(tenancy, tenant, request, (erased.as_ref(), &rewritten)).await?;
     let issued = desk.certified(request.number, certificate.hash()).await.map_err(subject_error)?;
     let (objects, uploads) = erased.as_ref().map_or((0, 0), |erased| (erased.objects, erased.uploads));
@@ -319,6 +322,14 @@ pub(super) async fn resume(hands: Hands<'_>) {
             }
             if request.kind == RequestKind::Erase {
                 desk.block(&request).await.map_err(subject_error)?;
+                // Whether a hold keeps some of it was settled before whom it is of became known to the request.
+                let foreseen = match request.subject {
+                    None => desk.foresee(&request).await.map_err(subject_error)?.unwrap_or_default(),
+                    Some(_) => Foreseen::default(),
+                };
+                if foreseen.held > 0 {
+                    return in_part(hands, &by, tenant, &request, &foreseen, &|_| {}).await.map(drop);
+                }
             }
             let request = desk.prepare(&request).await.map_err(subject_error)?;
             finish(hands, &by, tenant, &request, &|_| {}).await.map(drop)
@@ -454,7 +465,7 @@ async fn certificate(
     tenancy: &Tenancy,
     tenant: TenantId,
     request: &SubjectRequest,
-    (erased, rewritten): (Option<&Erased>, &subject::Rewritten),
+    (erased, rewritten): (Option<&Erased>, &[(VersionId, Option<VersionId>)]),
 ) -> Result<Signed, ActError> {
     let keys = tenancy.directory.key_service().clone();
     let now = tenancy.clock.now();
@@ -473,7 +484,6 @@ async fn certificate(
         uploads: erased.map_or(0, |erased| erased.uploads),
         blobs: erased.map_or(0, |erased| erased.blobs),
         rewritten: rewritten
-            .versions
             .iter()
             .map(|(from, to)| Rewritten { from: from.to_string(), to: to.map(|to| to.to_string()) })
             .collect(),

@@ -68,9 +68,10 @@ pub(super) async fn rewrite(
     by: &Actor,
     tenant: TenantId,
     subject: SubjectId,
+    request: Option<u64>,
 ) -> Result<Rewritten, SubjectError> {
     match tenancy.directory.name_of_erased(tenant, subject).await? {
-        Some(name) => subject::rewrite(tenancy, store, by, tenant, (&name, subject)).await,
+        Some(name) => subject::rewrite(tenancy, store, by, tenant, (&name, subject), request).await,
         // Its erasure has ended: nothing leads to it any more.
         None => Ok(Rewritten::default()),
     }
@@ -82,7 +83,7 @@ pub(super) async fn resume(tenancy: &Tenancy, store: &Store) {
     let by = Actor::part("geoseal");
     let resumed = async {
         for (tenant, subject) in tenancy.directory.erasures().await? {
-            rewrite(tenancy, store, &by, tenant, subject).await?;
+            rewrite(tenancy, store, &by, tenant, subject, None).await?;
         }
         subject::resume(tenancy, &by).await
     };
@@ -120,7 +121,7 @@ pub(super) async fn redelete(
         }
     }
     for (tenant, subject) in &begun {
-        rewrite(tenancy, store, &by, *tenant, *subject).await?;
+        rewrite(tenancy, store, &by, *tenant, *subject, None).await?;
         subject::erase(tenancy, &by, *tenant, *subject, &|_| {}).await?;
     }
     Ok(begun.len() as u64)

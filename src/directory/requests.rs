@@ -75,6 +75,9 @@ pub struct SubjectRequest {
     /// The entry of the log that names the certificate.
     #[n(18)]
     pub issued: Option<u64>,
+    /// Batches written anew for it so far: the version that was destroyed, and the one in its place, if anything was left.
+    #[n(19)]
+    pub rewritten: Option<Vec<(VersionId, Option<VersionId>)>>,
 }
 
 /// An object that is being put right.

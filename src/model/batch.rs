@@ -36,6 +36,9 @@ pub enum BadBatch {
     /// More than there may be.
     #[error("a batch is at most 4 MiB of records of at most 1000 data subjects")]
     TooMany,
+    /// As a multipart upload: it is read whole to know of whom it is.
+    #[error("a batch is stored with PutObject: multipart uploads of batches are not implemented")]
+    Multipart,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

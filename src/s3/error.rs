@@ -72,6 +72,7 @@ pub(super) fn code(error: &StoreError) -> (&'static str, StatusCode) {
         StoreError::SubjectErased => ("SubjectErased", S::CONFLICT),
         StoreError::OptedOut => ("OptedOut", S::CONFLICT),
         StoreError::OutOfJobs => ("OptedOut", S::FORBIDDEN),
+        StoreError::InvalidBatch(crate::model::batch::BadBatch::Multipart) => ("NotImplemented", S::NOT_IMPLEMENTED),
         StoreError::InvalidBatch(_) => ("InvalidArgument", S::BAD_REQUEST),
         StoreError::Held => ("LegalHold", S::FORBIDDEN),
         StoreError::UnknownClass => ("UnknownClass", S::UNPROCESSABLE_ENTITY),

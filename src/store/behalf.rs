@@ -125,17 +125,28 @@ impl Store {
             self.replace_on_behalf(at, object, (from, to), left.into()).await?;
             return Ok(true);
         }
+        self.remove_on_behalf(at, object, from).await?;
+        Ok(false)
+    }
+
+    /// Removes a version, current or not, for good. Errors: `Held`.
+    pub async fn remove_on_behalf(
+        &self,
+        at: &BucketRef,
+        object: &ObjectName,
+        version: VersionId,
+    ) -> Result<(), StoreError> {
         let room = self.room(at).await?;
         let directory = self.directory(at.geo.id)?;
         let held = directory.commits_for_subjects().await;
         let condition = directory.unkept(at, Condition::None).await?;
-        let (index, asked) = (&room.roots.index, VersionAsked::Id(from));
+        let (index, asked) = (&room.roots.index, VersionAsked::Id(version));
         let removed = index.delete_version(&room.bucket.index, object, asked, condition, None).await?;
         drop(held);
         if let Some(removed) = removed {
             self.discard(&room, &removed);
         }
-        Ok(false)
+        Ok(())
     }
 
     pub(super) async fn commit_on_behalf(

@@ -43,7 +43,7 @@ impl Store {
         let context = seal::object_context(&room.bucket.at, object, version);
         // A batch is read whole to know whose it is.
         if create.about.is_batch()? {
-            return Err(BadBatch::TooMany.into());
+            return Err(BadBatch::Multipart.into());
         }
         let whose = self.whose(&room, &create.about).await?;
         let (_, dek_record) = self.new_dek(&room, whose.as_ref(), &context)?;

@@ -4,7 +4,8 @@
 //! A crash leaves batches that are still to be done, and the next run finds them by their places.
 
 use super::SubjectError;
-use super::places::Premises;
+use super::places::{Premises, Visited, drop_lone_marks};
+use super::requests::Desk;
 use crate::audit::{Actor, Event as Record};
 use crate::index::IndexError;
 use crate::model::ids::{SubjectId, TenantId, VersionId};
@@ -20,17 +21,20 @@ pub struct Rewritten {
     pub versions: Vec<(VersionId, Option<VersionId>)>,
 }
 
-/// Takes somebody's records out of every batch. What a hold keeps stays as it is.
+/// Takes somebody's records out of every batch, every version of it. What a hold keeps stays as it is. For a `request`, by its
+/// number, that is noted in it before it is done: its certificate names both versions, whatever comes in between.
 pub async fn rewrite(
     tenancy: &Tenancy,
     store: &Store,
     actor: &Actor,
     tenant: TenantId,
     (name, subject): (&SubjectName, SubjectId),
+    request: Option<u64>,
 ) -> Result<Rewritten, SubjectError> {
     // Who was let in before the erasure began is done; who comes behind is refused.
     drop(tenancy.directory.pause_commits().await);
     let premises = Premises::of(tenancy, tenant).await?;
+    let desk = Desk { tenancy, actor, tenant, because: None };
     let mut done = Rewritten::default();
     for roots in &premises.regions {
         let before = done.versions.len();
@@ -38,18 +42,23 @@ pub async fn rewrite(
             let mut after = None;
             loop {
                 let (page, next) = premises.visit(roots, token, subject, after.as_ref()).await?;
-                for visited in &page {
+                let of_several = |visited: &&Visited| visited.object.as_ref().is_some_and(|row| row.subjects.is_some());
+                let found: Vec<_> = page.iter().filter(of_several).map(|at| (at, VersionId::random())).collect();
+                let foreseen = found.iter().filter_map(|(at, to)| Some((at.object.as_ref()?.version_id, Some(*to))));
+                note(&desk, request, foreseen.collect(), &[]).await?;
+                let (mut written, mut refused) = (Vec::new(), Vec::new());
+                for (visited, to) in found {
                     let (Some(row), Some(bucket)) = (&visited.object, &visited.bucket) else { continue };
-                    if row.subjects.is_none() {
-                        continue;
-                    }
                     let object = ObjectName::parse(row.name.clone()).map_err(|_| SubjectError::Integrity)?;
-                    let (from, to) = (row.version_id, VersionId::random());
+                    let from = row.version_id;
                     let record = Record::BatchRewritten { tenant, subject, bucket: bucket.at.bucket, from, to };
                     tenancy.audit.append(actor, record).await?;
                     match store.drop_from_batch(&bucket.at, &object, (from, to), name).await {
                         Ok(is_left) => {
-                            done.versions.push((from, is_left.then_some(to)));
+                            written.push((from, is_left.then_some(to)));
+                            if !is_left {
+                                drop_lone_marks(roots, bucket, &object).await?;
+                            }
                             roots.index.remove_subject_places(&[visited.at]).await?;
                         }
                         // Kept by a hold, or replaced by a client since it was looked at, without this subject.
@@ -58,10 +67,12 @@ pub async fn rewrite(
                             | StoreError::NoSuchObject
                             | StoreError::NoSuchVersion
                             | StoreError::PreconditionFailed,
-                        ) => {}
+                        ) => refused.push(from),
                         Err(error) => return Err(error.into()),
                     }
                 }
+                note(&desk, request, written.clone(), &refused).await?;
+                done.versions.extend(written);
                 after = next;
                 if after.is_none() {
                     break;
@@ -73,4 +84,18 @@ pub async fn rewrite(
         }
     }
     Ok(done)
+}
+
+async fn note(
+    desk: &Desk<'_>,
+    request: Option<u64>,
+    written: Vec<(VersionId, Option<VersionId>)>,
+    refused: &[VersionId],
+) -> Result<(), SubjectError> {
+    match request {
+        Some(number) if !(written.is_empty() && refused.is_empty()) => {
+            desk.note_rewritten(number, written, refused).await
+        }
+        _ => Ok(()),
+    }
 }

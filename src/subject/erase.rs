@@ -4,7 +4,8 @@
 //! 2. the subject's key: tombstone, every handle void (reads under way end within a chunk, all others find nothing), the
 //!    wrapped key overwritten on disk and looked for; entry
 //! 3. wait until every commit in flight is done: those behind it are refused by the key
-//! 4. rows and blobs of the subject's objects and uploads, region by region, until no place is left
+//! 4. rows and blobs of the subject's objects, every version, and uploads, region by region, until no place is left; marks
+//!    of deletion under names that have nothing left
 //! 5. entry; then its name and the note go, in one commit
 //!
 //! A crash after 1 leaves the note, and the next start goes on at 2: destroying what is destroyed does no harm. Only the
@@ -12,13 +13,14 @@
 //! of orphans.
 
 use super::SubjectError;
-use super::places::{Premises, Visited};
+use super::places::{Premises, Visited, drop_lone_marks};
 use crate::audit::{Actor, Event as Record, Receipt};
 use crate::directory::{DirectoryError, SubjectEntry, matters_of_row};
 use crate::index::{Condition, IndexError};
 use crate::model::ids::{SegmentId, SubjectId, TenantId};
 use crate::model::names::{ObjectName, SubjectName};
 use crate::model::time::Millis;
+use crate::model::versioning::VersionAsked;
 use crate::regions::RegionRoots;
 use crate::seal::{KeyError, ShredEvidence};
 use crate::tenancy::Tenancy;
@@ -351,10 +353,11 @@ impl Erasure<'_> {
             let directory = &self.tenancy.directory;
             let held = if self.holds == Holds::Keep { Some(directory.commits_for_subjects().await) } else { None };
             let condition = match self.holds {
-                Holds::AreOver => Condition::IfVersion(object.version_id),
-                Holds::Keep => directory.unkept(&bucket.at, Condition::IfVersion(object.version_id)).await?,
+                Holds::AreOver => Condition::None,
+                Holds::Keep => directory.unkept(&bucket.at, Condition::None).await?,
             };
-            let deleted = roots.index.delete(&bucket.index, &name, condition).await;
+            let asked = VersionAsked::Id(object.version_id);
+            let deleted = roots.index.delete_version(&bucket.index, &name, asked, condition, None).await;
             drop(held);
             match deleted {
                 Err(IndexError::Kept) => {
@@ -374,6 +377,11 @@ impl Erasure<'_> {
                 Ok(None) | Err(IndexError::Condition | IndexError::NoSuchObject) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        if visited.row.upload.is_none() {
+            // Also of an object that is gone already: a crash may have come between.
+            let name = ObjectName::parse(visited.row.name.clone()).map_err(|_| SubjectError::Integrity)?;
+            drop_lone_marks(roots, bucket, &name).await?;
         }
         if let Some(upload) = visited.row.upload {
             match roots.index.abort(&bucket.index, upload).await {

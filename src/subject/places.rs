@@ -3,7 +3,7 @@
 use super::SubjectError;
 use crate::directory::{DirectoryError, OpenedBucket};
 use crate::index::rows::v1::{ObjectRow, Place, SubjectRow};
-use crate::index::{Found, PlaceKey};
+use crate::index::{Condition, Found, PlaceKey};
 use crate::model::ids::{BucketId, SegmentId, SubjectId, TenantId};
 use crate::model::names::{ObjectName, SubjectName};
 use crate::model::versioning::VersionAsked;
@@ -105,6 +105,24 @@ impl Premises {
                     minicbor::decode(&plain).map_err(|_| SubjectError::Integrity)?;
                 Ok(parts.into_iter().map(|part| part.id).chain(ids(row)).collect())
             }
+        }
+    }
+}
+
+/// Of a name under which no version of anything is left, removes the marks of deletion: they would go on naming it.
+pub(super) async fn drop_lone_marks(
+    roots: &RegionRoots,
+    bucket: &OpenedBucket,
+    name: &ObjectName,
+) -> Result<(), SubjectError> {
+    loop {
+        let versions = roots.index.versions_of(&bucket.index, name, None, STEP).await?;
+        if versions.is_empty() || versions.iter().any(ObjectRow::is_object) {
+            return Ok(());
+        }
+        for mark in versions {
+            let asked = VersionAsked::Id(mark.version_id);
+            roots.index.delete_version(&bucket.index, name, asked, Condition::None, None).await?;
         }
     }
 }

@@ -10,7 +10,7 @@ use super::erase::{self, Foreseen, InPart};
 use crate::audit::{Actor, Event as Record, Hash};
 use crate::directory::{NameToken, SubjectEntry, SubjectRequest};
 use crate::model::dsr::{ANSWER_S, RequestKind, RequestState, RequestStep};
-use crate::model::ids::TenantId;
+use crate::model::ids::{TenantId, VersionId};
 use crate::model::names::SubjectName;
 use crate::model::standing::Word;
 use crate::tenancy::Tenancy;
@@ -82,6 +82,7 @@ impl Desk<'_> {
             certificate: None,
             correction: None,
             issued: None,
+            rewritten: None,
         };
         directory.keep_request(self.tenant, &request).await?;
         Ok(request)
@@ -221,6 +222,23 @@ impl Desk<'_> {
             request.uploads += gone.uploads;
         };
         self.step(request.number, RequestStep::Defer, put_off).await
+    }
+
+    /// Notes which batches are written anew for a request, and which are not after all.
+    pub(super) async fn note_rewritten(
+        &self,
+        number: u64,
+        written: Vec<(VersionId, Option<VersionId>)>,
+        refused: &[VersionId],
+    ) -> Result<(), SubjectError> {
+        let directory = &self.tenancy.directory;
+        let _one_at_a_time = directory.requests_lock().lock().await;
+        let mut request = self.request(number).await?;
+        let known = request.rewritten.take().unwrap_or_default().into_iter();
+        let is_old = |from: &VersionId| refused.contains(from) || written.iter().any(|(anew, _)| anew == from);
+        let known: Vec<_> = known.filter(|(from, _)| !is_old(from)).collect();
+        request.rewritten = Some(known.into_iter().chain(written).collect());
+        Ok(directory.keep_request(self.tenant, &request).await?)
     }
 
     /// Logs that a certificate was issued; answers the entry's index.
