@@ -459,7 +459,15 @@ async fn an_auditor_reaches_exactly_the_routes_that_look_at_no_tenant() {
     let looks = ["health", "readiness", "metrics", "openapi", "regions", "certificate", "keyStatus", "operation"];
     let more = ["sweepStatus", "auditTail", "auditVerify", "logKey", "logCheckpoint", "logLines", "logProof", "clock"];
     let evidence = ["epochs", "epochCertificate", "listBackups", "logGrowth"];
-    let reports = ["requestCertificate", "controls", "processorRecord", "population", "residency", "keyInventory", "sweepHistory"];
+    let reports = [
+        "requestCertificate",
+        "controls",
+        "processorRecord",
+        "population",
+        "residency",
+        "keyInventory",
+        "sweepHistory",
+    ];
     let mut expected = [&looks[..], &more[..], &evidence[..], &reports[..]].concat();
     expected.sort_unstable();
     reached.sort_unstable();

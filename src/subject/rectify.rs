@@ -177,10 +177,7 @@ impl Desk<'_> {
     }
 
     /// Who asks, unless they were erased meanwhile.
-    async fn still_known(
-        &self,
-        request: &SubjectRequest,
-    ) -> Result<Option<(SubjectName, SubjectEntry)>, SubjectError> {
+    async fn still_known(&self, request: &SubjectRequest) -> Result<Option<(SubjectName, SubjectEntry)>, SubjectError> {
         match self.known(request).await {
             Err(SubjectError::WrongStep(_)) => Ok(None),
             known => known,

@@ -3,9 +3,9 @@
 
 use super::{files, subject_file};
 use geoseal_support::clients::{Ran, python};
-use geoseal_support::tools::tools;
 use geoseal_support::server::{BUCKET, Server};
 use geoseal_support::signer::{Request, object_path};
+use geoseal_support::tools::tools;
 use geoseal_support::wire::{Response, Wire};
 use serde_json::Value;
 use std::collections::BTreeSet;
