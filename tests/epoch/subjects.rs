@@ -34,6 +34,11 @@ fn r44_a_restore_forgets_no_erasure_no_opt_out_and_no_restriction() {
     for name in ["erased", "let-alone", "restricted", "untouched"] {
         assert_eq!(call(&server, of(name, &format!("contact:{name}"))).status, 200);
     }
+    // Of two people: one of them is forgotten, and what the other did stays.
+    let line = |who: &str| format!("{{\"subject\":\"contact:{who}\",\"n\":1.50}}\n");
+    let both = Request::new("PUT", &object_path(LETTERS, "both")).body(line("erased") + &line("untouched"));
+    let both = both.header("content-type", "application/x-ndjson").header("x-amz-meta-geoseal-subjects", "records");
+    assert_eq!(call(&server, both).status, 200);
     let out = backup(&server, "monday");
     let ledger = server.data().join("data/geo/europe/keystore.shreds");
     let older = fs::read(&ledger).ok();
@@ -59,7 +64,8 @@ fn r44_a_restore_forgets_no_erasure_no_opt_out_and_no_restriction() {
         assert_eq!(told(&get("restricted")), (403, "SubjectRestricted".into()));
         assert_eq!((get("let-alone").status, get("untouched").status), (200, 200));
         let page = call(server, Request::new("GET", &format!("/{LETTERS}")).query("list-type", "2")).text();
-        assert_eq!(page.matches("<Key>").count(), 3, "{page}");
+        assert_eq!(page.matches("<Key>").count(), 4, "{page}");
+        assert_eq!(get("both").text(), line("untouched"), "a batch is written anew again before anything is served");
     };
     promised(&server);
     server.terminate();

@@ -79,3 +79,47 @@ fn r44_d5_a_batch_is_written_anew_without_the_one_who_is_erased() {
     wait_until("no sealed byte is left", || super::requests::blobs(&server).is_empty());
     server.geoseal(&["audit", "verify"]).ok();
 }
+
+/// The loss this guards against: the power fails while batches are written anew, and what a court wants kept goes with the
+/// rest; or the certificate tells half of what was done.
+#[test]
+fn r44_p3_batches_are_taken_up_after_a_crash_and_wait_for_a_hold() {
+    let mut server = Server::start();
+    let lines = "application/x-ndjson";
+    let of_both: String = (0..200).map(|n| line(if n % 2 == 0 { ADA } else { BOB }, &format!("event {n}"))).collect();
+    let of_bob: String = (1..200).step_by(2).map(|n| line(BOB, &format!("event {n}"))).collect();
+    let hours: Vec<_> = (0..24).map(|hour| format!("hour-{hour:02}")).collect();
+    for name in hours.iter().map(String::as_str).chain(["kept"]) {
+        assert_eq!(batch(&server, name, lines, &of_both).status, 200);
+    }
+    assert_eq!(put(&server, "alone", ADA, b"hers").status, 200);
+    let upload = Request::new("POST", &object_path(BUCKET, "parts")).query("uploads", "").header("content-type", lines);
+    let refused = ask(&server, upload.header("x-amz-meta-geoseal-subjects", "records"));
+    assert_eq!((refused.status, refused.code()), (501, "NotImplemented".into()), "a batch comes in one piece");
+
+    let scope = format!("object:{BUCKET}/kept");
+    server.geoseal(&["hold", "place", "M-7", "--tenant", "demo", "--scope", &scope, "--matter", "A v. B"]).ok();
+    let id = open(&server, ADA, "erase", &[]);
+    dsr(&server, &["erase", &id, "--confirm", "demo", "--no-wait"]).ok();
+    server.kill();
+    server.restart();
+    let state = |server: &Server| dsr(server, &["show", &id]).json()["state"].as_str().expect("a state").to_owned();
+    wait_until("it goes on, as far as the hold lets it", || state(&server) == "deferred");
+    for name in &hours {
+        assert_eq!(get(&server, name).text(), of_bob, "{name}");
+    }
+    assert_eq!(get(&server, "kept").text(), of_both, "what a court wants kept is as it was");
+    assert_eq!(get(&server, "alone").status, 404);
+    let again = batch(&server, "again", lines, &of_both);
+    assert_eq!((again.status, again.code()), (409, "SubjectErased".into()));
+
+    server.geoseal(&["hold", "release", "M-7"]).ok();
+    server.geoseal(&["sweep", "run"]).ok();
+    wait_until("the rest goes on", || state(&server) == "done");
+    assert_eq!(get(&server, "kept").text(), of_bob);
+    let certificate = server.geoseal(&["dsr", "certificate", &id, "--tenant", "demo"]).json();
+    let rewritten = certificate["certificate"]["rewritten"].as_array().expect("both versions of each").clone();
+    let froms: std::collections::BTreeSet<_> = rewritten.iter().map(|of| of["from"].to_string()).collect();
+    assert_eq!((rewritten.len(), froms.len()), (25, 25), "each once, whenever it was: {certificate}");
+    server.geoseal(&["audit", "verify"]).ok();
+}
