@@ -94,6 +94,9 @@ impl Found {
                     if objects.is_none() && self.serves(place, rooms, row.key.tenant).await? {
                         objects = Some(at(row.key.seconds));
                     }
+                } else if orphans::is_of_orphans(&row.key) {
+                    // Where it stands has changed since.
+                    self.spent.extend((row.key.seconds > 0).then_some((roots.clone(), row.key)));
                 } else {
                     self.look_at_upload(place, rooms, roots, row).await?;
                 }
@@ -104,7 +107,7 @@ impl Found {
         }
         self.due.extend(objects.map(|at| Due { at, item: Item::Objects(roots.region) }));
         // Never collected: due from now on, so not late.
-        let when = orphans::due_row(roots).await?.map_or(now.cc_lo, |row| at(row.seconds));
+        let when = orphans::next(roots).await?.unwrap_or(now.cc_lo);
         self.due.push(Due { at: when, item: Item::Orphans(roots.region) });
         Ok(())
     }

@@ -29,10 +29,24 @@ const DELETE_STEP: usize = 1000;
 /// Tenants read at once.
 const TENANTS_STEP: usize = 1000;
 
-/// The due row of a region's next collection; `None`: there was none yet.
-pub(super) async fn due_row(roots: &RegionRoots) -> Result<Option<DueKey>, SweepError> {
-    let rows = roots.index.due_of_tenant(NOBODY).await?;
-    Ok(rows.into_iter().find(|row| row.kind == DUE_ORPHANS))
+/// When a region's orphans are collected next; `None`: they never were.
+pub(super) async fn next(roots: &RegionRoots) -> Result<Option<Millis>, SweepError> {
+    Ok(due_row(roots).await?.map(|row| {
+        let [.., a, b, c, d, e, f, g, h] = row.id;
+        Millis::from_seconds(i64::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h])).unwrap_or(i64::MAX))
+    }))
+}
+
+/// Its due row stands at second 0, before everything that is due some time, and its time is its id: it is found without
+/// looking at any other.
+async fn due_row(roots: &RegionRoots) -> Result<Option<DueKey>, SweepError> {
+    let rows = roots.index.due(Millis(0), None, 1).await?;
+    Ok(rows.first().map(|row| row.key).filter(is_of_orphans))
+}
+
+/// Whether a due row is of a region's collection: this kind and second, or, from before it stood there, at its time.
+pub(super) fn is_of_orphans(key: &DueKey) -> bool {
+    key.kind == DUE_ORPHANS
 }
 
 /// A region's own due rows belong to no tenant.
@@ -141,8 +155,9 @@ pub(super) async fn tenants_with_keys(rooms: &GeoRooms) -> Result<Vec<TenantId>,
 async fn put_next(rooms: &GeoRooms, roots: &RegionRoots, clock: &dyn Clock) -> Result<(), SweepError> {
     let old = due_row(roots).await?;
     let at = clock.now().cc_lo.plus_seconds(ORPHAN_S_MIN);
-    let seconds = u64::try_from(at.seconds()).unwrap_or(0);
-    let next = DueKey { seconds, kind: DUE_ORPHANS, tenant: NOBODY, id: [0; 16] };
+    let mut id = [0; 16];
+    id[8..].copy_from_slice(&u64::try_from(at.seconds()).unwrap_or(0).to_be_bytes());
+    let next = DueKey { seconds: 0, kind: DUE_ORPHANS, tenant: NOBODY, id };
     let geo_keys = rooms.tenancy.directory.key_service().geo_keys();
     roots.index.put_due(&geo_keys.directory(), next, &[]).await?;
     match old.filter(|old| *old != next) {

@@ -194,6 +194,32 @@ proptest! {
     }
 }
 
+/// R30, P1: to the millisecond. Whatever is tried a moment before, nothing is destroyed; at the moment it is; and to terminate
+/// again moves neither.
+#[test]
+fn r30_p1_due_to_the_millisecond_and_terminated_once() {
+    let agreed = Evidence { key_service_agrees: true, rotation_running: false };
+    let once =
+        live(1, &Life { events: vec![(0, Event::Provisioned), (60, Event::Terminate)], evidence: agreed }).unwrap();
+    let termination = once.standing.termination.expect("it is terminated");
+    assert_eq!(termination.due, START.plus_seconds(60 + 7_776_000));
+    for later_s in [0, 1, 40 * 86_400, 7_775_999] {
+        let later = Reading::at(START.plus_seconds(60 + later_s));
+        let (again, effects) = step(&once.standing, &Event::Terminate, &later).expect("it is no error");
+        assert_eq!((again.as_ref(), effects.is_empty()), (Some(&once.standing), true), "{later_s} s later");
+    }
+    let row = [Due { at: START, item: Item::Tenant(TenantId([1; 16])) }];
+    let tenants = BTreeMap::from([(TenantId([1; 16]), once)]);
+    let acts = |at: i64| plan(&row, &tenants, &Reading::at(Millis(at))).acts;
+    let due = termination.due.0;
+    for before in [1, 999, 1000, 86_400_000, 7_776_000_000] {
+        assert_eq!(acts(due - before), [], "{before} ms before");
+    }
+    for after in [0, 1, 86_400_000] {
+        assert_eq!(acts(due + after), [Act::PurgeTenant(TenantId([1; 16]))], "{after} ms after");
+    }
+}
+
 #[test]
 fn r51_lateness_counts_what_only_we_keep_waiting() {
     let now = Reading::at(START.plus_seconds(10 * TERMINATION_KEEP_S));

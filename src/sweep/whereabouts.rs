@@ -8,6 +8,11 @@ use crate::model::atlas::Region;
 use crate::model::ids::{BucketId, ObjectId, TenantId, VersionId};
 use crate::seal::KeyError;
 use crate::tenancy::Tenancy;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use bytes::Bytes;
+use std::fmt;
+use std::str::FromStr;
 
 /// What lies in one region of a tenant's geo.
 #[derive(Clone, Copy, Debug)]
@@ -64,37 +69,84 @@ pub async fn regions(tenancy: &Tenancy, tenant: TenantId) -> Result<Vec<InRegion
     Ok(found)
 }
 
-/// At most `limit` of a tenant's objects, and whether there are more. None, when its keys open nothing.
+/// Behind which object a listing goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    bucket: BucketId,
+    /// None: behind the whole bucket.
+    row: Option<Bytes>,
+}
+
+/// `BUCKET.ROW`: opaque ids, no name.
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.bucket, BASE64.encode(self.row.as_deref().unwrap_or_default()))
+    }
+}
+
+/// Not what [`After`] was written as.
+#[derive(Debug, thiserror::Error)]
+#[error("not a place to go on from")]
+pub struct NotAPlace;
+
+impl FromStr for After {
+    type Err = NotAPlace;
+
+    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+        let (bucket, row) = text.split_once('.').ok_or(NotAPlace)?;
+        let row = BASE64.decode(row).map_err(|_| NotAPlace)?;
+        Ok(Self {
+            bucket: bucket.parse().map_err(|_| NotAPlace)?,
+            row: Some(Bytes::from(row)).filter(|row| !row.is_empty()),
+        })
+    }
+}
+
+/// A tenant's objects behind `after`, and where to go on; `limit` is reached by whole steps of the index, so there may be
+/// some more. None, when its keys open nothing.
 pub async fn objects(
     tenancy: &Tenancy,
     tenant: TenantId,
+    after: Option<&After>,
     limit: usize,
-) -> Result<Option<(Vec<ObjectAt>, bool)>, SweepError> {
+) -> Result<Option<(Vec<ObjectAt>, Option<After>)>, SweepError> {
     let roots_of = |region: &str| tenancy.regions.get(region).cloned();
-    let stocks = match Stock::of_tenant(&tenancy.directory, tenant, roots_of).await {
+    let mut stocks = match Stock::of_tenant(&tenancy.directory, tenant, roots_of).await {
         Ok(stocks) => stocks,
         Err(SweepError::Directory(DirectoryError::Keys(KeyError::Destroyed | KeyError::Suspended)))
         | Err(SweepError::Keys(KeyError::Destroyed | KeyError::Suspended)) => return Ok(None),
         Err(error) => return Err(error),
     };
+    // Whatever becomes of buckets between two pages: none is listed twice, and none that stays is left out.
+    stocks.sort_by_key(|stock| stock.bucket.at.bucket.0);
     let mut found = Vec::new();
     for stock in &stocks {
-        let mut cursor = None;
+        let bucket = stock.bucket.at.bucket;
+        let mut cursor = match after {
+            Some(after) if bucket.0 < after.bucket.0 => continue,
+            Some(After { bucket: at, row }) if bucket == *at => match row {
+                Some(row) => Some(row.clone()),
+                None => continue,
+            },
+            _ => None,
+        };
         loop {
             let (page, next) = stock.objects(cursor.as_ref(), MissingList::MeansDeleted).await?;
-            for object in &page {
-                if found.len() == limit {
-                    return Ok(Some((found, true)));
-                }
-                let (object_id, version) = (object.row.object_id, object.row.version_id);
-                let (bucket, region) = (stock.bucket.at.bucket, stock.roots.region);
-                found.push(ObjectAt { bucket, object: object_id, version, region });
+            found.extend(page.iter().map(|object| ObjectAt {
+                bucket,
+                object: object.row.object_id,
+                version: object.row.version_id,
+                region: stock.roots.region,
+            }));
+            let ended = next.is_none();
+            if found.len() >= limit {
+                return Ok(Some((found, Some(After { bucket, row: next }))));
             }
             cursor = next;
-            if cursor.is_none() {
+            if ended {
                 break;
             }
         }
     }
-    Ok(Some((found, false)))
+    Ok(Some((found, None)))
 }
