@@ -304,6 +304,7 @@ impl Opening<'_> {
             tokio::spawn(super::sweeps::on_schedule(acts.clone())),
             tokio::spawn(super::schedule::on_schedule(acts.clone())),
             tokio::spawn(super::notices::on_schedule(acts.clone())),
+            tokio::spawn(super::features::keep_counts(house.clone())),
         ];
         let settings = Settings {
             regions: self.config.regions.iter().map(|region| region.region).collect(),
@@ -324,6 +325,7 @@ impl Open {
                 tracing::error!(%error, geo = room.geo.id, "the end is not in the audit log");
             }
             super::witness::tell(room).await;
+            super::features::keep_count(room).await;
         }
         self.house.close().await;
         Ok(())

@@ -5,6 +5,7 @@ use super::rows::{self, kind};
 use super::{Directory, DirectoryError};
 use crate::feature::{Features, Watermarks};
 use crate::index::engine::Batch;
+use crate::model::classes::Feature;
 use crate::model::ids::{BucketId, TenantId};
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ impl Directory {
         *self.dropped.lock().entry(tenant).or_default() += 1;
     }
 
-    /// How many did since the start, or since they were last taken.
+    /// How many did that are in no row yet.
     pub fn dropped(&self, tenant: TenantId) -> u64 {
         self.dropped.lock().get(&tenant).copied().unwrap_or(0)
     }
@@ -79,6 +80,40 @@ impl Directory {
     /// The same, to be kept in the tenant's row; counts from zero again.
     pub fn take_dropped(&self, tenant: TenantId) -> u64 {
         self.dropped.lock().remove(&tenant).unwrap_or(0)
+    }
+
+    /// Adds what came too late to the tenants' rows, so that a restart loses no more than what came since. It is no change that
+    /// anybody decided on: revisions stay. What cannot be written now stays counted.
+    pub async fn keep_dropped(&self) -> Result<(), DirectoryError> {
+        let tenants: Vec<TenantId> = self.dropped.lock().keys().copied().collect();
+        for tenant in tenants {
+            let count = self.take_dropped(tenant);
+            let kept = self.add_dropped(tenant, count).await;
+            if !matches!(kept, Ok(true)) {
+                *self.dropped.lock().entry(tenant).or_default() += count;
+            }
+            kept?;
+        }
+        Ok(())
+    }
+
+    /// Whether there was a disabled feature to count it for.
+    async fn add_dropped(&self, tenant: TenantId, count: u64) -> Result<bool, DirectoryError> {
+        let _change = self.change.lock().await;
+        let _sealing = self.sealing.read().await;
+        let mut features = self.read_features(tenant).await?;
+        let off = Feature::ALL.iter().find(|of| features.setting(**of).is_some_and(|setting| !setting.enabled));
+        let Some(setting) = off.and_then(|of| features.setting_mut(*of)) else { return Ok(false) };
+        setting.dropped = setting.dropped.saturating_add(count);
+        let row_key = rows::row_key(kind::FEATURES, &[&tenant.0]);
+        let sealed = self.keys.geo_keys().directory().seal(kind::FEATURES, &row_key, &rows::encode(&features), &[]);
+        let mut batch = Batch::new();
+        batch.put(row_key, sealed);
+        self.engine.commit(batch).await?;
+        let mut cache = self.cache.write();
+        cache.features_written += 1;
+        cache.features.insert(tenant, Arc::new(features));
+        Ok(true)
     }
 
     /// How far the jobs on a bucket are.
