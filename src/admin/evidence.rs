@@ -5,14 +5,19 @@ use super::error::ActError;
 use super::routes::{Route, looks, ok};
 use super::wire::SweepReport;
 use crate::report::Period;
+use crate::sweep::whereabouts::After;
 
 pub use crate::report::controls::{Control, Controls, Freshness};
 pub use crate::report::inventory::{KeyInventory, KeyLine};
 pub use crate::report::population::{Outcome, Population, Terminated};
 pub use crate::report::record::ProcessorRecord;
-pub use crate::report::residency::{InRegion, Residency};
+pub use crate::report::residency::{InRegion, ObjectAt, Residency};
 pub use crate::report::sweeps::{SweepHistory, SweepRun};
 
+/// Objects on a page of a proof of residency, when nothing else is said.
+const OBJECTS: usize = 1000;
+/// Objects on a page at most.
+const OBJECTS_MAX: usize = 10_000;
 /// Runs of the sweeper that one answer has at most.
 const RUNS_MAX: usize = 1000;
 
@@ -67,8 +72,14 @@ pub(super) fn routes() -> Vec<Route> {
             Role::Auditor,
             "residency",
             "Where a tenant's bytes are, by opaque id, and which exceptions are used",
-            &[],
-            |c| Box::pin(async move { ok(&c.acts.residency(&c.tenant()?).await?) }),
+            &["after", "limit"],
+            |c| {
+                Box::pin(async move {
+                    let after: Option<After> = c.query("after")?;
+                    let limit = c.limit(OBJECTS, OBJECTS_MAX)?;
+                    ok(&c.acts.residency(&c.tenant()?, after.as_ref(), limit).await?)
+                })
+            },
         ),
         looks::<KeyInventory>(
             "/admin/v1/compliance/keys",

@@ -18,7 +18,7 @@ use crate::report::record::{Controller, Processor, ProcessorRecord, Subprocessor
 use crate::report::residency::{self, InRegion, ObjectAt, Residency};
 use crate::report::sweeps::{SweepHistory, SweepRun as ShownRun};
 use crate::report::{Digest, Period};
-use crate::sweep::whereabouts;
+use crate::sweep::whereabouts::{self, After};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,9 +29,6 @@ const STEP: usize = 4096;
 const TENANTS_STEP: usize = 500;
 /// Seconds between two walks over the whole log.
 const VERIFY_EVERY_S: i64 = 86_400;
-/// Objects listed in a proof of residency at most.
-const OBJECTS_MAX: usize = 1000;
-
 /// What the log of each geo says in all, as of the last question.
 #[derive(Default)]
 pub(super) struct Digests(HashMap<&'static str, Mutex<Digest>>);
@@ -255,16 +252,24 @@ fn controller(entry: &crate::directory::TenantEntry, sight: Sight) -> Controller
     }
 }
 
-pub(super) async fn residency(acts: &HouseActs, tenant: &TenantRef) -> Result<Residency, ActError> {
+pub(super) async fn residency(
+    acts: &HouseActs,
+    tenant: &TenantRef,
+    after: Option<&After>,
+    limit: usize,
+) -> Result<Residency, ActError> {
     let found = find(acts, tenant).await?;
     let standing = &found.entry.standing;
     let broken = |error| {
         tracing::error!(%error, "where a tenant's bytes are could not be read");
         ActError::Broken
     };
-    let regions = whereabouts::regions(&found.tenancy, standing.id).await.map_err(broken)?;
-    let objects = whereabouts::objects(&found.tenancy, standing.id, OBJECTS_MAX).await.map_err(broken)?;
-    let (objects, more_objects) = objects.unwrap_or_default();
+    let regions = match after {
+        None => whereabouts::regions(&found.tenancy, standing.id).await.map_err(broken)?,
+        Some(_) => Vec::new(),
+    };
+    let objects = whereabouts::objects(&found.tenancy, standing.id, after, limit).await.map_err(broken)?;
+    let (objects, next) = objects.unwrap_or_default();
     Ok(Residency {
         tenant: standing.id.to_string(),
         geo: standing.geo.clone(),
@@ -291,7 +296,7 @@ pub(super) async fn residency(acts: &HouseActs, tenant: &TenantRef) -> Result<Re
                 region: at.region.id.into(),
             })
             .collect(),
-        more_objects,
+        next: next.map(|after| after.to_string()),
         transfers: Vec::new(),
         transfers_note: residency::NO_TRANSFERS.into(),
         exceptions: residency::exceptions(),

@@ -8,6 +8,9 @@ use crate::admin::evidence::{
     Control, Controls, Freshness, InRegion, KeyInventory, KeyLine, Outcome, Population, ProcessorRecord, Residency,
     SweepHistory, Terminated,
 };
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 
 fn word<T: serde::Serialize>(of: &T) -> String {
     serde_json::to_value(of).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
@@ -67,33 +70,61 @@ async fn population(client: &Client, output: Output, period: String) -> Result<(
     })
 }
 
-/// `residency prove`.
-pub(super) async fn residency(client: &Client, output: Output, tenant: &str) -> Result<(), Failure> {
-    let proof: Residency = client.get(&["compliance", "residency", tenant], &[]).await?;
-    output.result(&proof, |p| {
-        let of = [("tenant", Some(p.tenant.clone())), ("geo", Some(p.geo.clone())), ("home", Some(p.home.clone()))];
-        let row = |r: &InRegion| {
-            let served = if r.served { "yes" } else { "no" };
-            let counts = [r.buckets, r.objects, r.rows, r.row_bytes, r.blobs_found].map(|count| count.to_string());
-            let [buckets, objects, rows, bytes, blobs] = counts;
-            [r.region.clone(), served.into(), buckets, objects, rows, bytes, blobs]
-        };
-        let regions = table(
-            ["region", "served", "buckets", "objects", "rows", "row bytes", "blobs found"],
-            p.regions.iter().map(row),
-        );
-        let exceptions = p
-            .exceptions
-            .iter()
-            .map(|e| [e.id.clone(), if e.used { "USED" } else { "not used" }.into(), e.note.clone()]);
-        let exceptions = table(["exception", "used", "note"], exceptions);
-        format!(
-            "{}\n\n{regions}\n\ntransfer register: {} ({})\n\n{exceptions}",
-            record(&of),
-            p.transfers.len(),
-            p.transfers_note
-        )
-    })
+/// `residency prove`. However many objects there are: they go to a file, page by page.
+pub(super) async fn residency(
+    client: &Client,
+    output: Output,
+    tenant: &str,
+    objects: Option<&Path>,
+) -> Result<(), Failure> {
+    let path = ["compliance", "residency", tenant];
+    let Some(file) = objects else {
+        let proof: Residency = client.get(&path, &[]).await?;
+        return output.result(&proof, |p| {
+            let more = if p.next.is_some() { " and more; --objects FILE lists them all" } else { "" };
+            proven(p, &format!("{} objects{more}", p.objects.len()))
+        });
+    };
+    let written = |error: std::io::Error| Failure::Failed(format!("{}: {error}", file.display()));
+    let mut lines = BufWriter::new(File::create_new(file).map_err(written)?);
+    let most = ("limit", "10000".to_owned());
+    let mut proof: Residency = client.get(&path, &[most.clone()]).await?;
+    let (mut page, mut count) = (std::mem::take(&mut proof.objects), 0u64);
+    loop {
+        for object in &page {
+            serde_json::to_writer(&mut lines, object).map_err(|error| written(error.into()))?;
+            lines.write_all(b"\n").map_err(written)?;
+        }
+        count += page.len() as u64;
+        let Some(after) = proof.next.take() else { break };
+        let more: Residency = client.get(&path, &[most.clone(), ("after", after)]).await?;
+        (page, proof.next) = (more.objects, more.next);
+    }
+    lines.flush().map_err(written)?;
+    output.result(&proof, |p| proven(p, &format!("{count} objects, in {}", file.display())))
+}
+
+fn proven(p: &Residency, objects: &str) -> String {
+    let of = [("tenant", Some(p.tenant.clone())), ("geo", Some(p.geo.clone())), ("home", Some(p.home.clone()))];
+    let row = |r: &InRegion| {
+        let served = if r.served { "yes" } else { "no" };
+        let counts = [r.buckets, r.objects, r.rows, r.row_bytes, r.blobs_found].map(|count| count.to_string());
+        let [buckets, objects, rows, bytes, blobs] = counts;
+        [r.region.clone(), served.into(), buckets, objects, rows, bytes, blobs]
+    };
+    let regions = table(
+        ["region", "served", "buckets", "objects", "rows", "row bytes", "blobs found"],
+        p.regions.iter().map(row),
+    );
+    let exceptions =
+        p.exceptions.iter().map(|e| [e.id.clone(), if e.used { "USED" } else { "not used" }.into(), e.note.clone()]);
+    let exceptions = table(["exception", "used", "note"], exceptions);
+    format!(
+        "{}\n\n{regions}\n\n{objects}\n\ntransfer register: {} ({})\n\n{exceptions}",
+        record(&of),
+        p.transfers.len(),
+        p.transfers_note
+    )
 }
 
 /// `key inventory`.

@@ -10,6 +10,8 @@ use super::print::Output;
 use super::records::{self, public};
 use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use crate::admin::wire;
+use crate::model::time::Millis;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Lines asked for at once.
@@ -33,7 +35,14 @@ pub(super) async fn audit(
                 None => c.note.trim_end().to_owned(),
             })
         }
-        Audit::Export { geo, out } => export(wiring, output, &connect()?, &geo, &out).await,
+        Audit::Export { geo, out, from, to } => {
+            let period = (from.is_some() || to.is_some())
+                .then(|| from.unwrap_or(Millis(i64::MIN))..to.unwrap_or(Millis(i64::MAX)));
+            if period.as_ref().is_some_and(|period| period.is_empty()) {
+                return Err(Failure::Usage("--from lies before --to".into()));
+            }
+            export(wiring, output, &connect()?, &geo, &out, period).await
+        }
         Audit::Prove { geo, entry, out } => {
             let index = [("index", entry.to_string())];
             let proof: LogProof = connect()?.get(&["audit", "proof", &geo], &index).await?;
@@ -159,14 +168,26 @@ async fn lines(client: &Client, geo: &str, count: u64) -> Result<Vec<String>, Fa
     Ok(lines)
 }
 
-/// Exactly the entries that one checkpoint was signed for.
-async fn export(wiring: &dyn Wiring, output: Output, client: &Client, geo: &str, out: &Path) -> Result<(), Failure> {
+/// Exactly the entries that one checkpoint was signed for: all of them, because only the whole log verifies; those of a
+/// period are listed beside it, each with its index in the log.
+async fn export(
+    wiring: &dyn Wiring,
+    output: Output,
+    client: &Client,
+    geo: &str,
+    out: &Path,
+    period: Option<Range<Millis>>,
+) -> Result<(), Failure> {
     if out.exists() {
         return Err(Failure::Failed(format!("{} is there already; an export wants a new directory", out.display())));
     }
     let checkpoint: LogCheckpoint = client.get(&["audit", "checkpoint", geo], &[]).await?;
     let lines = lines(client, geo, checkpoint.size).await?;
     wiring.write_log(out, &checkpoint.note, &lines).map_err(Failure::Failed)?;
+    if let Some(period) = period {
+        let list: String = lines.iter().filter(|line| is_of(line, &period)).map(|line| format!("{line}\n")).collect();
+        write(&out.join("period.ndjson"), &list)?;
+    }
     output.result(&checkpoint, |c| {
         format!(
             "{}: {} entries, root {}; verify it with\n  geoseal audit verify --log {} --log-key KEY",
@@ -176,6 +197,13 @@ async fn export(wiring: &dyn Wiring, output: Output, client: &Client, geo: &str,
             out.display()
         )
     })
+}
+
+/// Whether an entry is of a period, by its proven time. One that cannot be read is: nothing is left out quietly.
+fn is_of(line: &str, period: &Range<Millis>) -> bool {
+    let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    let proven = entry["proven"].as_str().and_then(|time| time.parse::<Millis>().ok());
+    proven.is_none_or(|proven| period.contains(&proven))
 }
 
 fn key(given: Option<String>) -> Result<[u8; 32], Failure> {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `GET /admin/v1/compliance/residency/{tenant}`
+/// `GET /admin/v1/compliance/residency/{tenant}`. With `after`, only the next objects: regions were counted for the first page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Residency {
     /// The tenant, by opaque id.
@@ -15,12 +15,14 @@ pub struct Residency {
     /// As of when, by the compliance clock.
     pub at: String,
     /// Every region of the geo.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<InRegion>,
     /// Objects, by opaque id, each with its region; a page.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<ObjectAt>,
-    /// Whether there are more objects than are listed.
-    pub more_objects: bool,
+    /// Where the next page goes on: give it as `after`. Absent: these were the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// Copies and transfers out of the geo. There is no way to make one: the register is empty, and says so.
     pub transfers: Vec<Transfer>,
     /// What the empty register means.
