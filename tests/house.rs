@@ -63,6 +63,47 @@ fn the_reader_sees_every_way_of_naming_a_room() {
     assert_eq!(named, ["app", "audit", "blob", "edge", "gate", "index", "keys", "model", "seal", "tenant"]);
 }
 
+/// docs/obligations.md: each row names a test that bears its number, and each test that is named exists.
+#[test]
+fn every_obligation_has_a_test_that_bears_its_number() {
+    let tests = tests();
+    let page = fs::read_to_string(root().join("docs/obligations.md")).expect("the page is there");
+    let (mut rows, mut wrong) = (BTreeSet::new(), vec![]);
+    for line in page.lines().filter(|line| line.starts_with("| R") || line.starts_with("| P")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let [id, _, shown] = cells[..] else { panic!("three cells: {line}") };
+        let (id, shown) = (id.trim().to_lowercase(), backticked(shown));
+        wrong.extend(shown.iter().filter(|test| !tests.contains(*test)).map(|test| format!("{id}: no test {test}")));
+        if !shown.iter().any(|test| test.split('_').any(|word| word == id)) {
+            wrong.push(format!("{id}: no test of its row bears its number"));
+        }
+        assert!(rows.insert(id.clone()), "{id} stands there twice");
+    }
+    let owed = [21..=35, 37..=37, 40..=48, 50..=51].into_iter().flatten().map(|n: u32| format!("r{n}"));
+    let held = (1..=20).filter(|n| ![7, 8, 9, 18, 19].contains(n)).map(|n| format!("p{n}"));
+    wrong.extend(owed.chain(held).filter(|id| !rows.contains(id)).map(|id| format!("{id}: no row")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The names of all tests, those that a macro makes excepted.
+fn tests() -> BTreeSet<String> {
+    let (mut folders, mut names) =
+        (["src", "tests", "keys/src"].map(|folder| root().join(folder)).to_vec(), BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("our own folders can be read") {
+            let path = entry.expect("our own folders can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file can be read");
+                let after = text.split("#[test]").chain(text.split("#[tokio::test")).skip(1);
+                names.extend(after.filter_map(|rest| identifier(rest.split_once("fn ")?.1)));
+            }
+        }
+    }
+    names
+}
+
 /// The rows under "| room | may name |" in ARCHITECTURE.md. Each cell lists names in backticks, or says `all`; a remark
 /// may stand beside them.
 fn table() -> Table {

@@ -22,6 +22,7 @@ use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, TenantName};
 use crate::model::time::Millis;
 use crate::report::Period;
+use crate::sweep::whereabouts::After;
 use async_trait::async_trait;
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -381,7 +382,7 @@ pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
     async fn population(&self, text: &str, period: Period) -> Result<Population, ActError>;
 
     /// Where a tenant's bytes are.
-    async fn residency(&self, tenant: &TenantRef) -> Result<Residency, ActError>;
+    async fn residency(&self, tenant: &TenantRef, after: Option<&After>, limit: usize) -> Result<Residency, ActError>;
 
     /// Every version of every key.
     async fn key_inventory(&self) -> Result<KeyInventory, ActError>;

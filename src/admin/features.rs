@@ -50,6 +50,13 @@ pub struct Followed {
     pub added: u64,
 }
 
+/// What came of following messages no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unfollowed {
+    /// Messages that were followed until now.
+    pub removed: u64,
+}
+
 /// `POST /admin/v1/tenants/{tenant}/users/capture`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -204,6 +211,11 @@ pub trait FeatureActs: Send + Sync {
         Err(ActError::NotBuilt)
     }
 
+    /// Follows messages no more.
+    async fn unfollow(&self, _: &Order, _: &TenantRef, _: Vec<String>) -> Result<Outcome<Unfollowed>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
     /// Says whether what a user tracks is captured. FeatureDisabled.
     async fn capture(&self, _: &Order, _: &TenantRef, _: &str, _: bool) -> Result<Outcome<Captured>, ActError> {
         Err(ActError::NotBuilt)
@@ -295,12 +307,20 @@ pub(super) fn routes() -> Vec<Route> {
             "Register messages as followed; only keyed tokens of their ids are kept",
             |c| {
                 Box::pin(async move {
-                    let Follow { messages } = c.body()?;
-                    let fits = (1..=FOLLOWS_MAX).contains(&messages.len()) && messages.iter().all(|id| is_id(id));
-                    if !fits {
-                        return Err(ActError::BadField { field: "messages", rule: ID_RULE });
-                    }
+                    let messages = messages(&c)?;
                     outcome(&c, StatusCode::OK, c.acts.features().follow(&c.order, &c.tenant()?, messages).await?)
+                })
+            },
+        ),
+        acts::<Follow, Unfollowed>(
+            "/admin/v1/tenants/{tenant}/follows/remove",
+            Effect::Acts,
+            "unfollow",
+            "Follow messages no more; what was collected of them stays",
+            |c| {
+                Box::pin(async move {
+                    let messages = messages(&c)?;
+                    outcome(&c, StatusCode::OK, c.acts.features().unfollow(&c.order, &c.tenant()?, messages).await?)
                 })
             },
         ),
@@ -362,6 +382,12 @@ const FOLLOWS_MAX: usize = 1000;
 /// What an id has to be.
 const ID_RULE: &str =
     "1 to 1000 ids of 1 to 512 bytes without control characters and without white space at their ends";
+
+fn messages(call: &Call) -> Result<Vec<String>, ActError> {
+    let Follow { messages } = call.body()?;
+    let fits = (1..=FOLLOWS_MAX).contains(&messages.len()) && messages.iter().all(|id| is_id(id));
+    if fits { Ok(messages) } else { Err(ActError::BadField { field: "messages", rule: ID_RULE }) }
+}
 
 fn is_id(id: &str) -> bool {
     (1..=512).contains(&id.len()) && id.trim() == id && !id.chars().any(char::is_control)

@@ -517,7 +517,8 @@ pub(super) fn outcome<T: Serialize>(call: &Call, status: StatusCode, outcome: Ou
 
 fn tenant(call: &Call, status: StatusCode, of: Outcome<wire::Tenant>) -> Result<Answer, ActError> {
     let revision = if let Outcome::Done(tenant) = &of { Some(tenant.revision) } else { None };
-    let ending = |tenant: &wire::Tenant| matches!(tenant.state, wire::TenantState::Terminated);
+    let ending =
+        |tenant: &wire::Tenant| matches!(tenant.state, wire::TenantState::Terminated | wire::TenantState::PurgeHeld);
     let due = if let Outcome::Done(tenant) = &of { tenant.purge_due_at.filter(|_| ending(tenant)) } else { None };
     let mut answer = outcome(call, status, of)?;
     if let Some(due) = due {

@@ -20,6 +20,7 @@ use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName};
 use crate::model::time::Millis;
 use crate::report::Period;
+use crate::sweep::whereabouts::After;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
@@ -326,7 +327,7 @@ impl Acts for House {
         Err(ActError::Broken)
     }
 
-    async fn residency(&self, _: &TenantRef) -> Result<Residency, ActError> {
+    async fn residency(&self, _: &TenantRef, _: Option<&After>, _: usize) -> Result<Residency, ActError> {
         Err(ActError::NoSuchTenant)
     }
 

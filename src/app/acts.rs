@@ -28,6 +28,7 @@ use crate::model::time::Millis;
 use crate::report::Period;
 use crate::seal::ProviderKind;
 use crate::sweep::closing::MasterGone;
+use crate::sweep::whereabouts::After;
 use crate::sweep::{GeoRooms, Sweeper};
 use crate::telemetry::{Metrics, Registry};
 use crate::tenant::Event;
@@ -410,8 +411,8 @@ impl Acts for HouseActs {
         reports::population(self, text, &period).await
     }
 
-    async fn residency(&self, tenant: &TenantRef) -> Result<Residency, ActError> {
-        reports::residency(self, tenant).await
+    async fn residency(&self, tenant: &TenantRef, after: Option<&After>, limit: usize) -> Result<Residency, ActError> {
+        reports::residency(self, tenant, after, limit).await
     }
 
     async fn key_inventory(&self) -> Result<KeyInventory, ActError> {

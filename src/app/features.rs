@@ -1,11 +1,13 @@
 //! Features of a tenant, between the admin face and the conductor.
 
 use super::acts::HouseActs;
+use super::house::{GeoRoom, House};
 use super::tenants::{FoundTenant, act_error, actor, find};
 use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::features::{
     BucketChange, Captured, Compared, FeatureActs, Followed, RecordedConsent, ShownBucketRules, TenantFeature,
+    Unfollowed,
 };
 use crate::admin::grants::{GrantAsked, Grants, NewGrant, ShownGrant};
 use crate::admin::wire::{Plan, Time};
@@ -18,6 +20,28 @@ use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
 use crate::tenancy::{self, Tenancy};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two times that counts of late objects go to disk: what a crash may lose of them.
+const COUNTS: Duration = Duration::from_secs(5);
+
+/// Keeps the counts of what came too late for a disabled feature, for as long as the server runs.
+pub(super) async fn keep_counts(house: Arc<House>) {
+    let mut look = tokio::time::interval(COUNTS);
+    loop {
+        look.tick().await;
+        for room in &house.geos {
+            keep_count(room).await;
+        }
+    }
+}
+
+/// The same, once.
+pub(super) async fn keep_count(room: &GeoRoom) {
+    if let Err(error) = room.directory.keep_dropped().await {
+        tracing::warn!(geo = room.geo.id, %error, "how much came too late is not kept yet");
+    }
+}
 
 #[async_trait::async_trait]
 impl FeatureActs for HouseActs {
@@ -93,6 +117,21 @@ impl FeatureActs for HouseActs {
         }
         let added = tenancy.follow(&actor(order), entry.standing.id, &messages).await.map_err(act_error)?;
         Ok(Outcome::Done(Followed { followed: messages.len() as u64, added }))
+    }
+
+    async fn unfollow(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        messages: Vec<String>,
+    ) -> Result<Outcome<Unfollowed>, ActError> {
+        let FoundTenant { tenancy, entry } = find(self, tenant).await?;
+        if order.mode == Mode::Plan {
+            let steps = vec!["log it".to_owned(), format!("{} messages are followed no more", messages.len())];
+            return Ok(Outcome::Planned(Plan { steps, ..Plan::default() }));
+        }
+        let removed = tenancy.unfollow(&actor(order), entry.standing.id, &messages).await.map_err(act_error)?;
+        Ok(Outcome::Done(Unfollowed { removed }))
     }
 
     async fn capture(

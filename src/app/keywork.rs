@@ -195,7 +195,8 @@ pub(super) async fn of_tenant(acts: &HouseActs, tenant: &TenantRef) -> Result<Of
     let id = entry.standing.id;
     match entry.standing.state {
         State::Active | State::Disabled | State::Terminated => {}
-        State::Purging | State::PurgeHeld => return Err(ActError::TenantPurging),
+        State::Purging => return Err(ActError::WrongState(wire::TenantState::Purging)),
+        State::PurgeHeld => return Err(ActError::WrongState(wire::TenantState::PurgeHeld)),
         State::Purged => return Err(ActError::TenantPurged),
         State::Provisioning => return Err(ActError::WrongState(wire::TenantState::Provisioning)),
     }

@@ -58,7 +58,8 @@ impl Register for Registrar {
         for directory in &self.directories {
             let Some(entry) = directory.tenant(tenant).await.map_err(refusal)? else { continue };
             let standing = &entry.standing;
-            let ending = standing.termination.as_ref().filter(|_| standing.state == State::Terminated);
+            let ending = standing.termination.as_ref();
+            let ending = ending.filter(|_| matches!(standing.state, State::Terminated | State::PurgeHeld));
             return Ok(ending.map(Termination::due_wall));
         }
         Ok(None)

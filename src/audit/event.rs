@@ -107,6 +107,8 @@ pub enum Event {
     },
     /// So many messages are registered as followed; some may have been before.
     MessagesFollowed { tenant: TenantId, messages: u64 },
+    /// So many messages are followed no more; some may not have been.
+    MessagesUnfollowed { tenant: TenantId, messages: u64 },
     /// A user's tracking is captured, or is not any more.
     CaptureSet { tenant: TenantId, on: bool },
     /// A job has consumed a bucket's interactions of the hours before `until`, RFC 3339: their lifetimes begin.

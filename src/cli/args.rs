@@ -14,8 +14,15 @@ pub use tenants::{
     Contact, ContactKind, Credential, Dsr, DsrKind, DsrRef, DsrWhy, Export, Replication, Role, Tenant, Whom,
 };
 
+use crate::model::time::Millis;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+
+/// A day, which begins at midnight UTC, or a time.
+fn moment(text: &str) -> Result<Millis, String> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    whole.parse().map_err(|_| "a day, such as 2026-10-01, or a time, such as 2026-10-01T12:00:00Z".to_owned())
+}
 
 /// An S3-compatible object store whose data stays in its geography, sealed under its owner's own keys.
 #[derive(Debug, Parser)]
@@ -157,6 +164,9 @@ pub enum Residency {
         /// Its name or id
         #[arg(long)]
         tenant: String,
+        /// Write every object with its region to this file, a line of JSON each
+        #[arg(long, value_name = "FILE")]
+        objects: Option<PathBuf>,
     },
 }
 
@@ -293,6 +303,12 @@ pub enum Audit {
         /// A directory that is not there yet
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+        /// List the entries from this time on in DIR/period.ndjson: a day (2026-10-01) or RFC 3339, proven time
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        from: Option<Millis>,
+        /// And before this time
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        to: Option<Millis>,
     },
     /// One entry, with what was said when somebody acted, while the tenant has keys
     Show {

@@ -9,6 +9,7 @@ use super::tenants::{consented, rehearsed, show};
 use crate::admin::features as wire;
 use crate::admin::features::{
     Capture, Captured, DisableFeature, EnableFeature, Followed, SetBucketRules, ShownBucketRules, TenantFeature,
+    Unfollowed,
 };
 use std::io::Read;
 use std::path::Path;
@@ -92,6 +93,11 @@ pub(super) async fn follow(client: &Client, output: Output, command: Follow) -> 
             show(output, reply, |done: &Followed| {
                 format!("{} messages are followed, {} new", done.followed, done.added)
             })
+        }
+        Follow::Remove { tenant, message_file, rehearse } => {
+            let body = wire::Follow { messages: lines(&message_file)? };
+            let reply = client.post(&["tenants", &tenant, "follows", "remove"], &body, rehearsed(rehearse)).await?;
+            show(output, reply, |done: &Unfollowed| format!("{} messages are followed no more", done.removed))
         }
         Follow::Capture { tenant, user_file, on, rehearse } => {
             let mut users = lines(&user_file)?;

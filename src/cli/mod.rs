@@ -254,7 +254,9 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Sweep(command) => work::sweep(client, output, command).await,
         Command::Clock(command) => records::clock(client, output, command).await,
         Command::Compliance(command) => compliance::compliance(client, output, command).await,
-        Command::Residency(args::Residency::Prove { tenant }) => compliance::residency(client, output, &tenant).await,
+        Command::Residency(args::Residency::Prove { tenant, objects }) => {
+            compliance::residency(client, output, &tenant, objects.as_deref()).await
+        }
         Command::Dev(_)
         | Command::Init(_)
         | Command::Serve(_)

@@ -24,6 +24,19 @@ impl Directory {
         Ok(true)
     }
 
+    /// Takes a registration away. Whether there was one.
+    pub async fn unfollow(&self, tenant: TenantId, message: &str) -> Result<bool, DirectoryError> {
+        let row_key = self.register_row_key(kind::FOLLOWED, tenant, "message", message).await?;
+        let _change = self.change.lock().await;
+        if self.engine.get(&row_key).await?.is_none() {
+            return Ok(false);
+        }
+        let mut batch = Batch::new();
+        batch.delete(row_key);
+        self.engine.commit(batch).await?;
+        Ok(true)
+    }
+
     /// Since when a message is followed; `None`: it is not.
     pub async fn followed_since(&self, tenant: TenantId, message: &str) -> Result<Option<Millis>, DirectoryError> {
         let row_key = self.register_row_key(kind::FOLLOWED, tenant, "message", message).await?;

@@ -71,6 +71,19 @@ impl Tenancy {
         Ok(added)
     }
 
+    /// Follows messages no more: their next event is refused where only followed ones are taken. Answers how many were
+    /// followed. Also while the feature is off.
+    pub async fn unfollow(&self, actor: &Actor, id: TenantId, messages: &[String]) -> Result<u64, TenancyError> {
+        let _acts = self.directory.acts().lock().await;
+        self.living(id).await?;
+        self.log(actor, Record::MessagesUnfollowed { tenant: id, messages: messages.len() as u64 }).await?;
+        let mut removed = 0;
+        for message in messages {
+            removed += u64::from(self.directory.unfollow(id, message).await?);
+        }
+        Ok(removed)
+    }
+
     /// Says whether what a user tracks is captured. Errors: `FeatureDisabled`.
     pub async fn capture(&self, actor: &Actor, id: TenantId, user: &str, on: bool) -> Result<(), TenancyError> {
         let _acts = self.directory.acts().lock().await;

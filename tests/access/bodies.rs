@@ -144,7 +144,7 @@ fn a_07_the_right_forms_are_taken() {
 }
 
 #[test]
-fn a_07_cut_flipped_and_stretched_chunks_are_refused() {
+fn r47_a_07_cut_flipped_and_stretched_chunks_are_refused() {
     let mut uploads = Uploads(Caller::new("a-07-spoilt"));
     for form in FORMS {
         let good = uploads.make(&Chunked::new(form, &[5; 20_000]));
@@ -198,7 +198,7 @@ fn a_07_cut_flipped_and_stretched_chunks_are_refused() {
 }
 
 #[test]
-fn a_07_trailers_are_the_declared_ones_and_right() {
+fn r47_a_07_trailers_are_the_declared_ones_and_right() {
     let mut uploads = Uploads(Caller::new("a-07-trailers"));
     let data = [7; 20_000];
     let right = crc32(&data);
@@ -265,7 +265,7 @@ fn a_08_chunks_with_a_wrong_secret_are_refused() {
 }
 
 #[test]
-fn a_09_a_body_that_is_not_the_signed_one_is_refused() {
+fn r47_a_09_a_body_that_is_not_the_signed_one_is_refused() {
     let mut uploads = Uploads(Caller::new("a-09"));
     for size in [1, 10, 65_536, 200_000, 3_000_000] {
         let put = uploads.0.of("PUT", "k").body(vec![1; size]);
@@ -291,6 +291,55 @@ fn a_09_a_body_that_is_not_the_signed_one_is_refused() {
         assert!(!rest.contains(" 200 "), "{rest}");
         assert!(!uploads.0.has("k"));
     }
+}
+
+/// R47: what does not arrive as it was sent is told by its name, and nothing of it is seen: not the object, not in a
+/// listing, not as a part.
+#[test]
+fn r47_a_wrong_digest_or_a_body_that_is_cut_off_leaves_nothing() {
+    let mut uploads = Uploads(Caller::new("r47"));
+    let (bad, cut) = ((400, "BadDigest".to_owned()), (400, "IncompleteBody".to_owned()));
+    let wrong_crc = crc32(b"something else");
+    let begun = uploads.0.call(uploads.0.of("POST", "k").query("uploads", ""));
+    let upload = super::element(&begun, "UploadId");
+    for size in [1_000, 20_000, 300_000] {
+        let body = vec![9; size];
+        for (header, value) in [("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="), (TRAILER, &*wrong_crc)] {
+            let signed = |request: Request, uploads: &Uploads| {
+                let request = request.header(header, value).body(body.clone());
+                request.signed(&uploads.0.who, &uploads.0.host(), Body::Hashed)
+            };
+            let put = signed(uploads.0.of("PUT", "k"), &uploads);
+            assert_eq!(uploads.refused(header, &put), bad, "{header}, {size}");
+            let part = uploads.0.of("PUT", "k").query("partNumber", "1").query("uploadId", &upload);
+            let part = signed(part, &uploads);
+            assert_eq!(uploads.refused(header, &part), bad, "{header} of a part, {size}");
+        }
+        for form in FORMS {
+            let whole = uploads.make(&Chunked::new(form, &body));
+            // All data is there; the chunk that says so is not. Or not even all data is there.
+            let last = whole.body.windows(3).rposition(|three| three == b"\r\n0").expect("a last chunk") + 2;
+            let mut keeps = vec![whole.body.len() / 2];
+            keeps.extend((form == Form::Signed).then_some(last));
+            for keep in keeps {
+                let mut short = whole.clone();
+                short.body.truncate(keep);
+                assert_eq!(uploads.refused("cut off", &short), cut, "{form:?}, {size}, {keep}");
+            }
+        }
+        for form in [Form::SignedTrailer, Form::UnsignedTrailer] {
+            let mut lying = Chunked::new(form, &body);
+            lying.trailer = format!("{TRAILER}:{wrong_crc}");
+            let lying = uploads.make(&lying);
+            assert_eq!(uploads.refused("a trailer", &lying), bad, "{form:?}, {size}");
+        }
+    }
+    let listed = uploads.0.call(Request::new("GET", "/r47").query("list-type", "2"));
+    assert_eq!((super::element(&listed, "KeyCount").as_str(), listed.status), ("0", 200));
+    let parts = uploads.0.call(uploads.0.of("GET", "k").query("uploadId", &upload));
+    assert_eq!((parts.status, super::elements(&parts, "PartNumber").len()), (200, 0));
+    // The control: the same with nothing wrong.
+    uploads.0.put("k", &[9; 20_000]);
 }
 
 /// RFC 9112, 9.6: the answer must not be lost in a reset because the client was still sending, and a connection that

@@ -34,6 +34,7 @@ const ELSEWHERE: &[&str] = &[
     "export",
     // tests/features
     "follow add",
+    "follow remove",
     "follow capture",
     "grant create",
     "grant list",

@@ -27,7 +27,7 @@ const ROUNDS: usize = 20;
 const ROUND: usize = 1_000;
 
 #[test]
-fn every_acknowledged_object_survives_twenty_kills() {
+fn p10_every_acknowledged_object_survives_twenty_kills() {
     let mut server = Server::start();
     let mut records = Records::new(20_261_120, Mix::Small);
     let mut stored: BTreeMap<String, Vec<u8>> = BTreeMap::new();

@@ -21,7 +21,7 @@ const SIZES: [usize; 4] = [300, 20_000, 70_000, 200_000];
 const PART: usize = 5 << 20;
 
 #[test]
-fn changes_survive_twenty_kills_whole_or_not_at_all() {
+fn p10_changes_survive_twenty_kills_whole_or_not_at_all() {
     let mut server = Server::start();
     let mut witness = Witness::new(BUCKET);
     let mut rng = Rng::with_seed(2);

@@ -36,7 +36,7 @@ fn is_served(address: SocketAddr, config: &Arc<ClientConfig>, certificate: &Issu
 
 /// T-04 by SIGHUP: the files are not looked at by themselves for an hour.
 #[test]
-fn certificates_swap_under_load_on_sighup() {
+fn r46_certificates_swap_under_load_on_sighup() {
     swap("certificate_poll_s = 3600", |daemon| daemon.signal(Signal::HUP));
 }
 
@@ -108,6 +108,41 @@ fn swap(limits: &str, look: impl Fn(&Daemon)) {
     assert!(handshakes.load(Ordering::Relaxed) > 50, "there was a load");
 }
 
+/// R46: a server that could not be told from another, or only until yesterday, does not start.
+#[test]
+fn r46_a_certificate_that_is_no_good_stops_the_start() {
+    let authority = Authority::new("the test's authority");
+    let (mut daemon, good) = (Daemon::prepare(), authority.issue(|_| {}));
+    put(&daemon.dir().join("tls/ca.pem"), &authority.pem);
+    let bad = [
+        ("expired", authority.issue(expired), "and it is now"),
+        ("for no host", authority.issue(|params| params.subject_alt_names.clear()), "names no host"),
+        (
+            "with another's key",
+            Issued { certificate: good.certificate.clone(), key: authority.issue(|_| {}).key },
+            "does not belong",
+        ),
+    ];
+    for (what, issued, says) in bad {
+        install(&daemon, &issued);
+        let ran = daemon.refused(&[]);
+        assert_eq!(ran.code(), Some(1), "{what}: {}", ran.stderr());
+        assert!(
+            ran.stderr().contains("server.pem") || ran.stderr().contains("server-key.pem"),
+            "{what}: {}",
+            ran.stderr()
+        );
+        assert!(ran.stderr().contains(says), "{what}: {}", ran.stderr());
+    }
+    install(&daemon, &good);
+    daemon.serve();
+    // Nor does a client of ours speak to one that is not who it says, or whom nobody vouches for.
+    let other = Authority::new("another authority");
+    assert!(daemon.geoseal(&["region", "list"]).code() == Some(0));
+    put(&daemon.dir().join("tls/ca.pem"), &other.pem);
+    assert_eq!(daemon.geoseal(&["region", "list"]).code(), Some(6), "a server that nobody we trust vouches for");
+}
+
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -118,7 +153,7 @@ impl Drop for Stop<'_> {
 
 /// T-05.
 #[test]
-fn the_admin_listener_takes_good_client_certificates_only() {
+fn r46_the_admin_listener_takes_good_client_certificates_only() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let serial =
         |number: u64| move |params: &mut CertificateParams| params.serial_number = Some(SerialNumber::from(number));

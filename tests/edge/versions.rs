@@ -41,7 +41,7 @@ const NO: [u8; 4] = [40, 47, 70, 71];
 
 /// T-01. The control comes first: the same bytes with a good version and suite are answered.
 #[test]
-fn old_versions_and_weak_suites_are_refused_on_both_listeners() {
+fn r46_old_versions_and_weak_suites_are_refused_on_both_listeners() {
     for address in listeners() {
         for suite in GOOD {
             let answer = Hello { version: TLS12, suites: &[suite], compressions: &[0] }.sent(address);
@@ -61,7 +61,7 @@ fn old_versions_and_weak_suites_are_refused_on_both_listeners() {
 
 /// T-01 with a stock client, which verifies the certificate, too.
 #[test]
-fn openssl_gets_through_with_1_2_and_1_3_only() {
+fn r46_openssl_gets_through_with_1_2_and_1_3_only() {
     let ca = daemon().dir().join("tls/ca.pem");
     for address in listeners() {
         let ran = |flags: &[&str]| {
@@ -84,7 +84,7 @@ fn openssl_gets_through_with_1_2_and_1_3_only() {
 
 /// T-02. Whoever speaks HTTP in the clear, or anything else, is closed without a byte: no redirect, no error page.
 #[test]
-fn what_is_not_tls_is_closed_without_an_answer() {
+fn r46_what_is_not_tls_is_closed_without_an_answer() {
     let signed = Request::new("PUT", "/interactions/x").header("host", "localhost").body("secret").bytes();
     let greetings: [&[u8]; 7] = [
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",

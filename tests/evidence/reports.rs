@@ -70,7 +70,7 @@ fn seconds(of: &Value) -> i64 {
 }
 
 #[test]
-fn d12_an_auditor_walks_from_the_population_to_the_log_with_files_alone() {
+fn d12_p11_an_auditor_walks_from_the_population_to_the_log_with_files_alone() {
     let server = &*SERVER;
     let ids = ["walk-a", "walk-b", "walk-c"].map(|name| tenant(server, name, Some("dpo@example.org")));
     for name in ["walk-a", "walk-b"] {
@@ -95,8 +95,18 @@ fn d12_an_auditor_walks_from_the_population_to_the_log_with_files_alone() {
     let (cert, log) = (file(server, "walk.json"), file(server, "walk-log"));
     let got = as_auditor(server, &["certificate", "get", &ids[0], "--since-checkpoint", text(&kept)]).ok();
     fs::write(&cert, &got).unwrap();
-    as_auditor(server, &["audit", "export", "--geo", "europe", "--out", text(&log)]).ok();
+    let period = ["--from", sample["terminated_at"].as_str().unwrap(), "--to", sample["due_at"].as_str().unwrap()];
+    let export = ["audit", "export", "--geo", "europe", "--out", text(&log)];
+    as_auditor(server, &[&export[..], &period].concat()).ok();
     let key = log_key(server);
+
+    // The period begins with what happened at its first moment and ends before its last; the log is whole all the same.
+    let listed = fs::read_to_string(log.join("period.ndjson")).unwrap();
+    let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).expect("an entry is JSON")).collect();
+    let of_period = |entry: &Value| listed.iter().any(|listed| listed["index"] == *entry);
+    assert!(of_period(&sample["terminated_entry"]) && !of_period(&sample["purged_entry"]), "{listed:?}");
+    let backwards = [&export[..4], &["--out", "x", "--from", "2027-01-01", "--to", "2026-01-01"]].concat();
+    assert_eq!(as_auditor(server, &backwards).code(), Some(2));
 
     // T → due → purge → certificate → log proof, by those files alone.
     assert_eq!((&sample["outcome"], &sample["exceptions"]), (&"purged".into(), &Value::Array(Vec::new())));
@@ -242,7 +252,7 @@ fn r23_r51_controls_show_their_evidence_and_stale_evidence_is_flagged() {
 }
 
 #[test]
-fn d12_an_auditor_sees_no_name_on_any_route_and_changes_nothing() {
+fn r26_d12_an_auditor_sees_no_name_on_any_route_and_changes_nothing() {
     let server = &*SERVER;
     let name = format!("{CANARY}-gmbh");
     let id = tenant(server, &name, Some(&format!("{CANARY}@example.org")));
@@ -313,6 +323,34 @@ fn d12_an_auditor_sees_no_name_on_any_route_and_changes_nothing() {
     assert_eq!((&west["buckets"], &west["objects"]), (&1.into(), &1.into()), "{proof}");
     assert_eq!((proof["objects"].as_array().unwrap().len(), proof["transfers"].as_array().unwrap().len()), (1, 0));
     assert!(proof["exceptions"].as_array().unwrap().iter().all(|e| e["used"] == false));
+    // Page by page, and into a file: each object once, buckets in any number.
+    for more in ["more-1", "more-2"] {
+        assert_eq!(call(Request::new("PUT", &format!("/{more}"))), 200);
+        for name in ["a", "b"] {
+            assert_eq!(call(Request::new("PUT", &object_path(more, name)).body("x")), 200);
+        }
+    }
+    let (mut seen, mut after, mut pages) = (std::collections::BTreeSet::new(), String::new(), 0);
+    loop {
+        let (status, page) = http("GET", &format!("/admin/v1/compliance/residency/{id}?limit=1{after}"));
+        assert_eq!(status, 200, "{page}");
+        let page: Value = serde_json::from_str(&page).unwrap();
+        assert_eq!(page["regions"].as_array().is_some(), pages == 0, "regions are counted once");
+        for object in page["objects"].as_array().unwrap() {
+            assert!(seen.insert(object["object"].to_string()), "listed twice: {object}");
+        }
+        pages += 1;
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert!(seen.len() == 5 && pages >= 3, "{seen:?} on {pages} pages");
+    assert_eq!(http("GET", &format!("/admin/v1/compliance/residency/{id}?after=nowhere")).0, 400);
+    let list = file(server, "objects.ndjson");
+    let said = as_auditor(server, &["residency", "prove", "--tenant", &id, "--objects", text(&list)]).ok();
+    let listed = fs::read_to_string(&list).unwrap();
+    assert!(said.contains("5 objects, in") && listed.lines().count() == 5, "{said}");
+    assert!(seen.iter().all(|object| listed.contains(object.as_str())) && !listed.contains(CANARY));
+
     let keys = server.geoseal(&["key", "inventory", "--json"]).json();
     let lines: Vec<_> = keys["keys"].as_array().unwrap().iter().filter(|k| k["tenant"] == id.as_str()).collect();
     assert!(

@@ -42,7 +42,7 @@ fn chunk_at(chunk: usize) -> usize {
 }
 
 #[test]
-fn any_bit_of_the_header_matters() {
+fn r48_any_bit_of_the_header_matters() {
     let server = Server::start();
     let mut caller = Caller::demo(&server);
     let (stored, sealed) = five_chunks(&server, &mut caller, "header");
@@ -62,7 +62,7 @@ fn any_bit_of_the_header_matters() {
 }
 
 #[test]
-fn a_flipped_bit_costs_its_chunk_and_no_other() {
+fn r48_a_flipped_bit_costs_its_chunk_and_no_other() {
     let mut server = Server::start();
     let mut caller = Caller::demo(&server);
     let mut damaged = vec![];
@@ -128,7 +128,7 @@ fn a_blob_that_was_cut_or_grew_is_refused_also_where_it_is_whole() {
 }
 
 #[test]
-fn chunks_that_were_swapped_doubled_or_dropped_are_refused() {
+fn r48_p13_chunks_that_were_swapped_doubled_or_dropped_are_refused() {
     let server = Server::start();
     let mut caller = Caller::demo(&server);
     let (stored, sealed) = five_chunks(&server, &mut caller, "order");

@@ -72,7 +72,7 @@ fn transplant(from: &Path, to: &Path) {
 }
 
 #[test]
-fn fx15_a_server_serves_nothing_of_another_geos_volumes() {
+fn p5_p13_fx15_a_server_serves_nothing_of_another_geos_volumes() {
     let us = Side::prepare("unitedstates", "eastus", b'u');
     let mut eu = Side::prepare("europe", "westeurope", b'e');
     let data = eu.daemon.dir().join("data");
@@ -116,4 +116,93 @@ fn fx15_a_server_serves_nothing_of_another_geos_volumes() {
     eu.daemon.serve();
     let served = eu.get();
     assert!(served.status == 200 && served.body == vec![b'e'; LEN], "{}", served.status);
+}
+
+/// P5: one server for two geos. Everything that can be done with a tenant's data is done in one; the other's places, and
+/// what belongs to neither, are searched for it afterwards: for what it stored and named, and for its id, which stands in
+/// every row key, wrapped key and blob header of it.
+#[test]
+fn p5_nothing_of_a_tenant_is_in_any_place_of_another_geo() {
+    let mut daemon = Daemon::prepare_for(&["westeurope", "eastus"]);
+    daemon.serve();
+    let theirs = daemon.tenant_in("unitedstates", "eastus", "fabrikam");
+    let ours = daemon.tenant_in("europe", "westeurope", "contoso");
+    let call = |daemon: &Daemon, who: &Credentials, request: Request| {
+        let config = client_config(&daemon.authority(), &[&rustls::version::TLS13]);
+        let mut wire = Wire::connect(daemon.s3(), config).expect("the server accepts");
+        let host = wire.host().to_owned();
+        wire.exchange(&request.signed(who, &host, Body::Hashed)).expect("the server answers")
+    };
+    let located = |region: &str| {
+        let place = format!("<LocationConstraint>{region}</LocationConstraint>");
+        format!("<CreateBucketConfiguration>{place}</CreateBucketConfiguration>")
+    };
+    let bucket = |name: &str, region: &str| Request::new("PUT", &format!("/{name}")).body(located(region));
+    assert_eq!(call(&daemon, &theirs, bucket(BUCKET, "eastus")).status, 200);
+    assert_eq!(
+        call(&daemon, &theirs, Request::new("PUT", &object_path(BUCKET, NAME)).body(vec![b'u'; LEN])).status,
+        200
+    );
+
+    assert_eq!(call(&daemon, &ours, bucket(BUCKET, "westeurope")).status, 200);
+    let refused = call(&daemon, &ours, bucket("elsewhere", "eastus"));
+    assert_eq!((refused.status, refused.code().as_str()), (403, "ResidencyViolation"));
+    let canary = "kanarienvogel-5f0c";
+    for (name, len) in [("small", 20), ("middle", 20_000), ("large", LEN)] {
+        let put =
+            Request::new("PUT", &object_path(BUCKET, &format!("{canary}/{name}"))).body(canary.repeat(len / 18 + 1));
+        let put = put.header("x-amz-meta-geoseal-subject", canary).header("x-amz-tagging", &format!("who={canary}"));
+        assert_eq!(call(&daemon, &ours, put).status, 200);
+    }
+    let upload = Request::new("POST", &object_path(BUCKET, "parts")).query("uploads", "");
+    assert_eq!(call(&daemon, &ours, upload).status, 200);
+    let subject = daemon.secret("subject", canary);
+    let subject = subject.to_str().expect("a plain path");
+    for act in [
+        &["key", "rotate", "tenant", "contoso"][..],
+        &["key", "reencrypt", "tenant", "contoso"],
+        &["hold", "place", "M-1", "--tenant", "contoso", "--scope", "bucket:records", "--matter", canary],
+        &["hold", "release", "M-1"],
+        &["dsr", "erase", "--tenant", "contoso", "--subject-file", subject, "--basis", "art17", "--confirm", "contoso"],
+        &["sweep", "run"],
+    ] {
+        daemon.geoseal(act).ok();
+    }
+    assert_eq!(
+        call(&daemon, &ours, Request::new("PUT", &object_path(BUCKET, canary)).body(vec![b'e'; LEN])).status,
+        200
+    );
+    let id = |name: &str| {
+        let shown = daemon.geoseal(&["tenant", "show", name, "--json"]).json();
+        shown["id"].as_str().expect("an id").to_owned()
+    };
+    let (ours, theirs) = (id("contoso"), id("fabrikam"));
+    daemon.terminate();
+
+    let raw = |id: &str| id.parse::<geoseal::model::ids::TenantId>().expect("an id").0.to_vec();
+    let data = daemon.dir().join("data");
+    let of_europe = ["geo/europe", "region/westeurope", "region/northeurope"].map(|place| data.join(place));
+    let of_states = ["geo/unitedstates", "region/eastus"].map(|place| data.join(place));
+    let found = |places: &[PathBuf], needle: &[u8]| -> Vec<PathBuf> {
+        let files = places.iter().flat_map(|place| files_under(place));
+        let holds = |file: &PathBuf| memchr::memmem::find(&fs::read(file).expect("our own file"), needle).is_some();
+        files.filter(holds).collect()
+    };
+    let elsewhere: Vec<PathBuf> =
+        files_under(&data).into_iter().filter(|file| !of_europe.iter().any(|place| file.starts_with(place))).collect();
+    assert!(elsewhere.len() > 5, "there is something to search: {elsewhere:?}");
+    for needle in [raw(&ours), ours.clone().into_bytes(), canary.as_bytes().to_vec()] {
+        for file in &elsewhere {
+            let bytes = fs::read(file).expect("our own file");
+            assert!(memchr::memmem::find(&bytes, &needle).is_none(), "of contoso in {}", file.display());
+        }
+    }
+    // The control: each is found where it belongs, and the other one is not found here.
+    for (places, id) in [(&of_europe[..], &ours), (&of_states, &theirs)] {
+        let found = found(places, &raw(id));
+        let blob = |file: &PathBuf| file.components().any(|part| part.as_os_str() == "blobs");
+        assert!(found.iter().any(blob) && found.iter().any(|file| !blob(file)), "a blob, and rows: {found:?}");
+    }
+    assert_eq!(found(&of_europe, &raw(&theirs)), Vec::<PathBuf>::new());
+    assert_eq!(found(&of_europe, canary.as_bytes()), Vec::<PathBuf>::new(), "and nothing lies open anywhere");
 }

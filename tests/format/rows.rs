@@ -98,7 +98,7 @@ fn bucket_with(server: &mut Server, caller: &mut Caller, bucket: &str, names: &[
 }
 
 #[test]
-fn rows_that_were_swapped_or_altered_are_refused() {
+fn r48_p13_rows_that_were_swapped_or_altered_are_refused() {
     let mut server = Server::start();
     let mut caller = Caller::demo(&server);
     let first = bucket_with(&mut server, &mut caller, "first-bucket", &["a", "b"]);

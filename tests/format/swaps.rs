@@ -19,7 +19,7 @@ struct Swap {
 }
 
 #[test]
-fn a_blob_in_the_place_of_another_is_refused() {
+fn r48_p13_a_blob_in_the_place_of_another_is_refused() {
     let mut server = Server::start();
     let mut demo = Caller::demo(&server);
     let mut other = Caller::of_another_tenant(&server);

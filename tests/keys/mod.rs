@@ -5,6 +5,7 @@
 mod calls;
 mod outage;
 mod pair;
+mod provisioning;
 mod socket;
 mod tls;
 

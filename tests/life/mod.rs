@@ -44,7 +44,7 @@ fn audit(server: &Server) -> Vec<Value> {
 }
 
 /// A connection to the admin listener.
-fn admin(server: &Server) -> Wire {
+pub(crate) fn admin(server: &Server) -> Wire {
     let config = client_config(&server.authority(), rustls::ALL_VERSIONS);
     Wire::connect(server.admin(), config).expect("the admin listener accepts")
 }

@@ -140,7 +140,7 @@ fn follow(server: &Server, wire: &mut Wire, command: &[&str]) -> Value {
 /// Master, tenant, index key, subject root and a re-encryption in turn under mixed load, no client error, zero old
 /// parents by scan. The ratio of what was served during each to what was served just before it is printed, not asserted.
 #[test]
-fn k09_every_rotation_under_mixed_load_without_one_client_error() {
+fn r50_p12_k09_every_rotation_under_mixed_load_without_one_client_error() {
     let server = Server::start();
     let mut stored = still(&server);
     let client = Client::of(&server);
@@ -242,7 +242,7 @@ fn face(server: &Server, wire: &mut Wire, name: &str) -> (Vec<Option<String>>, V
 /// K-12: the power goes fifty times in the middle of a re-encryption. In the end every object has its ETag, version, time
 /// and metadata, and new sealed bytes; what was left half-way is gone once the collector has been.
 #[test]
-fn k12_a_reencryption_interrupted_fifty_times_changes_nothing_that_shows() {
+fn r50_p12_k12_a_reencryption_interrupted_fifty_times_changes_nothing_that_shows() {
     let mut server = Launch::default().flag("--simulated-clock").start();
     let mut wire = Wire::to(&server);
     let names: Vec<String> = (0..400).map(|i| format!("kept/{i}")).collect();
@@ -349,7 +349,7 @@ fn k09_status_counts_the_records_under_every_version_of_every_kind() {
 
 /// K-11: a key is not destroyed while rows need it, whatever was counted before; and once they do not, it is.
 #[test]
-fn k11_a_key_in_use_is_not_destroyed() {
+fn r50_k11_a_key_in_use_is_not_destroyed() {
     let server = Server::start();
     let stored = still(&server);
     let versions = |of: &str| -> BTreeMap<String, String> {

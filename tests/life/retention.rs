@@ -33,7 +33,7 @@ fn sweep(server: &Server) -> serde_json::Value {
 }
 
 #[test]
-fn ninety_days_after_termination_and_not_a_second_before() {
+fn r30_p16_ninety_days_after_termination_and_not_before() {
     let server = Launch::default().flag("--simulated-clock").start();
     let stays = server.credentials();
     let kept = Request::new("PUT", &object_path(BUCKET, "kept.json")).body("another tenant's");
@@ -61,12 +61,24 @@ fn ninety_days_after_termination_and_not_a_second_before() {
     server.geoseal(&["tenant", "reinstate", "contoso", "--consent", consent.to_str().expect("UTF-8")]).ok();
     assert_eq!(state(&server, "contoso"), "DISABLED");
     terminate(&server);
+    let due = due(&server);
+
+    // Told twice, it is terminated once: neither T nor the end moves.
+    advance(&server, "30d");
+    terminate(&server);
+    assert_eq!(self::due(&server), due, "a second termination changes nothing");
+    let terminated = super::audit(&server).iter().filter(|entry| entry["event"] == "tenant-terminated").count();
+    assert_eq!(terminated, 2, "one entry each for the two that were");
 
     // The clock flows while we look, so "a second before" is some minutes before.
-    advance(&server, "89d23h50m");
+    advance(&server, "59d23h50m");
     sweep(&server);
     assert_eq!(state(&server, "contoso"), "TERMINATED");
     assert_eq!(blobs(&server), 1, "an early sweep must not touch anything");
+    let (out, key) = (server.home().join("out"), server.home().join("out.key"));
+    let [out, key] = [&out, &key].map(|path| path.to_str().expect("UTF-8"));
+    let export = ["export", "--tenant", "contoso", "--out", out, "--key-file", key, "--confirm", "contoso", "--json"];
+    assert_eq!(server.geoseal(&export).json()["objects"], 51, "all of it is still there, and can be taken along");
     let id = server.geoseal(&["tenant", "show", "contoso", "--json"]).json()["id"].as_str().expect("an id").to_owned();
     server.geoseal(&["certificate", "get", &id]).refused();
 
@@ -89,6 +101,12 @@ fn ninety_days_after_termination_and_not_a_second_before() {
 fn terminate(server: &Server) {
     server.geoseal(&["tenant", "terminate", "contoso", "--reason", "contract-end", "--confirm", "contoso"]).ok();
     assert_eq!(state(server, "contoso"), "TERMINATED");
+}
+
+/// When it was terminated, and until when it is kept.
+fn due(server: &Server) -> [String; 2] {
+    let shown = server.geoseal(&["tenant", "show", "contoso", "--json"]).json();
+    ["terminated_at", "purge_due_at"].map(|field| shown[field].as_str().expect("a time").to_owned())
 }
 
 fn advance(server: &Server, by: &str) {

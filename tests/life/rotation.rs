@@ -58,7 +58,7 @@ impl Client {
 }
 
 #[test]
-fn a_master_rotation_under_load_and_kills_converges() {
+fn r50_d9_p12_a_master_rotation_under_load_and_kills_converges() {
     let mut server = Server::start();
     for i in 0..20 {
         tenant(&server, &format!("tenant-{i}"));

@@ -1,6 +1,6 @@
 //! The table of states and operations, cell by cell, over HTTP and the command line: a tenant is led through its life and
 //! asked for everything in each state. What is expected is the program's own reviewed table (src/tenant/access_table.txt).
-//! PROVISIONING lasts milliseconds and is left to the unit tests.
+//! PROVISIONING is in tests/keys/provisioning.rs, where keys are slow to be made.
 
 use super::{admin, tenant};
 use geoseal_support::server::{Launch, Server};
@@ -97,6 +97,10 @@ impl Asked<'_> {
             Self::cell(state, "Delete", (gone.0, &gone.1));
         }
 
+        // Whoever is told no is told until when there is something to export.
+        let ending = matches!(state, "TERMINATED" | "PURGE_HELD");
+        assert_eq!(self.s3(&self.reads, "GET", "kept").header("x-geoseal-purge-due").is_some(), ending, "{state}");
+
         // An administrator's export, rehearsed: the same questions are asked, and nothing leaves.
         let code = |answer: &(u16, Value)| answer.1["code"].as_str().unwrap_or_default().to_owned();
         let export = format!("tenants/{}/export?dryRun=true", self.id);
@@ -107,6 +111,17 @@ impl Asked<'_> {
         }
         if state == "PURGED" {
             self.server.geoseal(&["certificate", "get", &self.id]).ok();
+        }
+
+        // R50: keys are not replaced under a destruction that is under way, nor new data keys made.
+        for act in ["rotate", "reencrypt"] {
+            let keys = self.admin(&format!("keys/tenant/{}/{act}?dryRun=true", self.id), &json!({}), None);
+            let told = match state {
+                "PURGING" | "PURGE_HELD" => (409, "WrongState".to_owned()),
+                "PURGED" => (410, "TenantPurged".to_owned()),
+                _ => (200, String::new()),
+            };
+            assert_eq!((keys.0, code(&keys)), told, "{state}: {act}");
         }
 
         // A data subject's request: about somebody of whom nothing is stored.
@@ -148,7 +163,7 @@ fn edit(server: &mut Server, change: impl FnOnce(String) -> String) {
 }
 
 #[test]
-fn every_state_answers_every_operation_as_the_table_says() {
+fn r50_r51_every_state_answers_every_operation_as_the_table_says() {
     let mut server = Launch::default().flag("--simulated-clock").start();
     let writes = tenant(&server, "contoso");
     let login =
@@ -185,7 +200,7 @@ fn every_state_answers_every_operation_as_the_table_says() {
     server.geoseal(&hold).ok();
     server.geoseal(&["tenant", "terminate", "contoso", "--reason", "contract-end", "--confirm", "contoso"]).ok();
     rows(&server, "TERMINATED");
-    server.geoseal(&["dev", "clock", "advance", "91d"]).ok();
+    server.geoseal(&["dev", "clock", "advance", "90d3h"]).ok();
     sweep(&server);
     rows(&server, "PURGE_HELD");
 
@@ -198,7 +213,22 @@ fn every_state_answers_every_operation_as_the_table_says() {
     });
     sweep(&server);
     rows(&server, "PURGING");
+    // R51: what is due and cannot be done is late, later as time goes by, and whoever watches is told.
+    let ready = |server: &Server| {
+        let request = Request::new("GET", "/readyz").header("host", "localhost");
+        let answer = super::admin(server).exchange(&request).expect("the admin listener answers");
+        (answer.status, answer.text())
+    };
+    let late =
+        |server: &Server| server.geoseal(&["sweep", "status", "--json"]).json()["late_s"].as_u64().expect("seconds");
+    let before = late(&server);
+    assert!(before >= 3 * 3600, "{before} s");
+    let (status, why) = ready(&server);
+    assert!(status == 503 && why.contains("late"), "{status} {why}");
+    server.geoseal(&["dev", "clock", "advance", "1h"]).ok();
+    assert!(late(&server) >= before + 3600, "{before} s before");
     edit(&mut server, |text| text + north);
     sweep(&server);
     rows(&server, "PURGED");
+    assert_eq!((late(&server), ready(&server).0), (0, 200));
 }

@@ -36,7 +36,7 @@ const TENANT: &str = "canary-tenant-name-58a1";
 const SIZES: [usize; 3] = [64, 60_000, 300_000];
 
 #[test]
-fn no_canary_sings_in_the_data_directory_or_in_the_logs() {
+fn r48_no_canary_sings_in_the_data_directory_or_in_the_logs() {
     let mut server = Server::start();
     server.terminate();
     log_everything(&server);

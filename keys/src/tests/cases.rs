@@ -107,7 +107,7 @@ fn fx04_appended_bytes_are_refused() {
 }
 
 #[test]
-fn fx05_fx07_chunks_swapped_doubled_dropped_or_from_another_segment_are_refused() {
+fn p13_fx05_fx07_chunks_swapped_doubled_dropped_or_from_another_segment_are_refused() {
     let len = 4 * 65536;
     let (good, other) = (sealed(len), sealed(len));
     let chunk = |bytes: &[u8], n: usize| {
@@ -142,7 +142,7 @@ fn fx06_a_last_mark_on_the_wrong_chunk_is_refused() {
 }
 
 #[test]
-fn fx08_a_segment_of_another_place_is_refused_also_when_its_header_is_patched() {
+fn p13_fx08_a_segment_of_another_place_is_refused_also_when_its_header_is_patched() {
     let good = sealed(10);
     let moved = |change: fn(&mut SegmentInfo)| {
         let mut expected = whole();
@@ -364,7 +364,7 @@ fn a_sealer_refuses_lengths_that_v1_cannot_express() {
 }
 
 #[test]
-fn nx02_a_row_opens_at_its_own_place_only() {
+fn p13_nx02_a_row_opens_at_its_own_place_only() {
     let key = row_key();
     let row = key.seal(b'o', b"place", b"row", b"tail");
     assert_eq!(key.open(b'o', b"place", &row).unwrap().plain, b"row");

@@ -39,6 +39,50 @@ proptest! {
     }
 }
 
+/// Where sealed bytes may be said to lie: two of everything that a context names, and parts beside the whole.
+fn place() -> impl Strategy<Value = [u8; 8]> {
+    [0..2u8, 0..2, 0..2, 0..2, 0..2, 0..2, 0..2, 0..3]
+}
+
+fn at(place: [u8; 8]) -> SegmentInfo {
+    let [geo, tenant, bucket, object, version, segment, dek, part] = place.map(|n| n + 1);
+    let context = ObjectContext {
+        geo: fill(geo),
+        tenant: fill(0x10 * tenant),
+        bucket: fill(0x20 * bucket),
+        object: fill(0x30 * object),
+        version: fill(0x40 * version),
+    };
+    let (kind, part) = if part == 1 { (SegmentKind::Whole, 0) } else { (SegmentKind::Part, u16::from(part)) };
+    SegmentInfo { kind, part, context, segment_id: fill(segment), dek_id: fill(dek) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// P13, with the worst of all keys: the same data key everywhere, so that nothing but the place tells two segments apart.
+    /// Moved as it is, with the new place's names in its header, or chunk by chunk under the new place's own header.
+    #[test]
+    fn p13_what_was_moved_never_opens(from in place(), to in place(), len in 0..3 * 65_536usize, chunk in any::<usize>()) {
+        prop_assume!(from != to);
+        let (there, here) = (at(from), at(to));
+        let sealed = crate::segment::seal_all(dek().sealer(&there), &plain(len));
+        prop_assert!(dek().open_whole(&there, &sealed, len as u64).is_ok(), "the control");
+        prop_assert!(dek().open_whole(&here, &sealed, len as u64).is_err(), "as it is");
+        let own = crate::segment::seal_all(dek().sealer(&here), &plain(len));
+        let mut renamed = sealed.clone();
+        renamed[..128].copy_from_slice(&own[..128]);
+        prop_assert!(dek().open_whole(&here, &renamed, len as u64).is_err(), "under the names of where it is");
+        let mut grafted = own.clone();
+        let chunks = (len.div_ceil(65_536)).max(1);
+        let start = HEADER_BYTES + (chunk % chunks) * 65_552;
+        let end = (start + 65_552).min(own.len());
+        grafted[start..end].copy_from_slice(&sealed[start..end]);
+        prop_assert!(dek().open_whole(&here, &grafted, len as u64).is_err(), "a chunk of it");
+        prop_assert!(dek().open_whole(&here, &own, len as u64).is_ok(), "the control");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

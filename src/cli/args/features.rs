@@ -69,6 +69,18 @@ pub enum Follow {
         #[allow(missing_docs)]
         rehearse: Rehearse,
     },
+    /// Follow messages no more; what was collected of them stays
+    Remove {
+        /// The tenant's name or id
+        #[arg(long)]
+        tenant: String,
+        /// The file that holds ids of messages, one a line, at most 1000; - is standard input
+        #[arg(long, value_name = "FILE")]
+        message_file: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
     /// Say whether what a user tracks is captured
     Capture {
         /// The tenant's name or id
