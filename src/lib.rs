@@ -21,6 +21,7 @@ pub mod holds;
 pub mod index;
 pub mod keylink;
 pub mod model;
+pub mod pace;
 pub mod regions;
 pub mod rekey;
 pub mod report;

@@ -152,6 +152,7 @@ impl Directory {
                     found.push((row_key.to_vec(), version, row));
                 }
             }
+            tokio::task::yield_now().await;
             match page.last() {
                 Some((last, _)) if page.len() == SCAN => range = range.behind(last),
                 _ => return Ok(found),

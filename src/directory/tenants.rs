@@ -7,6 +7,7 @@ use super::{Directory, DirectoryError, SCAN};
 use crate::index::engine::{Batch, Direction, EngineError, KeyRange};
 use crate::model::ids::TenantId;
 use crate::model::names::TenantName;
+use crate::pace::Pace;
 use crate::tenant::{Standing, State};
 use std::fmt;
 use std::sync::Arc;
@@ -41,6 +42,21 @@ pub struct TenantEntry {
 
 /// Where the detail stands sealed inside a tenant's row: never a row key of its own.
 pub(super) const DETAIL_AT: &[u8] = b"n:detail";
+
+/// The kinds of a tenant's own rows, whose row keys begin with its id: there may be many.
+const OF_TENANT: [u8; 11] = [
+    kind::BUCKET,
+    kind::SUBJECT,
+    kind::ERASURE,
+    kind::REMOVAL,
+    kind::HOLD,
+    kind::DEFERRED,
+    kind::WORDS,
+    kind::WATERMARK,
+    kind::FOLLOWED,
+    kind::UNCAPTURED,
+    kind::REQUEST,
+];
 
 impl Directory {
     /// The tenant with this id, in any state.
@@ -147,6 +163,41 @@ impl Directory {
     /// Removes everything of a tenant but its tombstone: name, buckets, logins, and what its keys sealed in the row.
     /// Needs none of its keys; again does no harm. Answers how many rows went.
     pub async fn bury_tenant(&self, id: TenantId) -> Result<u64, DirectoryError> {
+        self.bury_tenant_at(id, &mut Pace::free()).await
+    }
+
+    /// The same, no faster than `pace`: all but a little of it in steps, so that other acts come in between.
+    pub async fn bury_tenant_at(&self, id: TenantId, pace: &mut Pace) -> Result<u64, DirectoryError> {
+        let mut removed = 0;
+        for kind in OF_TENANT {
+            removed += self.drop_rows_of(kind, id, pace).await?;
+        }
+        Ok(removed + self.bury_rest(id).await?)
+    }
+
+    /// Needs no sealing lock: rows that are sealed anew meanwhile are among the rest.
+    async fn drop_rows_of(&self, kind: u8, id: TenantId, pace: &mut Pace) -> Result<u64, DirectoryError> {
+        let (mut removed, mut range) = (0, KeyRange::prefix(&rows::row_key(kind, &[&id.0])));
+        loop {
+            let step = pace.step(SCAN);
+            let page = self.engine.scan_keys(range.clone(), step).await?;
+            let Some(last) = page.last() else { return Ok(removed) };
+            range = range.behind(last);
+            let mut batch = Batch::new();
+            page.iter().for_each(|row_key| batch.delete(row_key.to_vec()));
+            let _change = self.change.lock().await;
+            self.engine.commit(batch).await?;
+            drop(_change);
+            removed += page.len() as u64;
+            pace.spent(page.len() as u64).await;
+            if page.len() < step {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// What is not gone yet, with what the tenant's keys sealed in its row, in one commit.
+    async fn bury_rest(&self, id: TenantId) -> Result<u64, DirectoryError> {
         let _change = self.change.lock().await;
         let _sealing = self.sealing.read().await;
         let row_key = rows::row_key(kind::TENANT, &[&id.0]);
@@ -203,13 +254,12 @@ impl Directory {
                 _ => break,
             }
         }
-        let of_tenant =
-            [kind::BUCKET, kind::SUBJECT, kind::ERASURE, kind::REMOVAL, kind::HOLD, kind::DEFERRED, kind::WORDS];
-        for kind in of_tenant.into_iter().chain([kind::WATERMARK, kind::FOLLOWED, kind::UNCAPTURED, kind::REQUEST]) {
+        for kind in OF_TENANT {
             let mut range = KeyRange::prefix(&rows::row_key(kind, &[&id.0]));
             loop {
                 let page = self.engine.scan_keys(range.clone(), SCAN).await?;
                 found.extend(page.iter().map(|row_key| row_key.to_vec()));
+                tokio::task::yield_now().await;
                 match page.last() {
                     Some(last) if page.len() == SCAN => range = range.behind(last),
                     _ => break,

@@ -17,6 +17,7 @@ use super::rows::v1::{ObjectRow, WalkRow};
 use super::versions::There;
 use crate::model::ids::{BucketId, OperationId, TenantId, UploadId, VersionId};
 use crate::model::time::Millis;
+use crate::pace::Pace;
 use crate::seal::{GeoKeys, RowKey, row_version};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -261,13 +262,20 @@ impl RegionIndex {
 
     /// Every due row of a tenant, whenever it is due: for its purge.
     pub async fn due_of_tenant(&self, tenant: TenantId) -> Result<Vec<DueKey>, IndexError> {
+        self.due_of_tenant_at(tenant, &mut Pace::free()).await
+    }
+
+    /// The same, no faster than `pace`.
+    pub async fn due_of_tenant_at(&self, tenant: TenantId, pace: &mut Pace) -> Result<Vec<DueKey>, IndexError> {
         let (mut range, mut found) = (KeyRange::prefix(&[RowKind::Due as u8]), Vec::new());
         loop {
-            let page = self.shared.engine.scan_keys(range.clone(), 10 * STEP).await?;
+            let step = pace.step(STEP);
+            let page = self.shared.engine.scan_keys(range.clone(), step).await?;
             let keys = page.iter().filter_map(|row_key| DueKey::parse(row_key));
             found.extend(keys.filter(|key| key.tenant == tenant));
+            pace.spent(page.len() as u64).await;
             match page.last() {
-                Some(last) if page.len() == 10 * STEP => range = range.behind(last),
+                Some(last) if page.len() == step => range = range.behind(last),
                 _ => return Ok(found),
             }
         }
@@ -275,9 +283,17 @@ impl RegionIndex {
 
     /// Takes rows away that were dealt with.
     pub async fn remove_due(&self, keys: &[DueKey]) -> Result<(), IndexError> {
-        for some in keys.chunks(STEP) {
+        self.remove_due_at(keys, &mut Pace::free()).await
+    }
+
+    /// The same, no faster than `pace`.
+    pub async fn remove_due_at(&self, mut keys: &[DueKey], pace: &mut Pace) -> Result<(), IndexError> {
+        while !keys.is_empty() {
+            let (some, rest) = keys.split_at(keys.len().min(pace.step(STEP)));
             let rows = some.iter().map(|key| (row_keys::due(key), None)).collect();
             self.submit(|reply| Act::Write { rows, reply }).await?;
+            pace.spent(some.len() as u64).await;
+            keys = rest;
         }
         Ok(())
     }

@@ -107,6 +107,7 @@ impl Inner {
                 separates.then(|| rewrite.clone())
             }))
             .cache_size(options.cache_bytes)
+            .worker_threads(workers())
             .journal_compression(CompressionType::None)
             .open()?;
         let mut keyspaces = Vec::with_capacity(SHELVES.len());
@@ -335,7 +336,10 @@ impl Engine for FjallEngine {
         let (done, answer) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
             .name("index-compact".into())
-            .spawn(move || done.send(inner.compact()))
+            .spawn(move || {
+                give_way();
+                done.send(inner.compact())
+            })
             .map_err(|e| EngineError::Read(Box::new(e)))?;
         answer.await.unwrap_or_else(|e| Err(EngineError::Read(Box::new(e))))
     }
@@ -359,6 +363,24 @@ impl engine::Snapshot for Moment {
         Ok(())
     }
 }
+
+/// fjall's own number, but at least two: while everything is rewritten no other compaction of that keyspace gets on, and
+/// whoever waits for one must not be the only one who flushes.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4))
+}
+
+/// From here on the calling thread has a tenth of a core while others want it, and all of it while they do not. Where the
+/// system does not allow that it goes on as it was.
+fn give_way() {
+    let this = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(this), NICE) {
+        tracing::debug!(%error, "a compaction keeps its priority");
+    }
+}
+
+/// Ten steps down the scheduler's scale of weights, a tenth of the weight.
+const NICE: i32 = 10;
 
 fn read(e: ::fjall::Error) -> EngineError {
     EngineError::Read(Box::new(e))

@@ -8,6 +8,7 @@ use super::error::IndexError;
 use super::region::RegionIndex;
 use super::row_keys::{self, BUCKET_KINDS, RowKind};
 use crate::model::ids::{BucketId, UploadId};
+use crate::pace::Pace;
 use std::collections::BTreeSet;
 
 /// Rows read at once.
@@ -38,11 +39,17 @@ pub struct RowCount {
 impl RegionIndex {
     /// All rows of a bucket, of every kind.
     pub async fn raw_rows(&self, bucket: BucketId) -> Result<RawRows, IndexError> {
+        self.raw_rows_at(bucket, &mut Pace::free()).await
+    }
+
+    /// The same, no faster than `pace`.
+    pub async fn raw_rows_at(&self, bucket: BucketId, pace: &mut Pace) -> Result<RawRows, IndexError> {
         let mut found = RawRows::default();
         for kind in BUCKET_KINDS {
             let mut range = KeyRange::prefix(&row_keys::of_bucket(kind, bucket));
             loop {
-                let page = self.shared.engine.scan(range.clone(), STEP, Direction::Ascending).await?;
+                let step = pace.step(STEP);
+                let page = self.shared.engine.scan(range.clone(), step, Direction::Ascending).await?;
                 found.rows += page.len() as u64;
                 match kind {
                     RowKind::Object => found.objects += page.len() as u64,
@@ -50,8 +57,9 @@ impl RegionIndex {
                     _ => {}
                 }
                 found.bytes += page.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
+                pace.spent(page.len() as u64).await;
                 match page.last() {
-                    Some((last, _)) if page.len() == STEP => range = range.behind(last),
+                    Some((last, _)) if page.len() == step => range = range.behind(last),
                     _ => break,
                 }
             }

@@ -24,6 +24,7 @@ use crate::model::ids::{BucketId, SegmentId, UploadId};
 use crate::model::limits::{GROUP_COMMITS_MAX, TRAILING_BYTES_MAX};
 use crate::model::names::ObjectName;
 use crate::model::time::Millis;
+use crate::pace::Pace;
 use crate::seal::{GeoKeys, OpenError};
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -509,15 +510,21 @@ impl RegionIndex {
     /// Drops all rows of a bucket, closing it first, in steps that leave room for other writers. Needs no key, so it
     /// works after the tenant's keys are gone. Answers how many rows there were.
     pub async fn drop_bucket_rows(&self, bucket: BucketId) -> Result<u64, IndexError> {
+        self.drop_bucket_rows_at(bucket, &mut Pace::free()).await
+    }
+
+    /// The same, no faster than `pace`.
+    pub async fn drop_bucket_rows_at(&self, bucket: BucketId, pace: &mut Pace) -> Result<u64, IndexError> {
         let (mut dropped, mut after) = (0, None);
         loop {
-            let (step, last) = self.drop_rows(bucket, after, DROP_STEP).await?;
+            let limit = pace.step(DROP_STEP);
+            let (step, last) = self.drop_rows(bucket, after, limit).await?;
             dropped += step as u64;
             after = last;
-            if step < DROP_STEP {
+            pace.spent(step as u64).await;
+            if step < limit {
                 return Ok(dropped);
             }
-            tokio::task::yield_now().await;
         }
     }
 

@@ -19,6 +19,7 @@ use super::region::RegionIndex;
 use super::row_keys::{self, PlaceKey, RowKind};
 use super::rows::{self, v1::SubjectRow};
 use crate::model::ids::TenantId;
+use crate::pace::Pace;
 use crate::seal::{TenantKeys, row_version};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -152,28 +153,40 @@ impl RegionIndex {
         self.submit(|reply| Act::Write { rows, reply }).await
     }
 
-    /// Takes all places of a tenant away. Needs no key. Answers how many there were.
-    pub async fn drop_subject_places(&self, tenant: TenantId) -> Result<u64, IndexError> {
-        let mut dropped = 0;
+    /// Takes all places of a tenant away, no faster than `pace`. Needs no key. Answers how many there were.
+    pub async fn drop_subject_places(&self, tenant: TenantId, pace: &mut Pace) -> Result<u64, IndexError> {
+        let (mut dropped, mut range) = (0, KeyRange::prefix(&row_keys::of_subject(tenant, None)));
         loop {
-            let range = KeyRange::prefix(&row_keys::of_subject(tenant, None));
-            let found = self.shared.engine.scan_keys(range, STEP).await?;
-            dropped += found.len() as u64;
-            let all = found.len() < STEP;
-            if !found.is_empty() {
+            let step = pace.step(STEP);
+            let found = self.shared.engine.scan_keys(range.clone(), step).await?;
+            let (gone, all) = (found.len() as u64, found.len() < step);
+            dropped += gone;
+            // Behind them: an engine walks slowly over rows that were deleted a moment ago.
+            if let Some(last) = found.last() {
+                range = range.behind(last);
                 let rows = found.into_iter().map(|row_key| (row_key, None)).collect();
                 self.submit(|reply| Act::Write { rows, reply }).await?;
             }
+            pace.spent(gone).await;
             if all {
                 return Ok(dropped);
             }
         }
     }
 
-    /// How many places of a tenant there are. Needs no key.
-    pub async fn raw_subject_places(&self, tenant: TenantId) -> Result<u64, IndexError> {
-        let range = KeyRange::prefix(&row_keys::of_subject(tenant, None));
-        Ok(self.shared.engine.scan_keys(range, usize::MAX).await?.len() as u64)
+    /// How many places of a tenant there are, counted no faster than `pace`. Needs no key.
+    pub async fn raw_subject_places(&self, tenant: TenantId, pace: &mut Pace) -> Result<u64, IndexError> {
+        let (mut places, mut range) = (0, KeyRange::prefix(&row_keys::of_subject(tenant, None)));
+        loop {
+            let step = pace.step(STEP);
+            let found = self.shared.engine.scan_keys(range.clone(), step).await?;
+            places += found.len() as u64;
+            pace.spent(found.len() as u64).await;
+            match found.last() {
+                Some(last) if found.len() == step => range = range.behind(last),
+                _ => return Ok(places),
+            }
+        }
     }
 }
 

@@ -12,11 +12,11 @@
 //! * an erasure takes a place away wherever it stands, and a place moves only as it was read: it never comes back. The
 //!   subject's row moves with the note of its erasure.
 
-use super::pace::Pace;
 use super::rooms::{Rooms, Run};
 use super::{RekeyError, STEP_ROWS};
 use crate::directory::{DirectoryError, Held, SubjectAt};
 use crate::model::ids::TenantId;
+use crate::pace::Pace;
 use crate::regions::RegionRoots;
 use crate::seal::{KeyError, TenantKeys};
 use std::collections::BTreeMap;

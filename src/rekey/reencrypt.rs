@@ -12,7 +12,6 @@
 //! Name, ETag, version, time, metadata and tags stay. A reader under way gets the old segments to their end (see
 //! `blob::Readers`); the next one gets the new. Uploads in progress keep their data key; the evidence counts them.
 
-use super::pace::Courtesy;
 use super::rooms::{Place, Rooms, Run};
 use super::segments::{Breath, Copier};
 use super::tenant::{count, switch};
@@ -22,6 +21,7 @@ use crate::directory::{DirectoryError, Held, JobKind};
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::ObjectName;
+use crate::pace::Courtesy;
 use crate::seal::{self, KeyError, TenantKeys};
 use futures::future::try_join_all;
 use std::sync::Arc;

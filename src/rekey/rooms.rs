@@ -1,7 +1,6 @@
 //! What every rotation works with, and the walk over everything that a tenant has stored.
 
 use super::RekeyError;
-use super::pace::Pace;
 use crate::audit::{Actor, AuditLog};
 use crate::directory::{Directory, Held, JobKind, OpenedBucket, Wanted};
 use crate::index::Scanned;
@@ -9,6 +8,7 @@ use crate::model::clock::Clock;
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::time::Millis;
 use crate::model::traffic::Traffic;
+use crate::pace::Pace;
 use crate::regions::{RegionRoots, Regions};
 use bytes::Bytes;
 use std::num::NonZeroU32;

@@ -2,12 +2,12 @@
 //! the memory of a few chunks; then read back from where they were written, opened, and compared by hash.
 
 use super::RekeyError;
-use super::pace::Courtesy;
 use super::rooms::Rooms;
 use crate::blob::BlobStore;
 use crate::directory::Held;
 use crate::index::rows::v1::{ObjectRow, Place, SegmentRef};
 use crate::model::ids::SegmentId;
+use crate::pace::Courtesy;
 use crate::seal::{
     self, Dek, HEADER_BYTES, Last, ObjectContext, OpenClass, OpenError, SEALED_CHUNK_BYTES, SealError, SegmentInfo,
     SegmentKind, SegmentOpener,

@@ -9,6 +9,7 @@ use crate::directory::{Directory, DirectoryError, OpenedBucket};
 use crate::index::rows::v1::{ObjectRow, PartRow, Place, SegmentRef, UploadRow};
 use crate::model::ids::{SegmentId, TenantId};
 use crate::model::limits::PARTS_MAX;
+use crate::pace::Pace;
 use crate::regions::RegionRoots;
 use crate::seal::{self, KeyError, OpenError, TenantKeys};
 use bytes::Bytes;
@@ -32,6 +33,21 @@ pub(super) struct Stock {
 pub(super) struct Object {
     pub(super) row: ObjectRow,
     pub(super) blobs: Vec<SegmentRef>,
+}
+
+/// Deletes blobs no faster than `pace`, in the order given.
+pub(super) async fn delete_blobs(
+    blobs: &Arc<dyn BlobStore>,
+    mut ids: &[SegmentId],
+    pace: &mut Pace,
+) -> Result<(), SweepError> {
+    while !ids.is_empty() {
+        let (some, rest) = ids.split_at(ids.len().min(pace.step(STEP)));
+        blobs.delete(some).await?;
+        pace.spent(some.len() as u64).await;
+        ids = rest;
+    }
+    Ok(())
 }
 
 /// What to do when the list of an object's parts is not there.
@@ -73,28 +89,33 @@ impl Stock {
         Ok(Self { roots: roots.clone(), bucket, directory: directory.clone(), keys })
     }
 
-    /// The next objects behind `cursor`, and where to go on; `None`: that was the end.
+    /// The next objects behind `cursor`, and where to go on; `None`: that was the end. Rests before it answers, also for
+    /// what was done with the objects before.
     pub(super) async fn objects(
         &self,
         cursor: Option<&Bytes>,
         missing: MissingList,
+        pace: &mut Pace,
     ) -> Result<(Vec<Object>, Option<Bytes>), SweepError> {
-        let page = self.roots.index.scan_objects(&self.bucket.index, cursor, STEP).await?;
-        let next = page.last().filter(|_| page.len() == STEP).map(|last| last.cursor.clone());
+        let step = pace.step(STEP);
+        let page = self.roots.index.scan_objects(&self.bucket.index, cursor, step).await?;
+        let next = page.last().filter(|_| page.len() == step).map(|last| last.cursor.clone());
         let mut objects = Vec::with_capacity(page.len());
         for scanned in page {
             let blobs = self.blobs(&scanned.row, missing).await?;
             objects.push(Object { row: scanned.row, blobs });
         }
+        pace.spent(objects.len() as u64).await;
         Ok((objects, next))
     }
 
     /// Uploads in progress, each with its parts.
-    pub(super) async fn uploads(&self) -> Result<Vec<(UploadRow, Vec<PartRow>)>, SweepError> {
+    pub(super) async fn uploads(&self, pace: &mut Pace) -> Result<Vec<(UploadRow, Vec<PartRow>)>, SweepError> {
         let mut uploads = Vec::new();
         for upload in self.roots.index.list_uploads(&self.bucket.index).await? {
             let index = &self.roots.index;
             let parts = index.parts(&self.bucket.index, upload.upload_id, 0, usize::from(PARTS_MAX)).await?;
+            pace.spent(parts.len() as u64).await;
             uploads.push((upload, parts));
         }
         Ok(uploads)
@@ -134,10 +155,12 @@ fn unopened(error: OpenError) -> SweepError {
     }
 }
 
-/// Whose the blobs of a store are, by their headers alone: those of `tenant`, each with its length.
+/// Whose the blobs of a store are, by their headers alone: those of `tenant`, each with its length. All of the store's
+/// are looked at, no faster than `pace`.
 pub(super) async fn blobs_of_tenant(
     blobs: &Arc<dyn BlobStore>,
     tenant: TenantId,
+    pace: &mut Pace,
 ) -> Result<Vec<(SegmentId, u64)>, SweepError> {
     let headers = blobs.list().map_ok(|blob| {
         let blobs = blobs.clone();
@@ -152,10 +175,15 @@ pub(super) async fn blobs_of_tenant(
         }
     });
     let mut headers = headers.try_buffer_unordered(HEADERS_IN_FLIGHT).boxed();
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), 0);
     while let Some((whose, id, len)) = headers.try_next().await? {
         if whose == Some(tenant) {
             found.push((id, len));
+        }
+        seen += 1;
+        if seen >= pace.step(STEP) {
+            pace.spent(seen as u64).await;
+            seen = 0;
         }
     }
     Ok(found)

@@ -5,7 +5,7 @@
 //! until every commit in flight is done → mark again → delete what was named neither time. When any bucket of the region
 //! cannot be read (a tenant's keys withheld, a row damaged) nothing is deleted. A crash leaves orphans.
 
-use super::inventory::{MissingList, Stock};
+use super::inventory::{MissingList, Stock, delete_blobs};
 use super::run::GeoRooms;
 use super::{SweepError, blocking};
 use crate::index::DueKey;
@@ -13,6 +13,7 @@ use crate::model::atlas::Region;
 use crate::model::clock::Clock;
 use crate::model::ids::{BucketId, SegmentId, TenantId};
 use crate::model::time::Millis;
+use crate::pace::Pace;
 use crate::regions::RegionRoots;
 use crate::seal::{KeyError, TenantState};
 use crate::tenant::State;
@@ -24,8 +25,6 @@ use std::sync::Arc;
 const DUE_ORPHANS: u8 = 3;
 /// Seconds between two collections of a region, and the age at which a blob may be an orphan.
 const ORPHAN_S_MIN: i64 = 86_400;
-/// Blobs deleted at once.
-const DELETE_STEP: usize = 1000;
 /// Tenants read at once.
 const TENANTS_STEP: usize = 1000;
 
@@ -55,23 +54,21 @@ const NOBODY: TenantId = TenantId([0; 16]);
 /// Collects the orphans of one region; answers how many.
 pub(super) async fn collect(rooms: &GeoRooms, region: &'static Region, clock: &dyn Clock) -> Result<u64, SweepError> {
     let roots = rooms.tenancy.regions.get(region.id).ok_or(SweepError::OutOfReach(1))?;
-    let before = clock.now().wall.plus_seconds(-ORPHAN_S_MIN);
+    let (before, mut pace) = (clock.now().wall.plus_seconds(-ORPHAN_S_MIN), rooms.pace());
     // Buckets first: one that is created meanwhile has its directory row before any row here.
     let with_rows = roots.index.raw_buckets().await?;
     let mut suspects = Suspects::list(roots, before).await?;
-    let known = mark(rooms, roots, &mut suspects).await?;
+    let known = mark(rooms, roots, &mut suspects, &mut pace).await?;
     if !suspects.0.is_empty() {
         drop(rooms.tenancy.directory.pause_commits().await);
-        mark(rooms, roots, &mut suspects).await?;
+        mark(rooms, roots, &mut suspects, &mut pace).await?;
     }
     // Somebody is reading them: they go when he is done.
     suspects.0.retain(|blob| !roots.readers.keeps(*blob));
     let mut removed = suspects.0.len() as u64;
-    for orphans in suspects.0.chunks(DELETE_STEP) {
-        roots.blobs.delete(orphans).await?;
-    }
+    delete_blobs(&roots.blobs, &suspects.0, &mut pace).await?;
     for unknown in with_rows.difference(&known) {
-        removed += u64::from(roots.index.drop_bucket_rows(*unknown).await? > 0);
+        removed += u64::from(roots.index.drop_bucket_rows_at(*unknown, &mut pace).await? > 0);
     }
     removed += roots.blobs.remove_leftovers(before).await?.files;
     put_next(rooms, roots, clock).await?;
@@ -96,6 +93,7 @@ async fn mark(
     rooms: &GeoRooms,
     roots: &Arc<RegionRoots>,
     suspects: &mut Suspects,
+    pace: &mut Pace,
 ) -> Result<BTreeSet<BucketId>, SweepError> {
     let mut named = vec![false; suspects.0.len()];
     let mut name = |id: &SegmentId| {
@@ -110,14 +108,14 @@ async fn mark(
             known.insert(stock.bucket.at.bucket);
             let mut cursor = None;
             loop {
-                let (objects, next) = stock.objects(cursor.as_ref(), MissingList::Fails).await?;
+                let (objects, next) = stock.objects(cursor.as_ref(), MissingList::Fails, pace).await?;
                 objects.iter().flat_map(|object| &object.blobs).for_each(|segment| name(&segment.id));
                 cursor = next;
                 if cursor.is_none() {
                     break;
                 }
             }
-            for (_, parts) in stock.uploads().await? {
+            for (_, parts) in stock.uploads(pace).await? {
                 parts.iter().for_each(|part| name(&part.segment.id));
             }
         }

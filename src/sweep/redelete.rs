@@ -10,6 +10,7 @@ use super::run::GeoRooms;
 use super::{SweepError, orphans};
 use crate::audit::{Actor, Event as Record};
 use crate::model::ids::TenantId;
+use crate::pace::Pace;
 use crate::seal::TenantState;
 use crate::tenant::{Standing, State};
 use std::collections::BTreeSet;
@@ -23,10 +24,11 @@ pub(super) async fn redelete(rooms: &GeoRooms, actor: &Actor) -> Result<u64, Swe
     if again.is_empty() {
         return Ok(0);
     }
+    let mut pace = Pace::free();
     for tenant in &again {
         rooms.tenancy.audit.append(actor, Record::TenantRedeleted { tenant: *tenant }).await?;
         for roots in rooms.regions() {
-            let blobs = blobs_of_tenant(&roots.blobs, *tenant).await?;
+            let blobs = blobs_of_tenant(&roots.blobs, *tenant, &mut pace).await?;
             roots.blobs.delete(&blobs.into_iter().map(|(id, _)| id).collect::<Vec<_>>()).await?;
             let due = roots.index.due_of_tenant(*tenant).await?;
             if !due.is_empty() {

@@ -13,6 +13,8 @@ use crate::audit::{Actor, Event as Record};
 use crate::model::clock::Clock;
 use crate::model::ids::TenantId;
 use crate::model::time::Millis;
+use crate::model::traffic::Traffic;
+use crate::pace::Pace;
 use crate::regions::RegionRoots;
 use crate::tenancy::Tenancy;
 use parking_lot::Mutex;
@@ -30,6 +32,8 @@ pub struct GeoRooms {
     pub certificates: PathBuf,
     /// Whether a destroyed version of its master key is gone for good.
     pub master_gone: MasterGone,
+    /// Whether clients are about, for whom a sweep makes room.
+    pub traffic: Traffic,
 }
 
 impl GeoRooms {
@@ -37,6 +41,11 @@ impl GeoRooms {
     pub(super) fn regions(&self) -> Vec<Arc<RegionRoots>> {
         let of_geo = self.tenancy.directory.geo().regions.iter();
         of_geo.filter_map(|region| self.tenancy.regions.get(region.id).cloned()).collect()
+    }
+
+    /// For a piece of work that begins now: as fast as clients leave room.
+    pub(super) fn pace(&self) -> Pace {
+        Pace::new(None, &self.traffic)
     }
 }
 

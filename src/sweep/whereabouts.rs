@@ -6,6 +6,7 @@ use crate::directory::DirectoryError;
 use crate::index::RawRows;
 use crate::model::atlas::Region;
 use crate::model::ids::{BucketId, ObjectId, TenantId, VersionId};
+use crate::pace::Pace;
 use crate::seal::KeyError;
 use crate::tenancy::Tenancy;
 use base64::Engine as _;
@@ -62,7 +63,7 @@ pub async fn regions(tenancy: &Tenancy, tenant: TenantId) -> Result<Vec<InRegion
                 of.rows.parts += rows.parts;
                 of.rows.bytes += rows.bytes;
             }
-            of.blobs = blobs_of_tenant(&roots.blobs, tenant).await?.len() as u64;
+            of.blobs = blobs_of_tenant(&roots.blobs, tenant, &mut Pace::free()).await?.len() as u64;
         }
         found.push(of);
     }
@@ -131,7 +132,7 @@ pub async fn objects(
             _ => None,
         };
         loop {
-            let (page, next) = stock.objects(cursor.as_ref(), MissingList::MeansDeleted).await?;
+            let (page, next) = stock.objects(cursor.as_ref(), MissingList::MeansDeleted, &mut Pace::free()).await?;
             found.extend(page.iter().map(|object| ObjectAt {
                 bucket,
                 object: object.row.object_id,

@@ -80,7 +80,7 @@ pub(in crate::sweep) async fn expire(
 ) -> Result<Swept, SweepError> {
     let roots = rooms.tenancy.regions.get(region.id).ok_or(SweepError::OutOfReach(1))?.clone();
     let mut expiring = Expiring { rooms, actor, roots, now, open: HashMap::new(), swept: Swept::default() };
-    let mut after = None;
+    let (mut after, mut pace) = (None, rooms.pace());
     loop {
         let page = expiring.roots.index.due(now, after.as_ref(), PAGE).await?;
         after = page.last().filter(|_| page.len() == PAGE).map(|last| last.key);
@@ -91,11 +91,15 @@ pub(in crate::sweep) async fn expire(
             }
         }
         for ((tenant, bucket), rows) in by_bucket {
-            for rows in rows.chunks(STEP) {
-                if let Err(error) = expiring.bucket(tenant, bucket, rows).await {
+            let mut rows = &rows[..];
+            while !rows.is_empty() {
+                let (step, rest) = rows.split_at(rows.len().min(pace.step(STEP)));
+                if let Err(error) = expiring.bucket(tenant, bucket, step).await {
                     tracing::warn!(%tenant, %bucket, %error, "objects whose lifetime is over were not removed");
-                    expiring.swept.fail(tenant, rows, "they could not be looked at or removed; see the log");
+                    expiring.swept.fail(tenant, step, "they could not be looked at or removed; see the log");
                 }
+                pace.spent(step.len() as u64).await;
+                rows = rest;
             }
         }
         if after.is_none() {

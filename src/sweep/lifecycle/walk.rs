@@ -36,7 +36,7 @@ pub(in crate::sweep) async fn walk(rooms: &GeoRooms) -> Result<u64, SweepError> 
 }
 
 async fn walk_bucket(rooms: &GeoRooms, roots: &Arc<RegionRoots>, key: DueKey) -> Result<u64, SweepError> {
-    let mut dated = 0;
+    let (mut dated, mut pace) = (0, rooms.pace());
     while let Some((walk, opened)) = take_up(rooms, roots, key).await? {
         if opened.index.old.is_some() {
             return Ok(dated);
@@ -46,8 +46,10 @@ async fn walk_bucket(rooms: &GeoRooms, roots: &Arc<RegionRoots>, key: DueKey) ->
             dated += date_uploads(roots, &opened).await?;
         }
         let cursor = cursor.map(|cursor| Bytes::copy_from_slice(cursor));
-        let page = roots.index.scan_objects(&opened.index, cursor.as_ref(), STEP).await?;
-        let next = page.last().filter(|_| page.len() == STEP).map(|last| last.cursor.clone());
+        let limit = pace.step(STEP);
+        let page = roots.index.scan_objects(&opened.index, cursor.as_ref(), limit).await?;
+        let (seen, next) = (page.len() as u64, page.last().filter(|_| page.len() == limit));
+        let next = next.map(|last| last.cursor.clone());
         let lifetimes = Lifetimes::of(rooms, &opened).await?;
         let due = |row: &crate::index::rows::v1::ObjectRow| {
             let due = lifetimes.due(&opened, row).filter(|_| row.kind == ObjectKind::Object)?;
@@ -60,6 +62,7 @@ async fn walk_bucket(rooms: &GeoRooms, roots: &Arc<RegionRoots>, key: DueKey) ->
         }
         let next =
             WalkRow { change: walk.change, stage: stage(&opened.index), cursor: next.map(|at| at.to_vec().into()) };
+        pace.spent(seen).await;
         if !step(rooms, roots, key, next).await? {
             return Ok(dated);
         }

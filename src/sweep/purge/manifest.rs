@@ -4,6 +4,7 @@ use super::Purge;
 use crate::audit::{Event as Record, Hash};
 use crate::index::IndexError;
 use crate::model::ids::BucketId;
+use crate::pace::Pace;
 use crate::seal;
 use crate::sweep::SweepError;
 use crate::sweep::inventory::{MissingList, Stock, blobs_of_tenant};
@@ -57,10 +58,11 @@ impl Purge<'_> {
         }
         note.buckets.sort_by_key(|bucket| bucket.id);
         let mut list = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut pace = self.rooms.pace();
         for stock in self.stocks().await? {
             list.update(b"b");
             list.update(&stock.bucket.at.bucket.0);
-            match self.list_bucket(&stock, &mut note, &mut list).await {
+            match self.list_bucket(&stock, &mut note, &mut list, &mut pace).await {
                 Err(SweepError::Integrity | SweepError::Index(IndexError::Damaged(_))) => {
                     // A damaged row must not keep its tenant for ever: it is counted as it lies, and goes all the same.
                     tracing::error!(bucket = %stock.bucket.at.bucket, "a damaged row is destroyed unread");
@@ -68,7 +70,7 @@ impl Purge<'_> {
                 }
                 other => other?,
             }
-            let raw = stock.roots.index.raw_rows(stock.bucket.at.bucket).await?;
+            let raw = stock.roots.index.raw_rows_at(stock.bucket.at.bucket, &mut pace).await?;
             (note.objects, note.versions) = (note.objects + raw.objects, note.versions + raw.objects);
             (note.parts, note.bytes) = (note.parts + raw.parts, note.bytes + raw.bytes);
         }
@@ -82,6 +84,7 @@ impl Purge<'_> {
         stock: &Stock,
         note: &mut Note,
         list: &mut ring::digest::Context,
+        pace: &mut Pace,
     ) -> Result<(), SweepError> {
         let mut blobs = |len: u64| {
             note.blobs += 1;
@@ -89,7 +92,7 @@ impl Purge<'_> {
         };
         let mut cursor = None;
         loop {
-            let (objects, next) = stock.objects(cursor.as_ref(), MissingList::Fails).await?;
+            let (objects, next) = stock.objects(cursor.as_ref(), MissingList::Fails, pace).await?;
             for object in &objects {
                 list.update(b"o");
                 list.update(&object.row.object_id.0);
@@ -103,7 +106,7 @@ impl Purge<'_> {
                 break;
             }
         }
-        for (upload, parts) in stock.uploads().await? {
+        for (upload, parts) in stock.uploads(pace).await? {
             list.update(b"u");
             list.update(&upload.upload_id.0);
             for part in parts {
@@ -128,14 +131,15 @@ impl Purge<'_> {
         if back.is_empty() {
             return Ok(());
         }
+        let mut pace = self.rooms.pace();
         for (region, buckets) in back {
             let Some(roots) = self.roots(&region) else { continue };
             for bucket in buckets {
-                let raw = roots.index.raw_rows(bucket).await?;
+                let raw = roots.index.raw_rows_at(bucket, &mut pace).await?;
                 (note.objects, note.versions) = (note.objects + raw.objects, note.versions + raw.objects);
                 (note.parts, note.bytes) = (note.parts + raw.parts, note.bytes + raw.bytes);
             }
-            for (_, len) in blobs_of_tenant(&roots.blobs, self.id).await? {
+            for (_, len) in blobs_of_tenant(&roots.blobs, self.id, &mut pace).await? {
                 (note.blobs, note.bytes) = (note.blobs + 1, note.bytes + len);
             }
         }

@@ -92,7 +92,10 @@ pub(super) async fn assert_purged(house: &House, id: TenantId) {
     assert!(house.directory.tenant_named(&TenantName::parse("leaver").unwrap()).await.unwrap().is_none());
     for roots in house.regions.values() {
         assert_eq!(roots.index.due_of_tenant(id).await.unwrap(), []);
-        assert_eq!(crate::sweep::inventory::blobs_of_tenant(&roots.blobs, id).await.unwrap(), []);
+        assert_eq!(
+            crate::sweep::inventory::blobs_of_tenant(&roots.blobs, id, &mut crate::pace::Pace::free()).await.unwrap(),
+            []
+        );
     }
     let text = house.sweeper.certificate(id).await.unwrap().unwrap();
     let key = PublicKey(house.keys.log_signer().public_key());

@@ -148,7 +148,8 @@ impl World {
         let (directory_, audit_, regions_) = (directory.clone(), audit.clone(), regions.clone());
         let tenancy = Tenancy { directory: directory_, audit: audit_, regions: regions_, clock: clock.clone() };
         let master_gone = crate::sweep::closing::MasterGone::WithItsSecret;
-        let rooms = GeoRooms { tenancy: tenancy.clone(), certificates: self.dir.join("certificates"), master_gone };
+        let (certificates, traffic) = (self.dir.join("certificates"), Default::default());
+        let rooms = GeoRooms { tenancy: tenancy.clone(), certificates, master_gone, traffic };
         let sweeper = Sweeper::new(vec![rooms], clock, 3600);
         House { keys, directory, audit, regions, tenancy, sweeper, clock: self.clock.clone() }
     }

@@ -1,4 +1,5 @@
 //! How fast long work may go: so many records a second at most, and, while clients are about, only a share of the time.
+//! Rotations and sweeps go by it; no request does.
 //!
 //! The share is kept by resting: a step that took `t` is followed by a rest of `REST * t`. `t` is what passed, waiting
 //! included, so on a busy machine the steps take longer and so do the rests: the work gives way by itself, and yet every
@@ -23,7 +24,7 @@ const STEP_BUSY: usize = 4;
 
 /// Rests while clients are about. Cheap to clone; clones share what they know.
 #[derive(Clone, Debug)]
-pub(super) struct Courtesy {
+pub struct Courtesy {
     traffic: Traffic,
     known: Arc<Mutex<Known>>,
     /// Held while one rests: of many that work side by side, one rests after the other, so that all of them together
@@ -41,7 +42,8 @@ struct Known {
 }
 
 impl Courtesy {
-    pub(super) fn new(traffic: Traffic) -> Self {
+    /// Towards the clients of `traffic`.
+    pub fn new(traffic: Traffic) -> Self {
         let known = Known { ended: traffic.seen().ended, seen: None, rested: Duration::ZERO };
         Self { traffic, known: Arc::new(Mutex::new(known)), turn: Arc::default() }
     }
@@ -57,7 +59,7 @@ impl Courtesy {
     }
 
     /// Rests after work that took so long, if clients are about.
-    pub(super) async fn after(&self, took: Duration) {
+    pub async fn after(&self, took: Duration) {
         self.rest(took * REST).await;
     }
 
@@ -94,25 +96,30 @@ impl Pace {
         Self { records_per_s, courtesy, next: now, begun: (now, Duration::ZERO) }
     }
 
+    /// As fast as it goes, whoever is about: for work that somebody waits for. Others get their turn between its steps.
+    pub fn free() -> Self {
+        Self::new(None, &Traffic::default())
+    }
+
     /// How many records may share a step: at most `full`, at most a second's worth, so that a slow pace is slow evenly,
     /// and few while clients are about.
-    pub(super) fn step(&self, full: usize) -> usize {
+    pub fn step(&self, full: usize) -> usize {
         let limit = self.whole_step(full);
         if self.courtesy.is_due() { limit.min((full / STEP_BUSY).max(1)) } else { limit }
     }
 
     /// The same for work that no client waits behind, and of which a step costs much, whatever it does: the key store's.
-    pub(super) fn whole_step(&self, limit: usize) -> usize {
+    pub fn whole_step(&self, limit: usize) -> usize {
         self.records_per_s.map_or(limit, |rate| limit.min(rate.get() as usize))
     }
 
     /// For work inside a step that is long by itself; what it rests is not rested again.
-    pub(super) fn courtesy(&self) -> Courtesy {
+    pub fn courtesy(&self) -> Courtesy {
         self.courtesy.clone()
     }
 
     /// Waits until work may go on, after a step of so many records.
-    pub(super) async fn spent(&mut self, records: u64) {
+    pub async fn spent(&mut self, records: u64) {
         let (begun, rested) = self.begun;
         let inside = self.courtesy.rested() - rested;
         let took = begun.elapsed().saturating_sub(inside);
