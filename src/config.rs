@@ -85,6 +85,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Between two sweeps; at most a day.
     pub sweep_interval: Duration,
+    /// Whether a tenant may be destroyed before its 90 days are over, on its own instruction.
+    pub early_purge: bool,
     /// Who vouches for the machine's clock.
     pub clock: ClockConfig,
     /// How late a sweep may be before the server is not ready.
@@ -293,6 +295,9 @@ struct File {
     data_dir: PathBuf,
     /// Seconds between two sweeps.
     sweep_interval_s: Option<u64>,
+    /// Whether a tenant may be destroyed early, on its own instruction.
+    #[serde(default)]
+    early_purge: bool,
     sweep_late_s: Option<u64>,
     regions: Vec<FileRegion>,
     /// Where the master keys are.
@@ -435,6 +440,7 @@ impl Config {
                 client_revocations: file.admin.client_revocations.map(|p| base.join(p)),
             },
             sweep_interval: Duration::from_secs(sweep_interval_s),
+            early_purge: file.early_purge,
             sweep_late: Duration::from_secs(sweep_late_s),
             epoch: file.epoch,
             clock: ClockConfig {

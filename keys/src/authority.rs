@@ -310,6 +310,18 @@ pub enum Request {
         #[n(2)]
         act: u8,
     },
+    #[n(91)]
+    InstructEarly {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        instruction: [u8; 32],
+    },
+    #[n(92)]
+    CancelEarly {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tenant: Id,
+    },
 }
 
 impl Request {
@@ -508,6 +520,8 @@ impl KeyAuthority for GeoKeyService {
             Request::DirectoryKeys {} => Reply::DirectoryKeys(self.directory_keys()),
             Request::SetDue { tenant, due } => Reply::Seconds(self.set_due(tenant, due)?),
             Request::ClearDue { tenant } => done(self.clear_due(tenant)?),
+            Request::InstructEarly { tenant, instruction } => Reply::Seconds(self.instruct_early(tenant, instruction)?),
+            Request::CancelEarly { tenant } => done(self.cancel_early(tenant)?),
             Request::IsDue { tenant } => Reply::Answer(self.is_due(tenant)?),
             Request::DestroyTenant { tenant } => Reply::Shredded(self.destroy_tenant(tenant)?),
             Request::DiscardTenant { tenant } => done(self.discard_tenant(tenant)?),

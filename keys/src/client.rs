@@ -122,6 +122,10 @@ acts! {
     set_due(tenant: Id, due: i64) -> i64 = SetDue => Reply::Seconds(due) => due;
     /// As [`GeoKeyService::clear_due`].
     clear_due(tenant: Id) -> () = ClearDue => Reply::Done => ();
+    /// As [`GeoKeyService::instruct_early`].
+    instruct_early(tenant: Id, instruction: [u8; 32]) -> i64 = InstructEarly => Reply::Seconds(due) => due;
+    /// As [`GeoKeyService::cancel_early`].
+    cancel_early(tenant: Id) -> () = CancelEarly => Reply::Done => ();
     /// As [`GeoKeyService::is_due`].
     is_due(tenant: Id) -> bool = IsDue => Reply::Answer(due) => due;
     /// As [`GeoKeyService::save_anchor`].

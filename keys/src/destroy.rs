@@ -6,18 +6,19 @@
 
 use crate::context::Id;
 use crate::disk;
-use crate::entries::{TenantEntry, TenantState, place};
+use crate::entries::{Early, TenantEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError, Refusal};
 use crate::keystore::{Change, Keystore, salt_of};
 use crate::record::{KeyKind, KeyName, Unverified};
 use crate::rotate::rotation;
 use crate::service::{
-    GeoKeyService, RETENTION_SECONDS, put_revocation_seq, revocation_seq, root_entries, tenant_entry,
+    EARLY_SECONDS, GeoKeyService, RETENTION_SECONDS, put_revocation_seq, revocation_seq, root_entries, tenant_entry,
 };
 use crate::shred_log::{Shred, Shredded};
 use minicbor::{Decode, Encode};
 use std::collections::HashSet;
 use std::fs;
+use std::sync::atomic::Ordering;
 
 /// Within this many seconds of its creation a tenant that never served may be taken back without a trace: a quarter of
 /// an hour to make it, and the longest interval between two sweeps to notice that it was not made.
@@ -69,18 +70,48 @@ impl GeoKeyService {
     pub fn clear_due(&self, tenant: Id) -> Result<(), KeyError> {
         let mut store = self.store.lock();
         let entry = living(&store, &tenant)?;
-        if entry.due.is_none() {
+        if entry.due.is_none() && entry.early.is_none() {
             return Ok(());
         }
-        store.commit(vec![TenantEntry { due: None, ..entry }.put(&tenant)], &*self.provider)
+        store.commit(vec![TenantEntry { due: None, early: None, ..entry }.put(&tenant)], &*self.provider)
     }
 
-    /// Whether a tenant's keys may be destroyed by this service's own clock: its due time was set and has come, or they
-    /// are destroyed already.
+    /// The tenant instructed to destroy its keys before the due time that is set. They may be destroyed 72 hours from now
+    /// by this service's own clock; answers when. The same instruction again does not begin anew. Refuses unless its own
+    /// settings allow it ([`GeoKeyService::allow_early`]) and a due time is set.
+    pub fn instruct_early(&self, tenant: Id, instruction: [u8; 32]) -> Result<i64, KeyError> {
+        if !self.early_allowed.load(Ordering::SeqCst) {
+            return Err(Refusal::EarlyNotAllowed.into());
+        }
+        let mut store = self.store.lock();
+        let entry = living(&store, &tenant)?;
+        if entry.due.is_none() {
+            return Err(Refusal::NoDue.into());
+        }
+        if let Some(early) = entry.early.filter(|early| early.instruction == instruction) {
+            return Ok(early.due);
+        }
+        let at = self.clock.cc_lo();
+        let early = Early { at, due: at.saturating_add(EARLY_SECONDS), instruction };
+        store.commit(vec![TenantEntry { early: Some(early), ..entry }.put(&tenant)], &*self.provider)?;
+        Ok(early.due)
+    }
+
+    /// Takes the instruction back: the due time that was set holds alone.
+    pub fn cancel_early(&self, tenant: Id) -> Result<(), KeyError> {
+        let mut store = self.store.lock();
+        let entry = living(&store, &tenant)?;
+        if entry.early.is_none() {
+            return Ok(());
+        }
+        store.commit(vec![TenantEntry { early: None, ..entry }.put(&tenant)], &*self.provider)
+    }
+
+    /// Whether a tenant's keys may be destroyed by this service's own clock: its due time was set and has come, or
+    /// an early one that it instructed; or they are destroyed already.
     pub fn is_due(&self, tenant: Id) -> Result<bool, KeyError> {
         let entry = tenant_entry(&self.store.lock(), &tenant)?.ok_or(KeyError::Unknown)?;
-        let reached = entry.due.is_some_and(|due| self.clock.cc_lo() >= due);
-        Ok(reached || entry.state == TenantState::Destroyed)
+        Ok(entry.is_due(self.clock.cc_lo()) || entry.state == TenantState::Destroyed)
     }
 
     /// Destroys all keys of a tenant: its roots in every version, its subjects' keys. Refuses before the due time by
@@ -92,7 +123,7 @@ impl GeoKeyService {
         if entry.state != TenantState::Destroyed {
             match entry.due {
                 None => return Err(Refusal::NoDue.into()),
-                Some(due) if now < due => return Err(Refusal::NotDue.into()),
+                Some(_) if !entry.is_due(now) => return Err(Refusal::NotDue.into()),
                 Some(_) => {}
             }
         }
@@ -206,6 +237,13 @@ impl GeoKeyService {
         let file_system = file_system.to_owned();
         let generation = compaction.generation;
         Ok(ShredEvidence { destroyed, at, generation, files_scanned, salts_found, overwritten_in_place, file_system })
+    }
+}
+
+impl TenantEntry {
+    /// Whether its keys may be destroyed: the due time that is set has come, or the early one that it instructed.
+    fn is_due(&self, now: i64) -> bool {
+        self.due.is_some_and(|due| now >= due || self.early.is_some_and(|early| now >= early.due))
     }
 }
 

@@ -124,6 +124,8 @@ mod v1 {
         pub(super) due: Option<i64>,
         #[n(3)]
         pub(super) destroyed: Option<i64>,
+        #[n(4)]
+        pub(super) early: Option<super::Early>,
     }
 
     #[derive(Encode, Decode)]
@@ -207,12 +209,28 @@ pub(crate) struct TenantEntry {
     /// Not before this second may its keys be destroyed.
     pub(crate) due: Option<i64>,
     pub(crate) destroyed: Option<i64>,
+    /// That they may be destroyed sooner, because the tenant said so.
+    pub(crate) early: Option<Early>,
+}
+
+/// A tenant's instruction to destroy its keys before the 90 days are over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Early {
+    /// When it was told, in compliance seconds.
+    #[n(0)]
+    pub at: i64,
+    /// Not before this second.
+    #[n(1)]
+    pub due: i64,
+    /// Which instruction: a hash that says nothing by itself.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub instruction: [u8; 32],
 }
 
 impl TenantEntry {
     pub(crate) fn put(&self, tenant: &Id) -> Change {
-        let stored =
-            v1::Tenant { state: self.state as u8, created: self.created, due: self.due, destroyed: self.destroyed };
+        let Self { state, created, due, destroyed, early } = *self;
+        let stored = v1::Tenant { state: state as u8, created, due, destroyed, early };
         Change::Put(place::tenant(tenant), encode(&stored))
     }
 
@@ -225,7 +243,8 @@ impl TenantEntry {
             3 => TenantState::Destroyed,
             _ => return Err(KeystoreError::Damaged),
         };
-        Ok(Self { state, created: stored.created, due: stored.due, destroyed: stored.destroyed })
+        let v1::Tenant { created, due, destroyed, early, .. } = stored;
+        Ok(Self { state, created, due, destroyed, early })
     }
 }
 

@@ -219,6 +219,10 @@ pub enum Refusal {
     #[error("the state of the key does not allow it")]
     #[n(7)]
     State,
+    /// Destruction before the 90 days are over, where the key service's own settings do not allow it.
+    #[error("the key service's settings do not allow an early destruction")]
+    #[n(21)]
+    EarlyNotAllowed,
 }
 
 /// The provider of the master key did not do what was asked. The three outcomes that a caller must tell apart.

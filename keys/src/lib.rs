@@ -82,7 +82,7 @@ pub use calls::ProviderCalls;
 pub use client::KeyClient;
 pub use context::{BucketContext, Id, NO_ID, ObjectContext};
 pub use destroy::ShredEvidence;
-pub use entries::{KeyState, RotationJob, TenantState};
+pub use entries::{Early, KeyState, RotationJob, TenantState};
 pub use epoch::{BackupNote, DestroyedMaster, EpochClosed, EpochJob, EpochPhase, SOAK_SECONDS_MAX};
 pub use error::{KeyError, KeyringError, KeystoreError, OpenClass, OpenError, ProviderError, Refusal, SealError};
 pub use export::{Manifest, ManifestObject, ManifestSegment, ManifestSubject, SealedManifest};
@@ -108,7 +108,7 @@ pub use segment::{
     CHUNK_BYTES, CHUNKS_MAX, ChunkSpan, HEADER_BYTES, Last, SEALED_CHUNK_BYTES, SEGMENT_BYTES_MAX, SegmentInfo,
     SegmentKind, SegmentOpener, SegmentSealer, TAG_BYTES, chunk_count, plain_len, sealed_len,
 };
-pub use service::{Clock, GeoKeyService, KeyProbe, LEASE_SECONDS, RETENTION_SECONDS};
+pub use service::{Clock, EARLY_SECONDS, GeoKeyService, KeyProbe, LEASE_SECONDS, RETENTION_SECONDS};
 pub use shred_log::{Replayed, Shred, Shredded};
 pub use signer::LogSigner;
 pub use status::{RootStatus, ServiceStatus, TenantStatus};

@@ -32,12 +32,15 @@ use minicbor::{Decode, Encode};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 /// How long a lease serves before the provider is asked again, in seconds.
 pub const LEASE_SECONDS: i64 = 300;
 /// The shortest time between setting a due time and destroying a tenant's keys: 90 days.
 pub const RETENTION_SECONDS: i64 = 7_776_000;
+/// The shortest time between a tenant's instruction to destroy its keys early and their destruction: 72 hours.
+pub const EARLY_SECONDS: i64 = 259_200;
 /// Unwrapped tenants held at most; beyond that the ones with the oldest leases go.
 const LEASES_MAX: usize = 4096;
 
@@ -64,6 +67,7 @@ pub struct GeoKeyService {
     pub(crate) calls: Arc<Counters>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) limit: Limit,
+    pub(crate) early_allowed: AtomicBool,
 }
 
 /// What the service remembers of a tenant in memory.
@@ -154,6 +158,7 @@ impl GeoKeyService {
             calls,
             watch,
             limit: Limit::default(),
+            early_allowed: AtomicBool::new(false),
         })
     }
 
@@ -161,6 +166,11 @@ impl GeoKeyService {
     /// [`crate::UNWRAPS_PER_MINUTE`].
     pub fn limit_unwraps(&self, per_minute: u32) {
         self.limit.set(per_minute);
+    }
+
+    /// Whether a tenant's keys may be destroyed before the 90 days are over, on its instruction. Default: no.
+    pub fn allow_early(&self, allowed: bool) {
+        self.early_allowed.store(allowed, Ordering::SeqCst);
     }
 
     /// Whether the key store was older than its witness, and accepted all the same.
@@ -208,7 +218,8 @@ impl GeoKeyService {
             Some(TenantState::Active | TenantState::Suspended) => return Err(KeyError::Exists),
         }
         let now = self.clock.cc_lo();
-        let entry = TenantEntry { state: TenantState::Provisioning, created: now, due: None, destroyed: None };
+        let entry =
+            TenantEntry { state: TenantState::Provisioning, created: now, due: None, destroyed: None, early: None };
         let made = [KeyKind::Trk, KeyKind::Srk, KeyKind::Tik]
             .map(|kind| NewRoot::make(&*self.provider, tenant, self.geo, kind, 1, now));
         let made = made.into_iter().collect::<Result<Vec<_>, _>>()?;

@@ -359,12 +359,17 @@ fn redelete(
             if entry.is_some_and(|entry| entry.state == TenantState::Destroyed) {
                 return Ok(());
             }
-            let blank =
-                TenantEntry { state: TenantState::Destroyed, created: shred.at, due: None, destroyed: Some(shred.at) };
+            let blank = TenantEntry {
+                state: TenantState::Destroyed,
+                created: shred.at,
+                due: None,
+                destroyed: Some(shred.at),
+                early: None,
+            };
             let gone = match entry {
                 Some(entry) => {
                     done.tenants.push(tenant);
-                    TenantEntry { created: entry.created, due: entry.due, ..blank }
+                    TenantEntry { created: entry.created, due: entry.due, early: entry.early, ..blank }
                 }
                 None => blank,
             };

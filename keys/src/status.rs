@@ -1,13 +1,14 @@
 //! What the key service says of itself: versions, states, counts. Opaque ids only; nothing here is secret.
 
 use crate::context::{Id, NO_ID};
-use crate::entries::{KeyState, RotationJob, TenantEntry, TenantState, place};
+use crate::entries::{Early, KeyState, RotationJob, TenantEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError};
 use crate::provider::MasterVersion;
 use crate::record::{KeyKind, KeyName};
 use crate::rotate::{all_roots, rotation};
 use crate::service::{GeoKeyService, revocation_seq, root_entries, tenant_entry};
 use minicbor::{Decode, Encode};
+use std::sync::atomic::Ordering;
 
 /// The state of one geo's keys.
 #[derive(Clone, Debug, Encode, Decode)]
@@ -33,6 +34,9 @@ pub struct ServiceStatus {
     /// The master rotation under way.
     #[n(6)]
     pub rotation: Option<RotationJob>,
+    /// Whether its settings allow early destructions.
+    #[n(7)]
+    pub early_allowed: Option<bool>,
 }
 
 /// The state of one tenant's keys.
@@ -59,6 +63,9 @@ pub struct TenantStatus {
     /// Living subject keys.
     #[n(6)]
     pub subjects: u64,
+    /// The instruction to destroy its keys sooner, while it stands.
+    #[n(7)]
+    pub early: Option<Early>,
 }
 
 /// One version of one root.
@@ -104,6 +111,7 @@ impl GeoKeyService {
             directory: root_statuses(&store, &NO_ID)?,
             tenants: tenants.collect::<Result<_, _>>()?,
             rotation: rotation(&store)?,
+            early_allowed: Some(self.early_allowed.load(Ordering::SeqCst)),
         })
     }
 
@@ -116,12 +124,12 @@ impl GeoKeyService {
 type Store = crate::keystore::Keystore;
 
 fn tenant_status(store: &Store, tenant: Id) -> Result<Option<TenantStatus>, KeyError> {
-    let Some(TenantEntry { state, created, due, destroyed }) = tenant_entry(store, &tenant)? else {
+    let Some(TenantEntry { state, created, due, destroyed, early }) = tenant_entry(store, &tenant)? else {
         return Ok(None);
     };
     let roots = root_statuses(store, &tenant)?;
     let subjects = store.entries(&place::subjects_of(&tenant)).filter(|(_, value)| !value.is_empty()).count() as u64;
-    Ok(Some(TenantStatus { tenant, state, created, due, destroyed, roots, subjects }))
+    Ok(Some(TenantStatus { tenant, state, created, due, destroyed, roots, subjects, early }))
 }
 
 fn root_statuses(store: &Store, tenant: &Id) -> Result<Vec<RootStatus>, KeyError> {

@@ -215,6 +215,19 @@ pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
         confirm: &str,
     ) -> Result<Outcome<wire::Tenant>, ActError>;
 
+    /// Enters the instruction to destroy a terminated tenant early, or approves what another administrator entered within a
+    /// day: then 72 hours run. EarlyPurgeDisabled, ConfirmMismatch, AnotherNeeded, DueSoon, WrongState.
+    async fn purge_early(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        reason: &str,
+        confirm: Option<&str>,
+    ) -> Result<Outcome<wire::EarlyPurging>, ActError>;
+
+    /// Takes that back, approved or not, while destruction has not begun: the 90 days hold. WrongState.
+    async fn cancel_early(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError>;
+
     /// TERMINATED → DISABLED while destruction has not begun. WrongState.
     async fn reinstate(
         &self,

@@ -72,6 +72,12 @@ pub enum ActError {
     /// `confirm` is not the tenant's name.
     #[error("the confirmation is not the tenant's name")]
     ConfirmMismatch,
+    /// The settings do not allow destructions before the 90 days are over.
+    #[error("destroying a tenant early is switched off")]
+    EarlyPurgeDisabled,
+    /// It is due no later than an early destruction could be.
+    #[error("the tenant is due within 72 hours anyway")]
+    DueSoon,
     /// The act needs a recorded consent.
     #[error("this needs a consent")]
     ConsentRequired,
@@ -270,6 +276,14 @@ impl ActError {
                 "UnknownScope",
                 Some("check it, or place the hold with --prospective: it keeps what matches later"),
             ),
+            Self::EarlyPurgeDisabled => Face(
+                S::FORBIDDEN,
+                "EarlyPurgeDisabled",
+                Some(
+                    "set early_purge = true in the server's settings and, where the key service is another process, in its own",
+                ),
+            ),
+            Self::DueSoon => Face(S::CONFLICT, "DueSoon", Some("wait for its due time")),
             Self::SamePrincipal => Face(S::FORBIDDEN, "SamePrincipal", Some("use another administrator's token")),
             Self::RevisionChanged => {
                 Face(S::PRECONDITION_FAILED, "RevisionChanged", Some("read it again, then decide"))

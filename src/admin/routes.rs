@@ -194,6 +194,36 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
+        acts::<wire::PurgeEarly, wire::EarlyPurging>(
+            "/admin/v1/tenants/{tenant}/purge-early",
+            Acts,
+            "purgeTenantEarly",
+            "Enter, or approve, a terminated tenant's instruction to be destroyed before its 90 days are over",
+            |c| {
+                Box::pin(async move {
+                    let body: wire::PurgeEarly = c.body()?;
+                    let (reason, t) = (door::reason(&body.reason)?, c.tenant()?);
+                    let done = c.acts.purge_early(&c.order, &t, reason, body.confirm.as_deref()).await?;
+                    let status = match done {
+                        Outcome::Done(wire::EarlyPurging::Proposed { .. }) => StatusCode::ACCEPTED,
+                        _ => StatusCode::OK,
+                    };
+                    outcome(&c, status, done)
+                })
+            },
+        ),
+        acts::<wire::CancelEarly, wire::Tenant>(
+            "/admin/v1/tenants/{tenant}/cancel-early",
+            ActsOnRecord,
+            "cancelEarlyPurge",
+            "Take an early destruction back: the 90 days hold",
+            |c| {
+                Box::pin(async move {
+                    let wire::CancelEarly {} = c.body()?;
+                    tenant(&c, StatusCode::OK, c.acts.cancel_early(&c.order, &c.tenant()?).await?)
+                })
+            },
+        ),
         acts_as::<wire::Export, String>(
             Legal,
             "/admin/v1/tenants/{tenant}/export",

@@ -101,6 +101,7 @@ impl Acts for House {
             created_at: wire::Time(Millis(0)),
             terminated_at: None,
             purge_due_at: None,
+            early_purge: None,
             days_left: None,
             consent_sha256: new.consent.map(hex::encode),
             contact: new.contact,
@@ -140,6 +141,24 @@ impl Acts for House {
             return Err(ActError::ConfirmMismatch);
         }
         self.change(order, wire::TenantState::Terminated)
+    }
+
+    async fn purge_early(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        _: &str,
+        confirm: Option<&str>,
+    ) -> Result<Outcome<wire::EarlyPurging>, ActError> {
+        if confirm.is_some_and(|confirm| confirm != "contoso") {
+            return Err(ActError::ConfirmMismatch);
+        }
+        let Outcome::Done(tenant) = self.reinstate(order, t, [0; 32]).await? else { return Err(ActError::Broken) };
+        Ok(Outcome::Done(wire::EarlyPurging::Approved(Box::new(tenant))))
+    }
+
+    async fn cancel_early(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError> {
+        self.reinstate(order, t, [0; 32]).await
     }
 
     async fn reinstate(&self, order: &Order, _: &TenantRef, _: [u8; 32]) -> Result<Outcome<wire::Tenant>, ActError> {

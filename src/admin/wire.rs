@@ -13,9 +13,9 @@ pub use keys::{
     DestroyedKey, Destruction, GeoKeys, KeyNamed, KeyStatus, KeyVersion, KeyWork, Rotation, SuspendKeys, TenantKeys,
 };
 pub use tenants::{
-    Consent, CreateCredential, CreateTenant, Credential, CredentialRole, Credentials, Disable, Enable, EraseSubject,
-    Export, ExportKeys, ExportReport, NewCredential, Notice, Reinstate, Replication, RevealExportKeys, SubjectErasure,
-    Tenant, TenantState, Tenants, Terminate,
+    CancelEarly, Consent, CreateCredential, CreateTenant, Credential, CredentialRole, Credentials, Disable, EarlyPurge,
+    EarlyPurging, Enable, EraseSubject, Export, ExportKeys, ExportReport, NewCredential, Notice, PurgeEarly, Reinstate,
+    Replication, RevealExportKeys, SubjectErasure, Tenant, TenantState, Tenants, Terminate,
 };
 pub use work::{Operation, OperationResult, OperationState, SweepReport, SweepStatus};
 

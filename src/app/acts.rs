@@ -47,6 +47,8 @@ pub(super) struct HouseActs {
     pub(super) sweep_late: Duration,
     /// Whether two administrators have to agree on the destruction of a key.
     pub(super) two_person: bool,
+    /// Whether tenants may be destroyed before their 90 days are over, on their instruction.
+    pub(super) early_purge: bool,
     pub(super) epoch: EpochConfig,
     /// When keys are due for their next versions.
     pub(super) rotation: RotationConfig,
@@ -68,12 +70,14 @@ impl HouseActs {
     ) -> Result<Self, ConfigError> {
         let courier = config.notices.as_ref().map(notices::Courier::new).transpose()?.map(Arc::new);
         let (sweep_interval, epoch, two_person) = (config.sweep_interval, config.epoch, config.admin.two_person);
+        let early_purge = config.early_purge;
         let sweep_late = config.sweep_late;
         let (rotation, compliance) = (config.rotation.clone(), config.compliance.clone());
         let digests = reports::Digests::new(&house);
         let geos = house.geos.iter().map(|room| GeoRooms {
             tenancy: house.tenancy_of(room),
             certificates: room.certificates.clone(),
+            traffic: house.traffic.clone(),
             master_gone: match room.keys.provider_kind() {
                 ProviderKind::Local if epoch.keyring_secret_destroyable => MasterGone::WithItsSecret,
                 ProviderKind::Local => MasterGone::Unless,
@@ -94,6 +98,7 @@ impl HouseActs {
             sweep_interval,
             sweep_late,
             two_person,
+            early_purge,
             epoch,
             rotation,
             counted,
@@ -170,6 +175,20 @@ impl Acts for HouseActs {
             if name == Some(confirm) { Ok(Event::Terminate) } else { Err(ActError::ConfirmMismatch) }
         })
         .await
+    }
+
+    async fn purge_early(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        reason: &str,
+        confirm: Option<&str>,
+    ) -> Result<Outcome<wire::EarlyPurging>, ActError> {
+        super::early::instruct(self, order, t, reason, confirm).await
+    }
+
+    async fn cancel_early(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError> {
+        super::early::cancel(self, order, t).await
     }
 
     async fn reinstate(

@@ -220,6 +220,7 @@ impl Keys {
             let service = open(&dir, geo.bytes(), keyring, Arc::new(KeyClock(clock.clone())));
             let service = Arc::new(service.map_err(|error| AppError::keys(geo, error))?);
             service.limit_unwraps(config.keys.unwraps_per_minute_max);
+            service.allow_early(config.early_purge);
             if reason.is_some() && !service.restored() {
                 return Err(AppError::NothingRestored(geo.id));
             }

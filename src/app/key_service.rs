@@ -129,6 +129,7 @@ fn open_once(
         let open = if reason.is_some() { GeoKeyService::danger_open_restored } else { GeoKeyService::open };
         let service = open(&dir, geo.bytes(), keyring, key_clock).map_err(|error| AppError::keys(geo, error))?;
         service.limit_unwraps(config.unwraps_per_minute_max);
+        service.allow_early(config.early_purge);
         if let Some(reason) = reason {
             if !service.restored() {
                 return Err(AppError::NothingRestored(geo.id));

@@ -11,6 +11,7 @@ mod contacts;
 mod deferrals;
 mod demo;
 mod dsrs;
+mod early;
 mod epochs;
 mod exports;
 mod features;

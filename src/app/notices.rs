@@ -11,10 +11,9 @@ use crate::audit::{Actor, Event as Record, Hash};
 use crate::config::{ConfigError, NoticesConfig};
 use crate::directory::{Notices, Sent, TenantEntry};
 use crate::model::clock::Reading;
-use crate::model::ids::TenantId;
 use crate::model::time::Millis;
 use crate::tenant::notice::{self, Stage};
-use crate::tenant::{State, Termination};
+use crate::tenant::{Standing, State, Termination};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::sync::Arc;
@@ -107,11 +106,12 @@ async fn send_next(room: &GeoRoom, courier: &Courier, entry: &TenantEntry, now: 
     let tenant = entry.standing.id;
     let known = room.directory.notices(tenant, termination.at.at).await;
     let mut known: Notices = known.map_err(|error| error.to_string())?;
-    let next = notice::due(termination, now).into_iter().find(|stage| known.sent(*stage).is_none());
+    let standing = &entry.standing;
+    let next = notice::due(standing, now).into_iter().find(|stage| arrived(&known, *stage, standing).is_none());
     let Some(stage) = next.filter(|_| now.wall >= known.not_before) else { return Ok(()) };
-    let id = id(tenant, termination, stage);
+    let id = id(standing, termination, stage);
     known.attempts += 1;
-    match courier.deliver(&id, now.wall, body(room, tenant, termination, stage, now)).await {
+    match courier.deliver(&id, now.wall, body(room, standing, termination, stage, now)).await {
         Ok(()) => {
             let attempts = known.attempts;
             let sent = Record::NoticeSent { tenant, stage: stage.as_str().to_owned(), attempts };
@@ -128,23 +128,32 @@ async fn send_next(room: &GeoRoom, courier: &Courier, entry: &TenantEntry, now: 
     room.directory.keep_notices(tenant, &known).await.map_err(|error| error.to_string())
 }
 
+/// When it arrived; one about an early destruction that was taken back does not stand for that of a later one.
+fn arrived<'a>(known: &'a Notices, stage: Stage, standing: &Standing) -> Option<&'a Sent> {
+    let since = standing.early.as_ref().filter(|_| stage.is_early()).map(|early| early.at.wall);
+    known.sent.iter().find(|sent| sent.stage == stage && since.is_none_or(|since| sent.at >= since))
+}
+
 /// The same at every attempt, and another for every notice.
-fn id(tenant: TenantId, termination: &Termination, stage: Stage) -> String {
-    let of = [&b"geoseal/notice/v1\0"[..], &tenant.0, &termination.at.at.0.to_be_bytes(), stage.as_str().as_bytes()];
+fn id(standing: &Standing, termination: &Termination, stage: Stage) -> String {
+    let early = standing.early.as_ref().filter(|_| stage.is_early());
+    let at = early.map_or(termination.at.at, |early| early.at.at).0.to_be_bytes();
+    let of = [&b"geoseal/notice/v1\0"[..], &standing.id.0, &at, stage.as_str().as_bytes()];
     format!("msg_{}", &Hash::of(&of).to_string()[..32])
 }
 
-fn body(room: &GeoRoom, tenant: TenantId, termination: &Termination, stage: Stage, now: &Reading) -> String {
-    let left = termination.due.seconds() - now.lo_for(&termination.at).seconds();
+fn body(room: &GeoRoom, standing: &Standing, termination: &Termination, stage: Stage, now: &Reading) -> String {
+    let left = standing.deadlines().map(|(at, due)| due.seconds() - now.lo_for(&at).seconds()).min().unwrap_or(0);
+    let due_wall = standing.destruction_wall().unwrap_or_else(|| termination.due_wall());
     serde_json::json!({
         "type": "tenant.purge-notice",
         "timestamp": now.wall.to_string(),
         "data": {
-            "tenant": tenant.to_string(),
+            "tenant": standing.id.to_string(),
             "geo": room.geo.id,
             "stage": stage.as_str(),
             "terminated_at": termination.at.wall.to_string(),
-            "purge_due_at": termination.due_wall().to_string(),
+            "purge_due_at": due_wall.to_string(),
             "days_left": left.max(0).unsigned_abs().div_ceil(86_400),
         },
     })
@@ -158,10 +167,13 @@ pub(super) async fn shown(room: &crate::directory::Directory, entry: &TenantEntr
     };
     let known = room.notices(entry.standing.id, termination.at.at).await;
     let known = known.unwrap_or_else(|_| Notices::of(termination.at.at));
-    let shown = |stage: Stage| crate::admin::wire::Notice {
-        stage: stage.as_str().to_owned(),
-        at: crate::admin::wire::Time(stage.at_wall(termination)),
-        delivered_at: known.sent(stage).map(|sent| crate::admin::wire::Time(sent.at)),
+    let standing = &entry.standing;
+    let shown = |stage: Stage| {
+        Some(crate::admin::wire::Notice {
+            stage: stage.as_str().to_owned(),
+            at: crate::admin::wire::Time(stage.at_wall(standing)?),
+            delivered_at: arrived(&known, stage, standing).map(|sent| crate::admin::wire::Time(sent.at)),
+        })
     };
-    Stage::ALL.into_iter().map(shown).collect()
+    Stage::of(standing).into_iter().filter_map(shown).collect()
 }

@@ -10,8 +10,8 @@ use crate::model::names::{AccessId, BucketName};
 use crate::model::object::BucketRef;
 use crate::model::time::Millis;
 use crate::seal::{KeyError, OpenClass};
+use crate::tenant::State;
 use crate::tenant::access::{Access, Operation, access};
-use crate::tenant::{State, Termination};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -58,9 +58,8 @@ impl Register for Registrar {
         for directory in &self.directories {
             let Some(entry) = directory.tenant(tenant).await.map_err(refusal)? else { continue };
             let standing = &entry.standing;
-            let ending = standing.termination.as_ref();
-            let ending = ending.filter(|_| matches!(standing.state, State::Terminated | State::PurgeHeld));
-            return Ok(ending.map(Termination::due_wall));
+            let waits = matches!(standing.state, State::Terminated | State::PurgeHeld);
+            return Ok(standing.destruction_wall().filter(|_| waits));
         }
         Ok(None)
     }

@@ -248,7 +248,7 @@ fn controller(entry: &crate::directory::TenantEntry, sight: Sight) -> Controller
         since: standing.created.at.to_string(),
         consent_sha256: standing.consent.map(hex::encode),
         processing: ProcessorRecord::processing(),
-        erased_at: standing.termination.as_ref().map(|termination| termination.due.to_string()),
+        erased_at: standing.due().map(|due| due.to_string()),
     }
 }
 

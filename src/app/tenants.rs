@@ -176,13 +176,11 @@ pub(super) fn actor(order: &Order) -> Actor {
     order.by.0.parse().unwrap_or_else(|_| Actor::part("admin"))
 }
 
-async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenant {
+pub(super) async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenant {
     let standing = &entry.standing;
     let now = tenancy.clock.now();
-    let left = standing.termination.as_ref().map(|termination| {
-        let seconds = termination.due.seconds() - now.lo_for(&termination.at).seconds();
-        u64::try_from(seconds.max(0)).unwrap_or(0).div_ceil(86_400)
-    });
+    let left = standing.deadlines().map(|(at, due)| due.seconds() - now.lo_for(&at).seconds()).min();
+    let left = left.map(|seconds| u64::try_from(seconds.max(0)).unwrap_or(0).div_ceil(86_400));
     let living = matches!(standing.state, State::Active | State::Disabled | State::Terminated);
     let key = tenancy.directory.keys(standing.id).await.ok().map(|keys| format!("tdk/{}", keys.active_trk().version));
     wire::Tenant {
@@ -198,7 +196,12 @@ async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenant {
         revision: entry.revision,
         created_at: wire::Time(standing.created.wall),
         terminated_at: standing.termination.as_ref().map(|termination| wire::Time(termination.at.wall)),
-        purge_due_at: standing.termination.as_ref().map(|termination| wire::Time(termination.due_wall())),
+        purge_due_at: standing.destruction_wall().map(wire::Time),
+        early_purge: standing.early.as_ref().map(|early| wire::EarlyPurge {
+            approved_at: wire::Time(early.at.wall),
+            due_at: wire::Time(early.due_wall()),
+            instruction_sha256: hex::encode(early.instruction),
+        }),
         days_left: left.filter(|_| living),
         consent_sha256: standing.consent.map(hex::encode),
         contact: entry.detail.as_ref().and_then(|detail| detail.contact.clone()),
@@ -246,6 +249,8 @@ fn described(effect: &Effect) -> Option<String> {
         Effect::CloseService => "service logins are refused".into(),
         Effect::OpenService => "service logins are let in".into(),
         Effect::KeepKeys { keep_s } => format!("its keys are kept for {} days at least", keep_s / 86_400),
+        Effect::ReleaseKeysEarly { .. } => "its keys may be destroyed 72 hours from then".into(),
+        Effect::KeepKeysOn => "its keys are kept for the whole 90 days".into(),
         Effect::ReleaseKeys => "its keys are kept without a term".into(),
         Effect::PutDue(_) => "its destruction is entered in the due index".into(),
         Effect::DropDue => "its destruction is taken out of the due index".into(),
@@ -290,6 +295,7 @@ fn refused(refusal: Refusal) -> ActError {
         Refusal::WrongState(State::Purged) => ActError::TenantPurged,
         Refusal::WrongState(other) => ActError::WrongState(state(other)),
         Refusal::PastDue => ActError::TenantPurging,
+        Refusal::DueSoon => ActError::DueSoon,
         Refusal::RotationRunning => ActError::Busy,
         Refusal::KeyUnusable => ActError::Unavailable("the tenant's keys"),
         Refusal::NotDue(_)

@@ -49,6 +49,13 @@ pub enum Event {
     },
     /// Kept after all.
     TenantReinstated { tenant: TenantId, consent: Hash },
+    /// Somebody enters the tenant's instruction to destroy it early; another principal has to approve. `reason` as in
+    /// `TenantTerminated`.
+    EarlyPurgeProposed { tenant: TenantId, reason: Hash },
+    /// Another principal approved it: to be destroyed at `due`, RFC 3339. `instruction` is the salted hash of its words.
+    EarlyPurgeInstructed { tenant: TenantId, due: String, instruction: Hash, entered_by: String },
+    /// That was taken back, or what was entered before anybody approved it.
+    EarlyPurgeCancelled { tenant: TenantId },
     /// Somebody asks for a hold; another principal has to approve. `scope` is its kind, not what it names.
     HoldProposed { tenant: TenantId, hold: String, scope: String },
     /// Such a request is taken back.

@@ -428,6 +428,8 @@ mod tests {
             "tenant disable contoso --reason r",
             "tenant enable contoso",
             "tenant terminate contoso --reason r --confirm contoso",
+            "tenant purge-early contoso --reason-file instruction.txt --confirm contoso",
+            "tenant cancel-early contoso",
             "tenant reinstate contoso --consent new.txt",
             "credential create --tenant contoso --role service",
             "credential list --tenant contoso",

@@ -39,6 +39,12 @@ pub(super) async fn tenant(client: &Client, output: Output, command: Tenant) -> 
         Tenant::Terminate { tenant, reason, confirm, rehearse } => {
             terminate(client, output, &tenant, reason, confirm, rehearse).await
         }
+        Tenant::PurgeEarly { tenant, reason_file, confirm, rehearse } => {
+            purge_early(client, output, &tenant, &reason_file, confirm, rehearse).await
+        }
+        Tenant::CancelEarly { tenant, rehearse } => {
+            change(client, output, &tenant, "cancel-early", &wire::CancelEarly {}, rehearse).await
+        }
         Tenant::Reinstate { tenant, consent, rehearse } => {
             let body = wire::Reinstate { consent: Some(consented(&consent)?) };
             change(client, output, &tenant, "reinstate", &body, rehearse).await
@@ -114,6 +120,35 @@ async fn terminate(
         let left = after.days_left.map_or(String::new(), |d| format!(" ({d} d)"));
         let unchanged = if after.revision == before.revision { "; no change" } else { "" };
         format!("{} {}{at}; read-only{due}{left}{unchanged}", name(after), after.state.as_str())
+    })
+}
+
+async fn purge_early(
+    client: &Client,
+    output: Output,
+    tenant: &str,
+    reason_file: &Path,
+    confirm: Option<String>,
+    rehearse: Rehearse,
+) -> Result<(), Failure> {
+    let reason = std::fs::read_to_string(reason_file)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", reason_file.display())))?;
+    let reason = reason.trim().to_owned();
+    let asked = || ask(&format!("This destroys {tenant} for good in 72 hours. Its name, to confirm:"));
+    let confirm = confirm.or_else(|| if rehearse.dry_run { None } else { asked() });
+    if confirm.is_none() && !rehearse.dry_run {
+        return Err(Failure::Usage("this destroys a tenant: give its name with --confirm".into()));
+    }
+    let body = wire::PurgeEarly { reason, confirm };
+    let reply = client.post(&["tenants", tenant, "purge-early"], &body, rehearsed(rehearse)).await?;
+    show(output, reply, |done: &wire::EarlyPurging| match done {
+        wire::EarlyPurging::Proposed { until } => {
+            format!("entered; another administrator has to approve the same by {}", until.0)
+        }
+        wire::EarlyPurging::Approved(after) => {
+            let due = after.purge_due_at.map_or(String::new(), |due| format!("; to be destroyed from {}", due.0));
+            format!("{} {}{due}; until then: tenant cancel-early", name(after), after.state.as_str())
+        }
     })
 }
 
@@ -225,6 +260,10 @@ fn shown(t: &wire::Tenant) -> String {
         ("created", Some(t.created_at.0.to_string())),
         ("terminated", t.terminated_at.map(|at| at.0.to_string())),
         ("purge due", t.purge_due_at.map(|at| at.0.to_string())),
+        (
+            "early purge",
+            t.early_purge.as_ref().map(|early| format!("on its instruction, approved {}", early.approved_at.0)),
+        ),
         ("days left", t.days_left.map(|d| d.to_string())),
         ("key", t.key.clone()),
         ("consent", t.consent_sha256.as_ref().map(|sha256| format!("sha256:{sha256}"))),

@@ -151,6 +151,8 @@ pub struct KeyServiceConfig {
     pub tls: Option<KeyListener>,
     /// How often one tenant's keys may be asked for in a minute.
     pub unwraps_per_minute_max: u32,
+    /// Whether a tenant's keys may be destroyed before the 90 days are over, on its own instruction.
+    pub early_purge: bool,
     /// Logging.
     pub log: LogConfig,
 }
@@ -191,6 +193,9 @@ struct File {
     socket: Option<KeySocket>,
     tls: Option<KeyListener>,
     unwraps_per_minute_max: Option<u32>,
+    /// Whether a tenant's keys may be destroyed early.
+    #[serde(default)]
+    early_purge: bool,
     #[serde(default)]
     log: LogConfig,
 }
@@ -240,6 +245,7 @@ impl KeyServiceConfig {
                 client_revocations: tls.client_revocations.map(|file| base.join(file)),
             }),
             unwraps_per_minute_max,
+            early_purge: file.early_purge,
             log: file.log,
         })
     }

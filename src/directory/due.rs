@@ -13,7 +13,7 @@ pub const DUE_TENANT: u8 = 1;
 fn due_of(standing: &Standing) -> Option<DueKey> {
     let at = match standing.state {
         State::Provisioning => standing.created.at.plus_seconds(PROVISIONING_S_MAX),
-        State::Terminated | State::PurgeHeld | State::Purging => standing.termination?.due,
+        State::Terminated | State::PurgeHeld | State::Purging => standing.due()?,
         State::Active | State::Disabled | State::Purged => return None,
     };
     // Rounded down: who finds a row within its second asks the standing itself, which knows better.

@@ -30,6 +30,8 @@ pub const LEAF_DELTAS_MAX: usize = 128;
 pub const GROUP_COMMITS_MAX: usize = 512;
 /// Seconds between termination and destruction: 90 days.
 pub const TERMINATION_KEEP_S: i64 = 7_776_000;
+/// Seconds between the approval of an early destruction and its beginning: 72 hours.
+pub const EARLY_WAIT_S: i64 = 259_200;
 /// Seconds after which an upload that was never completed is aborted.
 pub const UPLOAD_KEEP_S: i64 = 86_400;
 /// The same of what an object is to hold when it is put right: it waits for the release of a hold, so a hundred years.

@@ -23,6 +23,8 @@ pub struct End {
     pub terminated: Seen,
     /// When it is to be destroyed, as the entry has it.
     pub due: String,
+    /// An early destruction of it was approved, and not taken back: when, and due when.
+    pub early: Option<(Seen, String)>,
     /// It was taken back.
     pub reinstated: Option<Seen>,
     /// Its destruction began.
@@ -97,6 +99,7 @@ impl Digest {
                 tenant: *tenant,
                 terminated: seen,
                 due: due.clone(),
+                early: None,
                 reinstated: None,
                 begun: None,
                 held: None,
@@ -104,6 +107,10 @@ impl Digest {
                 certificate: None,
             }),
             Event::TenantReinstated { tenant, .. } => self.of(*tenant, |end| end.reinstated = Some(seen)),
+            Event::EarlyPurgeInstructed { tenant, due, .. } => {
+                self.of(*tenant, |end| end.early = Some((seen, due.clone())));
+            }
+            Event::EarlyPurgeCancelled { tenant } => self.of(*tenant, |end| end.early = None),
             Event::PurgeBegun { tenant } => self.of(*tenant, |end| _ = end.begun.get_or_insert(seen)),
             Event::PurgeHeld { tenant, .. } => self.of(*tenant, |end| _ = end.held.get_or_insert(seen)),
             Event::TenantPurged { tenant } => self.of(*tenant, |end| end.purged = Some(seen)),

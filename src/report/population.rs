@@ -36,6 +36,9 @@ pub struct Terminated {
     pub terminated_entry: u64,
     /// T + 90 days.
     pub due_at: String,
+    /// That it was to be destroyed sooner, on its own instruction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_by_instruction: Option<EarlyByInstruction>,
     /// `waiting`, `reinstated`, `held`, `purging` or `purged`.
     pub outcome: Outcome,
     /// When its destruction began.
@@ -55,6 +58,17 @@ pub struct Terminated {
     pub certificate_entry: Option<u64>,
     /// What is not as it should be. Empty: nothing.
     pub exceptions: Vec<String>,
+}
+
+/// A tenant's own instruction to be destroyed before the 90 days were over, approved by two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlyByInstruction {
+    /// When it was approved.
+    pub approved_at: String,
+    /// The log's entry that says so.
+    pub approved_entry: u64,
+    /// 72 hours later.
+    pub due_at: String,
 }
 
 /// What became of a terminated tenant.
@@ -119,7 +133,9 @@ fn one(geo: &str, end: &End, known: &Known, again: bool, now: Millis, late_s: i6
             _ => {}
         }
     }
-    let due: Option<Millis> = end.due.parse().ok();
+    let regular = end.due.parse().ok();
+    let early = end.early.as_ref().and_then(|(_, due)| due.parse().ok());
+    let due: Option<Millis> = regular.map(|regular: Millis| early.map_or(regular, |early: Millis| early.min(regular)));
     match due {
         Some(due) if end.begun.is_some_and(|begun| begun.at < due) => {
             exceptions.push("its destruction began before it was due".to_owned());
@@ -147,6 +163,11 @@ fn one(geo: &str, end: &End, known: &Known, again: bool, now: Millis, late_s: i6
         terminated_at: end.terminated.at.to_string(),
         terminated_entry: end.terminated.index,
         due_at: end.due.clone(),
+        early_by_instruction: end.early.as_ref().map(|(seen, due)| EarlyByInstruction {
+            approved_at: seen.at.to_string(),
+            approved_entry: seen.index,
+            due_at: due.clone(),
+        }),
         outcome,
         purge_begun_at: at(end.begun),
         purged_at: at(end.purged),
@@ -181,6 +202,7 @@ mod tests {
             tenant: TenantId([7; 16]),
             terminated: seen(1, 0),
             due: Millis::from_seconds(90 * DAY).to_string(),
+            early: None,
             reinstated: None,
             begun: Some(seen(2, begun)),
             held: None,
@@ -205,6 +227,13 @@ mod tests {
         assert_eq!(exceptions(&end(90 * DAY, false), Some(Hash([1; 32]))), ["the log names no certificate of it"]);
         let early = exceptions(&end(90 * DAY - 1, true), Some(Hash([1; 32])));
         assert_eq!(early, ["its destruction began before it was due"]);
+        // By instruction it may begin 72 hours after the approval, and no sooner.
+        let approved = Seen { index: 2, at: Millis::from_seconds(10 * DAY) };
+        let early = Some((approved, Millis::from_seconds(13 * DAY).to_string()));
+        let on_time = End { early: early.clone(), ..end(13 * DAY, true) };
+        assert!(exceptions(&on_time, Some(Hash([1; 32]))).is_empty());
+        let too_early = End { early, ..end(13 * DAY - 1, true) };
+        assert_eq!(exceptions(&too_early, Some(Hash([1; 32]))), ["its destruction began before it was due"]);
         let late = exceptions(&End { begun: None, purged: None, ..end(0, false) }, None);
         assert_eq!(late, ["late: 864000 s past its due time, and not destroyed"]);
     }

@@ -8,7 +8,9 @@
 use super::closing::{EpochPart, Reached};
 use crate::audit::Hash;
 use crate::model::ids::TenantId;
+use crate::model::time::Millis;
 use crate::seal::KeyError;
+use crate::tenant::Standing;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,9 @@ pub struct Certificate {
     pub terminated_at: String,
     /// T + 90 days.
     pub due_at: String,
+    /// That the end was early, on the tenant's own instruction: then it need not lie behind `due_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early: Option<EarlyEnd>,
     /// When the destruction began.
     pub purge_begun_at: String,
     /// When it was verified.
@@ -67,6 +72,35 @@ pub struct Certificate {
     pub not_covered: Vec<String>,
     /// When it was signed.
     pub issued_at: String,
+}
+
+/// An end before the 90 days were over. Nothing in it is a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyEnd {
+    /// The salted hash of the instruction's words, as in the log.
+    pub instruction: Hash,
+    /// Who entered it, as the log knows them.
+    pub entered_by: String,
+    /// Who approved it.
+    pub approved_by: String,
+    /// When it was approved.
+    pub approved_at: String,
+    /// 72 hours later.
+    pub due_at: String,
+}
+
+impl EarlyEnd {
+    /// Of a tenant, if it was to be destroyed early.
+    pub(super) fn of(standing: &Standing) -> Option<Self> {
+        standing.early.as_ref().map(|early| Self {
+            instruction: Hash(early.instruction),
+            entered_by: early.entered_by.clone(),
+            approved_by: early.approved_by.clone(),
+            approved_at: early.at.at.to_string(),
+            due_at: early.due.to_string(),
+        })
+    }
 }
 
 /// Whether something is still to follow.
@@ -211,7 +245,11 @@ impl Certificate {
             Kind::Partial => !self.holds.is_empty(),
             Kind::Residual => no_key && !nothing_left,
         };
-        for_its_kind && self.consistent_shape()
+        let at = |text: &str| text.parse::<Millis>().ok();
+        let waited =
+            |early: &EarlyEnd| at(&early.due_at).zip(at(&self.purge_begun_at)).is_some_and(|(due, begun)| due <= begun);
+        let in_time = self.early.as_ref().is_none_or(waited);
+        for_its_kind && in_time && self.consistent_shape()
     }
 
     fn consistent_shape(&self) -> bool {

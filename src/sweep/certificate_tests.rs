@@ -20,6 +20,16 @@ fn signer(seed: u8) -> TestSigner {
     TestSigner(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
 }
 
+fn early() -> EarlyEnd {
+    EarlyEnd {
+        instruction: Hash([9; 32]),
+        entered_by: "admin-01020304".into(),
+        approved_by: "admin-05060708".into(),
+        approved_at: "2026-12-01T12:00:00Z".into(),
+        due_at: "2026-12-04T12:00:00Z".into(),
+    }
+}
+
 fn certificate() -> Certificate {
     Certificate {
         schema: Certificate::SCHEMA.into(),
@@ -28,6 +38,7 @@ fn certificate() -> Certificate {
         geo: "europe".into(),
         terminated_at: "2026-11-20T11:30:00Z".into(),
         due_at: "2027-02-18T11:30:00Z".into(),
+        early: None,
         purge_begun_at: "2027-02-18T12:00:00Z".into(),
         purge_ended_at: "2027-02-18T12:00:09Z".into(),
         deleted: Counts { buckets: 1, objects: 3, versions: 4, parts: 0, blobs: 2, bytes: 70_000 },
@@ -140,6 +151,9 @@ fn a_certificate_that_contradicts_its_kind_is_none() {
     refuses(|of| of.kind = Kind::Partial);
     refuses(|of| of.kind = Kind::Residual);
     refuses(|of| of.schema = "geoseal/certificate/v3".into());
+    refuses(|of| of.early = Some(EarlyEnd { due_at: "2027-02-18T12:00:00.001Z".into(), ..early() }));
+    let by_instruction = Certificate { early: Some(early()), ..certificate() };
+    assert_eq!(verify(by_instruction.sign(&signer(1)).unwrap().text(), &key), Ok(by_instruction));
     let held = Certificate { kind: Kind::Partial, holds: vec!["M-9".into()], ..certificate() };
     assert_eq!(verify(held.sign(&signer(1)).unwrap().text(), &key), Ok(held));
 }

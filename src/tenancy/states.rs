@@ -164,6 +164,11 @@ impl Tenancy {
                 self.blocking(move |keys| keys.set_due(id.0, due)).await?;
             }
             Effect::ReleaseKeys => self.blocking(move |keys| keys.clear_due(id.0)).await?,
+            // It counts its 72 hours by its own clock, and refuses where its own settings do not allow this.
+            Effect::ReleaseKeysEarly { instruction } => {
+                self.blocking(move |keys| keys.instruct_early(id.0, instruction)).await?;
+            }
+            Effect::KeepKeysOn => self.blocking(move |keys| keys.cancel_early(id.0)).await?,
             Effect::RevokeWriters => self.revoke_all(actor, id, Role::Service).await?,
             Effect::AbortUploads => self.abort_uploads(id).await?,
             // The gate asks for the standing at every request, and the store once more at every commit.
@@ -203,8 +208,20 @@ impl Tenancy {
                     let keep_s = crate::model::limits::TERMINATION_KEEP_S;
                     let id = entry.standing.id.0;
                     let probe = self.blocking(move |keys| keys.tenant_status(id)).await?;
-                    if probe.is_some_and(|status| status.due.is_none()) {
+                    if probe.as_ref().is_some_and(|status| status.due.is_none()) {
                         self.carry_out(&house(), entry, Effect::KeepKeys { keep_s }, &now).await?;
+                    }
+                    let told = probe.and_then(|status| status.early).map(|early| early.instruction);
+                    match entry.standing.early.as_ref().map(|early| early.instruction) {
+                        wanted if wanted == told => {}
+                        Some(instruction) => {
+                            // Not allowed there any more: then the 90 days hold.
+                            let effect = Effect::ReleaseKeysEarly { instruction };
+                            if let Err(error) = self.carry_out(&house(), entry, effect, &now).await {
+                                tracing::warn!(tenant = %entry.standing.id, %error, "the key service takes no early destruction");
+                            }
+                        }
+                        None => self.carry_out(&house(), entry, Effect::KeepKeysOn, &now).await?,
                     }
                     self.carry_out(&house(), entry, Effect::RevokeWriters, &now).await?;
                     self.carry_out(&house(), entry, Effect::AbortUploads, &now).await?;
@@ -251,6 +268,16 @@ fn record(transition: Transition, next: &Standing, event: &Event, reason: Option
             let due = next.termination.as_ref().map(|termination| termination.due_wall().to_string());
             Record::TenantTerminated { tenant, due: due.unwrap_or_default(), reason }
         }
+        Transition::InstructEarly => {
+            let early = next.early.as_ref();
+            Record::EarlyPurgeInstructed {
+                tenant,
+                due: early.map(|early| early.due_wall().to_string()).unwrap_or_default(),
+                instruction: Hash(early.map(|early| early.instruction).unwrap_or_default()),
+                entered_by: early.map(|early| early.entered_by.clone()).unwrap_or_default(),
+            }
+        }
+        Transition::CancelEarly => Record::EarlyPurgeCancelled { tenant },
         Transition::Reinstate => Record::TenantReinstated { tenant, consent },
         Transition::BeginPurge => Record::PurgeBegun { tenant },
         Transition::HoldPurge => Record::PurgeHeld { tenant, holds: next.holds.len() as u64 },

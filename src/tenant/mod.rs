@@ -21,7 +21,7 @@ pub use step::{
 
 use crate::model::clock::Stamp;
 use crate::model::ids::TenantId;
-use crate::model::limits::TERMINATION_KEEP_S;
+use crate::model::limits::{EARLY_WAIT_S, TERMINATION_KEEP_S};
 use crate::model::time::Millis;
 
 /// Where a tenant is in its life.
@@ -153,6 +153,33 @@ impl Termination {
     }
 }
 
+/// That the tenant instructed its destruction before the 90 days are over, and two principals approved it.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Early {
+    /// When it was approved.
+    #[n(0)]
+    pub at: Stamp,
+    /// 72 hours later by the compliance clock. Compare it with [`crate::model::clock::Reading::lo_for`] `at`.
+    #[n(1)]
+    pub due: Millis,
+    /// Which instruction: the salted hash of its words.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub instruction: [u8; 32],
+    /// Who entered it, as the log knows them.
+    #[n(3)]
+    pub entered_by: String,
+    /// Who approved it.
+    #[n(4)]
+    pub approved_by: String,
+}
+
+impl Early {
+    /// When people should expect the destruction: 72 hours after the wall time of the approval.
+    pub fn due_wall(&self) -> Millis {
+        self.at.wall.plus_seconds(EARLY_WAIT_S)
+    }
+}
+
 /// That the destruction has begun.
 #[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub struct Purge {
@@ -220,6 +247,9 @@ pub struct Standing {
     /// That what no hold keeps is being destroyed.
     #[n(11)]
     pub part: Option<PartPurge>,
+    /// That it is to be destroyed early, on its own instruction.
+    #[n(12)]
+    pub early: Option<Early>,
 }
 
 impl Standing {
@@ -234,6 +264,26 @@ impl Standing {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (&version, rest) = bytes.split_first()?;
         (version == VERSION).then(|| minicbor::decode(rest).ok()).flatten()
+    }
+
+    /// Its deadlines, each counted from when until when by the compliance clock: that of the 90 days, that of the early
+    /// destruction. The first that is reached counts, which may be either once a clock was credited time. None: it is not
+    /// terminated.
+    pub fn deadlines(&self) -> impl Iterator<Item = (Stamp, Millis)> {
+        let of_90_days = self.termination.as_ref().map(|of| (of.at, of.due));
+        let early = self.early.as_ref().filter(|_| of_90_days.is_some()).map(|early| (early.at, early.due));
+        of_90_days.into_iter().chain(early)
+    }
+
+    /// The earliest of its deadlines, by the compliance clock: when to look at it.
+    pub fn due(&self) -> Option<Millis> {
+        self.deadlines().map(|(_, due)| due).min()
+    }
+
+    /// When people should expect its destruction.
+    pub fn destruction_wall(&self) -> Option<Millis> {
+        let termination = self.termination?;
+        Some(self.early.as_ref().map_or_else(|| termination.due_wall(), Early::due_wall))
     }
 
     /// The geo's regions that hold this tenant's bytes: home, and with [`Replication::Geo`] every other.

@@ -1,16 +1,17 @@
-//! The eleven transitions of a tenant's life, each with its guard and the effects it owes.
+//! The transitions of a tenant's life, each with its guard and the effects it owes.
 //!
 //! Invariants:
 //! - [`Effect::Log`] comes first whenever anything changes; what changes nothing owes nothing.
-//! - TERMINATED is left only by reinstating or by the sweeper at its due time; PURGING and PURGED have no way back.
+//! - TERMINATED is left only by reinstating or by the sweeper at its due time: after 90 days, or 72 hours after an early
+//!   destruction was instructed and approved; PURGING and PURGED have no way back.
 //! - A hold wins over destruction in every state that still has something to destroy.
 //! - What an outsider repeats (terminate twice, disable twice) changes nothing; T does not move.
 
-use super::{Hold, HoldScope, PartPurge, Purge, Replication, Standing, State, Termination};
+use super::{Early, Hold, HoldScope, PartPurge, Purge, Replication, Standing, State, Termination};
 use crate::model::atlas::{Geo, Region};
 use crate::model::clock::Reading;
 use crate::model::ids::TenantId;
-use crate::model::limits::TERMINATION_KEEP_S;
+use crate::model::limits::{EARLY_WAIT_S, TERMINATION_KEEP_S};
 use crate::model::time::Millis;
 
 /// A tenant to be.
@@ -53,6 +54,17 @@ pub enum Event {
         /// SHA-256 of the new consent text.
         consent: Option<[u8; 32]>,
     },
+    /// Two principals approved the tenant's instruction to destroy it early. That the settings allow it was asked before.
+    InstructEarly {
+        /// Which instruction.
+        instruction: [u8; 32],
+        /// Who entered it.
+        entered_by: String,
+        /// Who approved it.
+        approved_by: String,
+    },
+    /// An administrator takes that back.
+    CancelEarly,
     /// A hold comes into force.
     PlaceHold(Hold),
     /// A hold is released.
@@ -131,6 +143,13 @@ pub enum Effect {
     },
     /// Take that back: the key service destroys nothing of this tenant, and a later termination counts anew.
     ReleaseKeys,
+    /// Tell the key service of the instruction to destroy the keys early; it counts 72 hours by its own clock.
+    ReleaseKeysEarly {
+        /// Which instruction.
+        instruction: [u8; 32],
+    },
+    /// Take that back.
+    KeepKeysOn,
     /// Enter it in the due index.
     PutDue(Millis),
     /// Take it out of the due index.
@@ -186,6 +205,10 @@ pub enum Transition {
     ReleaseHold,
     /// What no hold kept is destroyed.
     EndPart,
+    /// An early destruction was instructed and approved.
+    InstructEarly,
+    /// That was taken back.
+    CancelEarly,
 }
 
 /// Why an event was refused. Nothing changed.
@@ -209,6 +232,9 @@ pub enum Refusal {
     /// 90 days have passed: too late to reinstate.
     #[error("the tenant is due for destruction")]
     PastDue,
+    /// It is due no later than an early destruction could be.
+    #[error("it is due within 72 hours anyway")]
+    DueSoon,
     /// Too early.
     #[error("not due yet")]
     NotDue(Millis),
@@ -266,6 +292,7 @@ pub fn create(new: NewTenant, now: &Reading) -> Result<(Standing, Vec<Effect>), 
         holds: Vec::new(),
         purge: None,
         part: None,
+        early: None,
     };
     Ok((standing, vec![Effect::Log(Transition::Create), Effect::MakeKeys]))
 }
@@ -308,6 +335,13 @@ pub fn step(tenant: &Standing, event: &Event, now: &Reading) -> Result<Step, Ref
 
         (Terminated, Event::Reinstate { consent }) => reinstate(tenant, *consent, now),
         (Disabled, Event::Reinstate { .. }) => same(),
+
+        (Terminated, Event::InstructEarly { .. }) if tenant.early.is_some() => same(),
+        (Terminated, Event::InstructEarly { instruction, entered_by, approved_by }) => {
+            let (instruction, by) = (*instruction, [entered_by, approved_by]);
+            instruct_early(tenant, instruction, by, now)
+        }
+        (Terminated, Event::CancelEarly) => cancel_early(tenant),
 
         (Active | Disabled | Terminated | PurgeHeld, Event::PlaceHold(hold)) => place(tenant, hold),
         (Active | Disabled | Terminated | PurgeHeld, Event::ReleaseHold { id }) => release(tenant, id),
@@ -379,9 +413,37 @@ fn reinstate(tenant: &Standing, consent: Option<[u8; 32]>, now: &Reading) -> Res
         return Err(Refusal::PastDue);
     }
     let consent = Some(consent.ok_or(Refusal::ConsentRequired)?);
-    let next = Standing { termination: None, disabled: Some(now.stamp()), consent, ..tenant.clone() };
+    let next = Standing { termination: None, early: None, disabled: Some(now.stamp()), consent, ..tenant.clone() };
     let effects = [Effect::ReleaseKeys, Effect::DropDue, Effect::FreezeLifetimes];
     to(&next, State::Disabled, Transition::Reinstate, &effects)
+}
+
+fn instruct_early(
+    tenant: &Standing,
+    instruction: [u8; 32],
+    [entered_by, approved_by]: [&String; 2],
+    now: &Reading,
+) -> Result<Step, Refusal> {
+    let termination = tenant.termination.ok_or(Refusal::WrongState(tenant.state))?;
+    if now.passed(&termination.at, TERMINATION_KEEP_S - EARLY_WAIT_S) {
+        return Err(Refusal::DueSoon);
+    }
+    let at = now.stamp();
+    let due = at.at.plus_seconds(EARLY_WAIT_S);
+    let (entered_by, approved_by) = (entered_by.clone(), approved_by.clone());
+    let early = Some(Early { at, due, instruction, entered_by, approved_by });
+    let effects = [Effect::ReleaseKeysEarly { instruction }, Effect::PutDue(due)];
+    to(&Standing { early, ..tenant.clone() }, State::Terminated, Transition::InstructEarly, &effects)
+}
+
+/// Also when the 72 hours are over: until the destruction begins.
+fn cancel_early(tenant: &Standing) -> Result<Step, Refusal> {
+    let termination = tenant.termination.ok_or(Refusal::WrongState(tenant.state))?;
+    if tenant.early.is_none() {
+        return Ok((Some(tenant.clone()), Vec::new()));
+    }
+    let effects = [Effect::KeepKeysOn, Effect::PutDue(termination.due)];
+    to(&Standing { early: None, ..tenant.clone() }, State::Terminated, Transition::CancelEarly, &effects)
 }
 
 fn place(tenant: &Standing, hold: &Hold) -> Result<Step, Refusal> {
@@ -439,15 +501,15 @@ fn begin_purge(tenant: &Standing, evidence: Evidence, now: &Reading) -> Result<S
 }
 
 fn destroy_keys_first(tenant: &Standing, sweep_interval_s: i64, now: &Reading) -> Result<Step, Refusal> {
-    let (Some(termination), Some(purge)) = (&tenant.termination, &tenant.purge) else {
+    let (Some(due), Some(purge)) = (tenant.due(), &tenant.purge) else {
         return Err(Refusal::WrongState(tenant.state));
     };
     if purge.keys_first {
         return Ok((Some(tenant.clone()), Vec::new()));
     }
-    let until = termination.due.plus_seconds(sweep_interval_s.max(0)).plus_seconds(OUT_OF_REACH_S_MAX);
-    if now.lo_for(&termination.at) < until {
-        return Err(Refusal::NotDue(until));
+    let until = |due: Millis| due.plus_seconds(sweep_interval_s.max(0)).plus_seconds(OUT_OF_REACH_S_MAX);
+    if !tenant.deadlines().any(|(at, due)| now.lo_for(&at) >= until(due)) {
+        return Err(Refusal::NotDue(until(due)));
     }
     let purge = Some(Purge { keys_first: true, ..purge.clone() });
     let effects = [Effect::DestroyKeys, Effect::ProbeKeys, Effect::CertifyResidual];
@@ -466,8 +528,9 @@ fn end_purge(tenant: &Standing, proof: &Proof) -> Result<Step, Refusal> {
     }
 }
 
-/// Whether 90 days have provably passed since T.
+/// Whether 90 days have provably passed since T, or 72 hours since an early destruction was approved.
 fn due(tenant: &Standing, now: &Reading) -> Result<(), Refusal> {
-    let termination = tenant.termination.ok_or(Refusal::WrongState(tenant.state))?;
-    if now.lo_for(&termination.at) >= termination.due { Ok(()) } else { Err(Refusal::NotDue(termination.due)) }
+    let reached = tenant.deadlines().any(|(at, due)| now.lo_for(&at) >= due);
+    let due = tenant.due().ok_or(Refusal::WrongState(tenant.state))?;
+    if reached { Ok(()) } else { Err(Refusal::NotDue(due)) }
 }

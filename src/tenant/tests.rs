@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 const DAY: i64 = 86_400_000;
 const KEEP: i64 = TERMINATION_KEEP_S * 1000;
+const WAIT: i64 = EARLY_WAIT_S * 1000;
 const START: Millis = Millis(1_800_000_000_000);
 const CONSENT: Option<[u8; 32]> = Some([7; 32]);
 const AGREED: Evidence = Evidence { key_service_agrees: true, rotation_running: false };
@@ -49,6 +50,10 @@ fn hold(id: &str, now: &Reading) -> Hold {
     Hold { id: id.into(), scope: HoldScope::Tenant, since: now.stamp() }
 }
 
+fn instruct() -> Event {
+    Event::InstructEarly { instruction: [5; 32], entered_by: "admin-1".into(), approved_by: "admin-2".into() }
+}
+
 fn clean() -> Proof {
     Proof { left: 0, key_opens: false, certificate: [3; 32] }
 }
@@ -58,7 +63,7 @@ fn clean() -> Proof {
 fn every_transition_is_one_of_the_table() {
     let now = Reading::at(START);
     let later = Reading::at(START.plus_seconds(2 * TERMINATION_KEEP_S));
-    let events: [(&str, Event); 11] = [
+    let events: [(&str, Event); 13] = [
         ("provisioned", Event::Provisioned),
         ("failed", Event::ProvisioningFailed),
         ("checked", Event::ProvisioningChecked),
@@ -66,6 +71,8 @@ fn every_transition_is_one_of_the_table() {
         ("enable", Event::Enable { consent: None, key_usable: true }),
         ("terminate", Event::Terminate),
         ("reinstate", Event::Reinstate { consent: CONSENT }),
+        ("early", instruct()),
+        ("no early", Event::CancelEarly),
         ("hold", Event::PlaceHold(hold("M-2", &now))),
         ("sweep", Event::Sweep(AGREED)),
         ("out of reach", Event::OutOfReach { sweep_interval_s: 3600 }),
@@ -74,8 +81,8 @@ fn every_transition_is_one_of_the_table() {
     let mut changes = Vec::new();
     for state in State::ALL {
         for (name, event) in &events {
-            // A reinstatement has to come before it is due.
-            let when = if *name == "reinstate" { &now } else { &later };
+            // A reinstatement, and an instruction, have to come before it is due.
+            let when = if matches!(*name, "reinstate" | "early") { &now } else { &later };
             match step(&at(state, &now), event, when) {
                 Ok((Some(next), effects)) if next.state == state && effects.is_empty() => {}
                 Ok((next, _)) => {
@@ -98,6 +105,7 @@ fn every_transition_is_one_of_the_table() {
             "DISABLED terminate TERMINATED",
             "DISABLED hold DISABLED",
             "TERMINATED reinstate DISABLED",
+            "TERMINATED early TERMINATED",
             "TERMINATED hold TERMINATED",
             "TERMINATED sweep PURGING",
             "PURGE_HELD hold PURGE_HELD",
@@ -140,6 +148,49 @@ fn refusals_say_why() {
     assert_eq!(why(&purging, Event::Verified(opens), &on_time), Refusal::KeyStillOpens);
     let locked_out = Event::Enable { consent: None, key_usable: false };
     assert_eq!(why(&at(State::Disabled, &now), locked_out, &now), Refusal::KeyUnusable);
+}
+
+#[test]
+fn an_early_destruction_waits_72_hours_and_is_taken_back_until_it_begins() {
+    let now = Reading::at(START);
+    let terminated = at(State::Terminated, &now);
+    let day = Reading::at(START.plus_seconds(86_400));
+    let (early, effects) = step(&terminated, &instruct(), &day).unwrap();
+    let early = early.unwrap();
+    let due = START.plus_seconds(86_400 + EARLY_WAIT_S);
+    let told = [Effect::ReleaseKeysEarly { instruction: [5; 32] }, Effect::PutDue(due)];
+    assert_eq!(
+        (effects[0], &effects[1..], early.due()),
+        (Effect::Log(Transition::InstructEarly), &told[..], Some(due))
+    );
+    assert_eq!(early.termination, terminated.termination, "T stays, and its 90 days");
+    assert_eq!(Standing::decode(&early.encode()), Some(early.clone()));
+    // Again changes nothing: the 72 hours do not begin anew.
+    assert_eq!(step(&early, &instruct(), &Reading::at(due)).unwrap(), (Some(early.clone()), vec![]));
+    let (before, on_time) = (Reading::at(Millis(due.0 - 1)), Reading::at(due));
+    let refused = |tenant: &Standing, event, now: &Reading| step(tenant, &event, now).unwrap_err();
+    assert_eq!(refused(&early, Event::Sweep(AGREED), &before), Refusal::NotDue(due));
+    let disagrees = Evidence { key_service_agrees: false, ..AGREED };
+    assert_eq!(refused(&early, Event::Sweep(disagrees), &on_time), Refusal::KeyServiceDisagrees);
+    let (purging, _) = step(&early, &Event::Sweep(AGREED), &on_time).unwrap();
+    assert_eq!(purging.as_ref().unwrap().state, State::Purging);
+    assert_eq!(refused(&purging.unwrap(), Event::CancelEarly, &on_time), Refusal::WrongState(State::Purging));
+    // A hold keeps it, and is not asked how early it is.
+    let held = step(&early, &Event::PlaceHold(hold("M-1", &now)), &on_time).unwrap().0.unwrap();
+    assert_eq!(step(&held, &Event::Sweep(AGREED), &on_time).unwrap().0.unwrap().state, State::PurgeHeld);
+    // Taken back, on time too: the 90 days count again.
+    let (kept, effects) = step(&early, &Event::CancelEarly, &on_time).unwrap();
+    let of_90_days = START.plus_seconds(TERMINATION_KEEP_S);
+    assert_eq!(effects[1..], [Effect::KeepKeysOn, Effect::PutDue(of_90_days)]);
+    assert_eq!(kept.as_ref(), Some(&terminated));
+    assert_eq!(refused(&kept.unwrap(), Event::Sweep(AGREED), &on_time), Refusal::NotDue(of_90_days));
+    // Reinstated, there is no instruction any more.
+    let reinstated = step(&early, &Event::Reinstate { consent: CONSENT }, &before).unwrap().0.unwrap();
+    assert_eq!((reinstated.early, reinstated.termination), (None, None));
+    // In service nobody is destroyed, and who goes within 72 hours anyway needs no instruction.
+    assert_eq!(refused(&at(State::Active, &now), instruct(), &now), Refusal::WrongState(State::Active));
+    let soon = Reading::at(START.plus_seconds(TERMINATION_KEEP_S - EARLY_WAIT_S));
+    assert_eq!(refused(&terminated, instruct(), &soon), Refusal::DueSoon);
 }
 
 #[test]
@@ -191,7 +242,8 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let span = || prop_oneof![1..=3_600_000i64, 1..=30 * DAY, Just(KEEP - 1), Just(KEEP), Just(1)];
+    let span =
+        || prop_oneof![1..=3_600_000i64, 1..=30 * DAY, Just(KEEP - 1), Just(KEEP), Just(WAIT - 1), Just(WAIT), Just(1)];
     let error = || prop_oneof![Just(0), (-200..=200i64).prop_map(|days| days * DAY)];
     let id = || prop_oneof![Just("M-1"), Just("M-2")];
     let event = prop_oneof![
@@ -203,6 +255,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => id().prop_map(|id| Event::ReleaseHold { id: id.into() }),
         1 => Just(Event::OutOfReach { sweep_interval_s: 3600 }),
         1 => Just(Event::ProvisioningChecked),
+        1 => Just(instruct()),
+        1 => Just(Event::CancelEarly),
     ];
     prop_oneof![
         6 => span().prop_map(Happening::Pass),
@@ -229,11 +283,15 @@ struct World {
     tenant: Standing,
     /// What the key service keeps: when it was told first.
     keep_keys: Option<Stamp>,
+    /// That it was told of an early destruction, and when.
+    early_keys: Option<Stamp>,
     rotating: bool,
     /// Whether the liar lies just now.
     lying: bool,
     /// True time of the termination in force.
     terminated: Option<i64>,
+    /// True time of the approval of an early destruction in force.
+    early: Option<i64>,
     logged: Vec<Transition>,
     /// What each machine had proven at the last look.
     proven: [i64; 2],
@@ -243,7 +301,7 @@ impl World {
     fn new(liar: Liar) -> Self {
         let (daemon, service) = (SimulatedClock::frozen(START), SimulatedClock::frozen(START));
         let tenant = active(&daemon.now());
-        let (wrong, keep_keys) = ([0; 2], None);
+        let (wrong, keep_keys, early_keys) = ([0; 2], None, None);
         Self {
             truth: START.0,
             daemon,
@@ -252,9 +310,11 @@ impl World {
             liar,
             tenant,
             keep_keys,
+            early_keys,
             rotating: false,
             lying: true,
             terminated: None,
+            early: None,
             logged: vec![],
             proven: [START.0; 2],
         }
@@ -274,7 +334,8 @@ impl World {
 
     fn evidence(&self) -> Evidence {
         let now = self.now(false);
-        let key_service_agrees = self.keep_keys.is_some_and(|told| now.passed(&told, TERMINATION_KEEP_S));
+        let early = self.early_keys.is_some_and(|told| now.passed(&told, EARLY_WAIT_S));
+        let key_service_agrees = self.keep_keys.is_some_and(|told| early || now.passed(&told, TERMINATION_KEEP_S));
         Evidence { key_service_agrees, rotation_running: self.rotating }
     }
 
@@ -286,13 +347,17 @@ impl World {
             match effect {
                 Effect::Log(transition) => self.logged.push(*transition),
                 Effect::KeepKeys { .. } => drop(self.keep_keys.get_or_insert(self.now(false).stamp())),
-                Effect::ReleaseKeys => self.keep_keys = None,
+                Effect::ReleaseKeys => (self.keep_keys, self.early_keys) = (None, None),
+                Effect::ReleaseKeysEarly { .. } => self.early_keys = Some(self.now(false).stamp()),
+                Effect::KeepKeysOn => self.early_keys = None,
                 _ => {}
             }
         }
         match effects.first() {
             Some(Effect::Log(Transition::Terminate)) => self.terminated = Some(self.truth),
-            Some(Effect::Log(Transition::Reinstate)) => self.terminated = None,
+            Some(Effect::Log(Transition::Reinstate)) => (self.terminated, self.early) = (None, None),
+            Some(Effect::Log(Transition::InstructEarly)) => self.early = Some(self.truth),
+            Some(Effect::Log(Transition::CancelEarly)) => self.early = None,
             _ => {}
         }
         self.tenant = next.expect("only a tenant that never was leaves nothing");
@@ -347,11 +412,14 @@ impl World {
         let effects = self.happen(happening);
         let now = &self.tenant;
 
-        // P1, P16: destruction begins 90 real days after the termination in force, the newest one.
+        // P1, P16: destruction begins 90 real days after the termination in force, the newest one; or 72 real hours after
+        // an early one was approved that nobody took back.
         let begins = |state: State| matches!(state, State::PurgeHeld | State::Purging);
         if begins(now.state) && !begins(before.state) {
             let lived = self.terminated.map(|at| self.truth - at);
-            assert!(lived.is_some_and(|ms| ms >= KEEP), "P1: destroyed after {lived:?} ms");
+            let waited = self.early.map(|at| self.truth - at);
+            let in_time = lived.is_some_and(|ms| ms >= KEEP) || waited.is_some_and(|ms| ms >= WAIT);
+            assert!(in_time, "P1: destroyed after {lived:?} ms, {waited:?} ms after an instruction");
         }
         // P3: nothing that is held goes on to be destroyed.
         if now.state == State::Purging && before.state != State::Purging {
@@ -370,6 +438,7 @@ impl World {
         // What is known fits the state.
         assert_eq!(now.disabled.is_some(), now.state == State::Disabled);
         assert_eq!(now.termination.is_some(), now.state >= State::Terminated);
+        assert!(now.early.is_none() || now.termination.is_some());
         assert_eq!(now.purge.is_some(), now.state >= State::Purging);
         // No way back.
         assert!(before.state != State::Purged || now == &before);
@@ -400,16 +469,18 @@ impl World {
 
 /// One thing that may happen, by chance.
 fn chance(rng: &mut fastrand::Rng) -> Happening {
-    let span = |rng: &mut fastrand::Rng| match rng.u8(..5) {
+    let span = |rng: &mut fastrand::Rng| match rng.u8(..7) {
         0 => rng.i64(1..=3_600_000),
         1 => rng.i64(1..=30 * DAY),
         2 => KEEP - 1,
         3 => KEEP,
+        4 => WAIT - 1,
+        5 => WAIT,
         _ => 1,
     };
     let error = |rng: &mut fastrand::Rng| if rng.bool() { 0 } else { rng.i64(-200..=200) * DAY };
     let matter = |rng: &mut fastrand::Rng| if rng.bool() { "M-1" } else { "M-2" };
-    match rng.u8(..34) {
+    match rng.u8(..38) {
         0..6 => Happening::Pass(span(rng)),
         6 => Happening::Turn { daemon: rng.bool(), ms: error(rng) },
         7 => Happening::Discipline { daemon: rng.bool(), on: rng.bool() },
@@ -426,6 +497,8 @@ fn chance(rng: &mut fastrand::Rng) -> Happening {
         25..31 => Happening::Sweep,
         31 => Happening::Rotate(rng.bool()),
         32 => Happening::Lie(rng.bool()),
+        33..36 => Happening::Tenant(instruct()),
+        36 => Happening::Tenant(Event::CancelEarly),
         _ => Happening::Finish,
     }
 }
@@ -451,7 +524,7 @@ fn p1_p3_p4_p5_p6_p11_p14_p15_p16_hold_over_a_million_steps() {
     let steps = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
     let again = std::env::var("GEOSEAL_LIFE").ok().and_then(|seed| seed.parse().ok());
     let seeds = again.map_or(0..steps / HAPPENINGS, |seed: u64| seed..seed + 1);
-    let (mut purged, mut held, mut reinstated) = (0, 0, 0);
+    let (mut purged, mut held, mut reinstated, mut early, mut cancelled) = (0, 0, 0, 0, 0);
     for seed in seeds {
         let life = Life(seed);
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -465,11 +538,13 @@ fn p1_p3_p4_p5_p6_p11_p14_p15_p16_hold_over_a_million_steps() {
         purged += count(Transition::BeginPurge);
         held += count(Transition::HoldPurge);
         reinstated += count(Transition::Reinstate);
+        early += usize::from(world.early.is_some() && world.tenant.state >= State::PurgeHeld);
+        cancelled += count(Transition::CancelEarly);
         drop(life);
     }
     assert!(
-        again.is_some() || purged.min(held).min(reinstated) > 20,
-        "lives that show little: {purged} {held} {reinstated}"
+        again.is_some() || purged.min(held).min(reinstated).min(early).min(cancelled) > 20,
+        "lives that show little: {purged} {held} {reinstated} {early} {cancelled}"
     );
 }
 

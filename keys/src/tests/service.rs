@@ -3,9 +3,9 @@
 use super::world::{TENANT, World, object};
 use super::{fill, geo};
 use crate::{
-    Head, KeyError, KeyKind, KeyName, KeyProbe, KeyState, KeystoreError, LocalKeyring, MasterKeys, MasterState,
-    MasterVersion, ObjectContext, OpenClass, ProviderError, ProviderKind, RETENTION_SECONDS, Refusal, RootFields,
-    RootSecret, TenantState, Witness,
+    EARLY_SECONDS, Head, KeyError, KeyKind, KeyName, KeyProbe, KeyState, KeystoreError, LocalKeyring, MasterKeys,
+    MasterState, MasterVersion, ObjectContext, OpenClass, ProviderError, ProviderKind, RETENTION_SECONDS, Refusal,
+    RootFields, RootSecret, TenantState, Witness,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -161,6 +161,50 @@ fn tenant_rotation_keeps_the_old_version_for_reading_until_it_is_retired() {
     assert!(keys.open_dek(&new, &context).is_ok());
     let error = keys.open_dek(&old, &context).err().unwrap();
     assert!(matches!(error, KeyError::Open(e) if e.class() == OpenClass::Parent));
+}
+
+/// P1: without an instruction, and 72 hours by this service's own clock, no due time is shorter than 90 days.
+#[test]
+fn p1_an_early_destruction_needs_the_settings_an_instruction_and_72_hours() {
+    let world = World::new();
+    let service = world.open().unwrap();
+    service.create_tenant(TENANT).unwrap();
+    let now = 1_800_000_000;
+    service.set_due(TENANT, 0).unwrap();
+    assert_eq!(service.instruct_early(TENANT, [1; 32]).unwrap_err(), Refusal::EarlyNotAllowed.into());
+    service.allow_early(true);
+    service.clear_due(TENANT).unwrap();
+    assert_eq!(service.instruct_early(TENANT, [1; 32]).unwrap_err(), Refusal::NoDue.into(), "not terminated");
+    service.set_due(TENANT, 0).unwrap();
+    assert_eq!(service.instruct_early(TENANT, [1; 32]).unwrap(), now + EARLY_SECONDS);
+    world.advance(EARLY_SECONDS - 1);
+    assert_eq!(service.instruct_early(TENANT, [1; 32]).unwrap(), now + EARLY_SECONDS, "asked again");
+    assert_eq!(service.destroy_tenant(TENANT).unwrap_err(), Refusal::NotDue.into());
+    service.cancel_early(TENANT).unwrap();
+    world.advance(1);
+    assert!(!service.is_due(TENANT).unwrap(), "taken back");
+    assert_eq!(service.instruct_early(TENANT, [2; 32]).unwrap(), now + 2 * EARLY_SECONDS, "72 hours anew");
+    world.advance(EARLY_SECONDS - 1);
+    assert_eq!(
+        service.instruct_early(TENANT, [3; 32]).unwrap(),
+        now + 3 * EARLY_SECONDS - 1,
+        "another one begins anew"
+    );
+    drop(service);
+    let service = world.open().unwrap();
+    let early = service.tenant_status(TENANT).unwrap().unwrap().early.unwrap();
+    assert_eq!((early.instruction, early.due - early.at), ([3; 32], EARLY_SECONDS));
+    service.clear_due(TENANT).unwrap();
+    assert_eq!(service.tenant_status(TENANT).unwrap().unwrap().early, None, "reinstated");
+    service.set_due(TENANT, 0).unwrap();
+    world.advance(EARLY_SECONDS);
+    assert_eq!(service.destroy_tenant(TENANT).unwrap_err(), Refusal::NotDue.into());
+    service.allow_early(true);
+    service.instruct_early(TENANT, [4; 32]).unwrap();
+    world.advance(EARLY_SECONDS);
+    assert!(service.is_due(TENANT).unwrap());
+    assert_eq!(service.destroy_tenant(TENANT).unwrap().destroyed.len(), 3);
+    assert_eq!(service.instruct_early(TENANT, [5; 32]).unwrap_err(), KeyError::Destroyed);
 }
 
 #[test]

@@ -58,6 +58,46 @@ pub struct Terminate {
     pub confirm: String,
 }
 
+/// `POST /admin/v1/tenants/{tenant}/purge-early`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeEarly {
+    /// The tenant's instruction, in words. The log keeps their salted hash; they are sealed under the tenant's keys.
+    pub reason: String,
+    /// The tenant's name; may be left out of a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+/// `POST /admin/v1/tenants/{tenant}/cancel-early`. Nothing to say, but the body must be an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelEarly {}
+
+/// What became of an instruction to destroy a tenant early.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EarlyPurging {
+    /// It is entered, and waits for another administrator.
+    Proposed {
+        /// Until when it can be approved.
+        until: Time,
+    },
+    /// It is approved: the 72 hours run.
+    Approved(Box<Tenant>),
+}
+
+/// An early destruction that was instructed and approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlyPurge {
+    /// When it was approved.
+    pub approved_at: Time,
+    /// When the destruction begins at the earliest.
+    pub due_at: Time,
+    /// The salted hash of the instruction's words, as in the log.
+    pub instruction_sha256: String,
+}
+
 /// `POST /admin/v1/tenants/{tenant}/export`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -218,6 +258,9 @@ pub struct Tenant {
     /// What its administrator should know, such as "single-region geo: no copy outside brazilsouth".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Of a terminated tenant that is to be destroyed early, on its own instruction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_purge: Option<EarlyPurge>,
     /// Of a terminated tenant: when its administrators hear of its coming end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,

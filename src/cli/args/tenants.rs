@@ -70,6 +70,29 @@ pub enum Tenant {
         #[allow(missing_docs)]
         rehearse: Rehearse,
     },
+    /// Destroy a terminated tenant before its 90 days are over, on its own instruction: another administrator approves the same
+    /// within a day, then 72 hours pass
+    PurgeEarly {
+        /// Its name or id
+        tenant: String,
+        /// The tenant's instruction. The audit log keeps a salted hash; the text is sealed under the tenant's keys and ends with it
+        #[arg(long, value_name = "FILE")]
+        reason_file: PathBuf,
+        /// The tenant's name once more
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+    /// Take an early destruction back, approved or not: the 90 days hold
+    CancelEarly {
+        /// Its name or id
+        tenant: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
     /// Take a termination back, before destruction begins
     Reinstate {
         /// Its name or id

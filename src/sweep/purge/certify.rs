@@ -5,7 +5,8 @@ use crate::audit::{Event as Record, Hash, Receipt};
 use crate::model::time::Millis;
 use crate::seal::{KeyClient, KeyError};
 use crate::sweep::certificate::{
-    self, AuditEntry, Certificate, CertificateError, Destruction, Keys, Kind, Level, Listing, PublicKey, Signer,
+    self, AuditEntry, Certificate, CertificateError, Destruction, EarlyEnd, Keys, Kind, Level, Listing, PublicKey,
+    Signer,
 };
 use crate::sweep::closing::Reached;
 use crate::sweep::note::{Ended, Note};
@@ -85,6 +86,7 @@ impl Purge<'_> {
             geo: standing.geo.clone(),
             terminated_at: termination.at.at.to_string(),
             due_at: termination.due.to_string(),
+            early: EarlyEnd::of(standing),
             purge_begun_at: purge.begun.at.to_string(),
             purge_ended_at: ended.to_string(),
             deleted: note.counts(),

@@ -23,10 +23,11 @@ use crate::index::{Condition, IndexError};
 use crate::model::ids::TenantId;
 use crate::model::ids::{SegmentId, SubjectId};
 use crate::model::names::{ObjectName, SUBJECT_METADATA, SubjectName};
+use crate::pace::Pace;
 use crate::seal::{self, ShredEvidence};
-use crate::sweep::certificate::{AuditEntry, Certificate, Counts, Destruction, Keys, Kind, Level, Listing};
+use crate::sweep::certificate::{AuditEntry, Certificate, Counts, Destruction, EarlyEnd, Keys, Kind, Level, Listing};
 use crate::sweep::closing::Reached;
-use crate::sweep::inventory::{MissingList, Object, Stock, blobs_of_tenant};
+use crate::sweep::inventory::{MissingList, Object, Stock, blobs_of_tenant, delete_blobs};
 use crate::sweep::note::Note;
 use crate::sweep::run::GeoRooms;
 use crate::sweep::{SweepError, archive, blocking, find};
@@ -88,31 +89,31 @@ struct Gone {
 
 impl Purge<'_> {
     async fn delete_unheld(&self, holds: &Holds) -> Result<Gone, SweepError> {
-        let mut gone = Gone::default();
+        let (mut gone, mut pace) = (Gone::default(), self.rooms.pace());
         for stock in self.stocks().await? {
             let (mut cursor, mut held) = (None, false);
             loop {
-                let (objects, next) = stock.objects(cursor.as_ref(), MissingList::MeansDeleted).await?;
+                let (objects, next) = stock.objects(cursor.as_ref(), MissingList::MeansDeleted, &mut pace).await?;
                 let (kept, doomed): (Vec<_>, Vec<_>) =
                     objects.into_iter().partition(|object| is_held(holds, &stock, object));
                 held |= !kept.is_empty();
                 gone.still.extend(kept.iter().filter_map(|object| object.row.subject));
-                gone.objects += self.delete_objects(&stock, &doomed).await?;
+                gone.objects += self.delete_objects(&stock, &doomed, &mut pace).await?;
                 cursor = next;
                 if cursor.is_none() {
                     break;
                 }
             }
-            for (upload, parts) in stock.uploads().await? {
+            for (upload, parts) in stock.uploads(&mut pace).await? {
                 let parts: Vec<_> = parts.iter().map(|part| part.segment.id).collect();
-                stock.roots.blobs.delete(&parts).await?;
+                delete_blobs(&stock.roots.blobs, &parts, &mut pace).await?;
                 match stock.roots.index.abort(&stock.bucket.index, upload.upload_id).await {
                     Ok(_) | Err(IndexError::NoSuchUpload) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
             if !held {
-                stock.roots.index.drop_bucket_rows(stock.bucket.at.bucket).await?;
+                stock.roots.index.drop_bucket_rows_at(stock.bucket.at.bucket, &mut pace).await?;
                 self.rooms.tenancy.directory.remove_bucket(&stock.bucket.at).await?;
             }
         }
@@ -120,7 +121,7 @@ impl Purge<'_> {
     }
 
     /// Blobs before rows: cut off in between, the rows still name what is left to delete. Parts before their list.
-    async fn delete_objects(&self, stock: &Stock, doomed: &[Object]) -> Result<u64, SweepError> {
+    async fn delete_objects(&self, stock: &Stock, doomed: &[Object], pace: &mut Pace) -> Result<u64, SweepError> {
         let directory = &self.rooms.tenancy.directory;
         let (mut first, mut last) = (Vec::new(), Vec::new());
         for object in doomed {
@@ -129,8 +130,8 @@ impl Purge<'_> {
                 last.push(list.id);
             }
         }
-        stock.roots.blobs.delete(&first).await?;
-        stock.roots.blobs.delete(&last).await?;
+        delete_blobs(&stock.roots.blobs, &first, pace).await?;
+        delete_blobs(&stock.roots.blobs, &last, pace).await?;
         let keys = directory.keys(self.id).await?;
         let removals = doomed.iter().map(|object| async {
             let Ok(name) = ObjectName::parse(object.row.name.clone()) else { return Err(SweepError::Integrity) };
@@ -156,7 +157,7 @@ impl Purge<'_> {
     /// in between leaves an erasure that was begun, which the next start ends.
     async fn forget_subjects(&self, still: &HashSet<SubjectId>) -> Result<Vec<ShredEvidence>, SweepError> {
         let directory = &self.rooms.tenancy.directory;
-        let (mut shredded, mut after) = (Vec::new(), None);
+        let (mut shredded, mut after, mut pace) = (Vec::new(), None, self.rooms.pace());
         loop {
             let page = directory.subjects_page(self.id, after.as_deref(), STEP).await?;
             for at in page.iter().filter(|at| !still.contains(&at.id)) {
@@ -164,6 +165,7 @@ impl Purge<'_> {
                 let (keys, tenant, subject) = (directory.key_service().clone(), self.id.0, at.id.0);
                 shredded.push(blocking(move || keys.destroy_subject(tenant, subject)).await?);
                 directory.end_erasure(self.id, at.id).await?;
+                pace.spent(1).await;
             }
             match page.last() {
                 Some(last) if page.len() == STEP => after = Some(last.row_key.clone()),
@@ -182,7 +184,7 @@ impl Purge<'_> {
 
     /// Looks at every served region again, and deletes blobs that nothing held names, until there are none.
     async fn list_held(&self, holds: &Holds) -> Result<(Vec<Listing>, Kept), SweepError> {
-        let mut left = 0;
+        let (mut left, mut pace) = (0, self.rooms.pace());
         for _ in 0..LISTINGS_MAX {
             let (mut listings, mut kept) = (Vec::new(), Kept::default());
             left = 0;
@@ -190,12 +192,12 @@ impl Purge<'_> {
             for roots in self.rooms.regions() {
                 let before = (kept.objects, kept.blobs.len());
                 for stock in stocks.iter().filter(|stock| stock.roots.region == roots.region) {
-                    left += list_bucket(stock, holds, &mut kept).await?;
+                    left += list_bucket(stock, holds, &mut kept, &mut pace).await?;
                 }
-                let here = blobs_of_tenant(&roots.blobs, self.id).await?;
+                let here = blobs_of_tenant(&roots.blobs, self.id, &mut pace).await?;
                 let strays: Vec<_> = here.iter().map(|(id, _)| *id).filter(|id| !kept.blobs.contains(id)).collect();
                 left += strays.len() as u64;
-                roots.blobs.delete(&strays).await?;
+                delete_blobs(&roots.blobs, &strays, &mut pace).await?;
                 listings.push(Listing {
                     region: roots.region.id.to_owned(),
                     rows_left: kept.objects - before.0,
@@ -245,6 +247,7 @@ impl Purge<'_> {
             geo: standing.geo.clone(),
             terminated_at: termination.at.at.to_string(),
             due_at: termination.due.to_string(),
+            early: EarlyEnd::of(standing),
             purge_begun_at: begun.at.to_string(),
             purge_ended_at: now.clone(),
             deleted: counts,
@@ -297,10 +300,10 @@ fn is_held(holds: &Holds, stock: &Stock, object: &Object) -> bool {
 }
 
 /// Adds what a bucket holds to `kept`; answers how much is there that nothing keeps.
-async fn list_bucket(stock: &Stock, holds: &Holds, kept: &mut Kept) -> Result<u64, SweepError> {
-    let (mut cursor, mut left) = (None, stock.uploads().await?.len() as u64);
+async fn list_bucket(stock: &Stock, holds: &Holds, kept: &mut Kept, pace: &mut Pace) -> Result<u64, SweepError> {
+    let (mut cursor, mut left) = (None, stock.uploads(pace).await?.len() as u64);
     loop {
-        let (objects, next) = stock.objects(cursor.as_ref(), MissingList::Fails).await?;
+        let (objects, next) = stock.objects(cursor.as_ref(), MissingList::Fails, pace).await?;
         for object in &objects {
             if is_held(holds, stock, object) {
                 kept.objects += 1;
@@ -315,7 +318,7 @@ async fn list_bucket(stock: &Stock, holds: &Holds, kept: &mut Kept) -> Result<u6
             break;
         }
     }
-    kept.bytes += stock.roots.index.raw_rows(stock.bucket.at.bucket).await?.bytes;
+    kept.bytes += stock.roots.index.raw_rows_at(stock.bucket.at.bucket, pace).await?.bytes;
     kept.buckets += 1;
     Ok(left)
 }
