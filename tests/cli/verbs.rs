@@ -17,6 +17,9 @@ const ELSEWHERE: &[&str] = &[
     "keys serve",
     // tests/evidence
     "compliance record export",
+    // tests/life/early.rs
+    "tenant cancel-early",
+    "tenant purge-early",
     // tests/subjects
     "contact opt-in",
     "contact opt-out",
