@@ -10,7 +10,7 @@ use super::rows::v1::ObjectRow;
 use super::subjects::SubjectPlace;
 use crate::model::ids::{BucketId, TenantId, UploadId, VersionId};
 use crate::model::time::Millis;
-use crate::model::versioning::VersionAsked;
+use crate::model::versioning::{VersionAsked, Versioning};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -66,6 +66,17 @@ pub enum Keep {
     Beside,
     /// The new one is the `null` version: one from before goes, any other stays as a superseded version.
     BesideNull,
+}
+
+impl Keep {
+    /// What a bucket that keeps versions like this does.
+    pub fn of(versioning: Versioning) -> Self {
+        match versioning {
+            Versioning::Never => Self::Replace,
+            Versioning::Enabled => Self::Beside,
+            Versioning::Suspended => Self::BesideNull,
+        }
+    }
 }
 
 /// Says by when to look at a version, given its row as it will be: superseded, or current again. Asked by the writer in

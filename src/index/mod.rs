@@ -9,6 +9,7 @@ pub mod anchor;
 mod books;
 mod bucket;
 mod consolidate;
+mod dating;
 mod due;
 pub mod engine;
 mod error;

@@ -1,5 +1,5 @@
 //! The operations on buckets. Everything about a bucket that is not here (policies, encryption settings and the
-//! rest; lifecycle rules have a file of their own) is not built and answers 501.
+//! rest; lifecycle rules and versioning have files of their own) is not built and answers 501.
 
 use super::Face;
 use super::convert::timestamp;
@@ -10,8 +10,8 @@ use crate::model::names::BucketName;
 use crate::store::types::StoreError;
 use s3s::dto::{
     Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-    GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
-    HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Owner,
+    GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
+    ListBucketsOutput, Owner,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -97,13 +97,4 @@ pub(super) async fn location(
     super::owner(at.login().tenant, &request, "x-amz-expected-bucket-owner")?;
     let region = BucketLocationConstraint::from(at.bucket().region.id.to_owned());
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint: Some(region) }))
-}
-
-/// Never enabled: the empty answer of S3.
-pub(super) async fn versioning(
-    face: &Face,
-    request: S3Request<GetBucketVersioningInput>,
-) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-    face.admit::<Read, _>(&request, &request.input.bucket).await?;
-    Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }

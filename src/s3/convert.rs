@@ -180,6 +180,14 @@ pub(super) fn version(id: Option<&str>) -> S3Result<Option<VersionAsked>> {
     }
 }
 
+/// A version's id as clients are told it.
+pub(super) fn version_id(version: VersionAsked) -> String {
+    match version {
+        VersionAsked::Null => "null".to_owned(),
+        VersionAsked::Id(id) => id.to_string(),
+    }
+}
+
 /// User metadata in order of name. Errors: over 2 KiB in all.
 pub(super) fn metadata(given: Option<dto::Metadata>) -> S3Result<Vec<(String, String)>> {
     let mut metadata: Vec<_> = given.unwrap_or_default().into_iter().collect();

@@ -3,18 +3,18 @@
 
 use super::convert::{
     self, algorithm, content_headers, etag, object_name, read_conditions, set_checksums, set_encryption, timestamp,
-    version, write_condition,
+    version, version_id, write_condition,
 };
 use super::multipart::upload_id;
 use super::{Face, error, lifecycle, owner};
 use crate::gate::Admitted;
 use crate::gate::act::{Read, Write};
-use crate::store::types::{About, Copy, CopyAbout, CopyPart};
+use crate::store::types::{About, Copy, CopyAbout, CopyPart, StoreError};
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, MetadataDirective, Range,
     TaggingDirective, UploadPartCopyInput, UploadPartCopyOutput,
 };
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
 struct Source {
     at: Admitted<Read>,
@@ -69,7 +69,7 @@ pub(super) async fn object(
         checksum: input.checksum_algorithm.as_ref().map(|name| algorithm(name.as_str())).transpose()?,
         condition: write_condition(input.if_match.take(), input.if_none_match.take())?,
     };
-    let written = face.store.copy(&from.at, &to, copy).await.map_err(|e| error::store(&e))?;
+    let written = face.store.copy(&from.at, &to, copy).await.map_err(|e| refused(&e))?;
     let mut result = CopyObjectResult {
         e_tag: Some(etag(&written.etag)),
         last_modified: Some(timestamp(written.modified)),
@@ -80,7 +80,22 @@ pub(super) async fn object(
     let mut output = CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() };
     set_encryption!(output, to.login().tenant, written.key_version);
     output.expiration = written.expires.as_ref().and_then(lifecycle::header);
+    output.version_id = written.shown.map(version_id);
+    output.copy_source_version_id = written.source.map(version_id);
     Ok(S3Response::new(output))
+}
+
+/// As for any read, but that a delete marker cannot be meant.
+fn refused(error: &StoreError) -> S3Error {
+    match error {
+        StoreError::IsMarker { .. } => {
+            s3_error!(
+                InvalidRequest,
+                "The source of a copy request may not specifically refer to a delete marker by version id."
+            )
+        }
+        error => error::store(error),
+    }
 }
 
 /// Whether a directive says REPLACE; COPY is the default.
@@ -114,14 +129,16 @@ pub(super) async fn part(
         upload: upload_id(&input.upload_id)?,
         number: convert::part_number(input.part_number)?,
     };
-    let part = face.store.copy_part(&from.at, &to, part).await.map_err(|e| error::store(&e))?;
+    let (part, copied) = face.store.copy_part(&from.at, &to, part).await.map_err(|e| refused(&e))?;
     let mut result = CopyPartResult {
         e_tag: Some(etag(&part.etag)),
         last_modified: Some(timestamp(part.modified)),
         ..CopyPartResult::default()
     };
     set_checksums!(result, &part.checksums);
-    Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
+    let (copy_part_result, copy_source_version_id) = (Some(result), copied.map(version_id));
+    let output = UploadPartCopyOutput { copy_part_result, copy_source_version_id, ..UploadPartCopyOutput::default() };
+    Ok(S3Response::new(output))
 }
 
 /// `bytes=first-last`, both given. Source: the S3 API, "UploadPartCopy".

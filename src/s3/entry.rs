@@ -145,7 +145,7 @@ impl S3Access for Access {
 const GEO: Refusal = Refusal::forbidden("AccessDenied", "Access Denied");
 
 /// The operations of S3 that are built. Everything else answers 501 before its input is read.
-pub(super) const BUILT: [&str; 27] = [
+pub(super) const BUILT: [&str; 29] = [
     "AbortMultipartUpload",
     "CompleteMultipartUpload",
     "CopyObject",
@@ -165,10 +165,12 @@ pub(super) const BUILT: [&str; 27] = [
     "HeadObject",
     "ListBuckets",
     "ListMultipartUploads",
+    "ListObjectVersions",
     "ListObjects",
     "ListObjectsV2",
     "ListParts",
     "PutBucketLifecycleConfiguration",
+    "PutBucketVersioning",
     "PutObject",
     "PutObjectTagging",
     "UploadPart",

@@ -3,9 +3,11 @@
 //!
 //! Promises that no name, reason or path of ours is in an answer. `Resource` is left out: it would repeat the name.
 
+use super::convert::version_id;
 use crate::gate::{Asleep, Need, Refusal};
-use crate::store::types::{BodyFault, StoreError};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use crate::model::time::Millis;
+use crate::store::types::{BodyFault, StoreError, VersionAsked};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode};
 
 /// What a client is told of a store act that failed.
@@ -18,10 +20,13 @@ pub(super) fn store(error: &StoreError) -> S3Error {
         StoreError::NotModified { etag, modified } => {
             let etag = HeaderValue::from_str(&format!("\"{etag}\"")).expect("an ETag is hexadecimal digits");
             headers.insert(header::ETAG, etag);
-            let date =
-                jiff::Timestamp::from_millisecond(modified.0).map(|t| t.strftime("%a, %d %b %Y %T GMT").to_string());
-            let date = date.ok().and_then(|date| HeaderValue::from_str(&date).ok());
-            headers.extend(date.map(|date| (header::LAST_MODIFIED, date)));
+            headers.extend(date(*modified).map(|date| (header::LAST_MODIFIED, date)));
+        }
+        StoreError::MarkedDeleted { version } => headers = marker(*version),
+        StoreError::IsMarker { version, modified } => {
+            headers = marker(*version);
+            headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+            headers.extend(date(*modified).map(|date| (header::LAST_MODIFIED, date)));
         }
         StoreError::InvalidRange { size } => {
             let range = HeaderValue::from_str(&format!("bytes */{size}")).expect("digits are a header value");
@@ -36,6 +41,20 @@ pub(super) fn store(error: &StoreError) -> S3Error {
         answer_headers(&mut answer, headers);
     }
     answer
+}
+
+/// What tells of a delete marker.
+fn marker(version: VersionAsked) -> HeaderMap {
+    let id = HeaderValue::from_str(&version_id(version)).expect("hexadecimal digits are a header value");
+    HeaderMap::from_iter([(DELETE_MARKER, HeaderValue::from_static("true")), (VERSION_ID, id)])
+}
+
+const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+
+fn date(time: Millis) -> Option<HeaderValue> {
+    let time = jiff::Timestamp::from_millisecond(time.0).ok()?;
+    HeaderValue::from_str(&time.strftime("%a, %d %b %Y %T GMT").to_string()).ok()
 }
 
 /// S3 code and status.
@@ -149,7 +168,6 @@ fn answer_headers(answer: &mut S3Error, mut headers: HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::time::Millis;
     use crate::store::types::Fault;
 
     /// Every variant with what the S3 API reference, or docs/s3.md where S3 has no word for it, says.
@@ -159,6 +177,8 @@ mod tests {
         for (error, want, status) in [
             (StoreError::NoSuchObject, "NoSuchKey", 404),
             (StoreError::NoSuchVersion, "NoSuchVersion", 404),
+            (StoreError::MarkedDeleted { version: VersionAsked::Null }, "NoSuchKey", 404),
+            (StoreError::IsMarker { version: VersionAsked::Null, modified }, "MethodNotAllowed", 405),
             (StoreError::NoSuchUpload, "NoSuchUpload", 404),
             (StoreError::NoSuchBucket, "NoSuchBucket", 404),
             (StoreError::BucketExists, "BucketAlreadyOwnedByYou", 409),
@@ -218,6 +238,19 @@ mod tests {
         let unchanged = store(&StoreError::NotModified { etag: "ab".into(), modified });
         assert_eq!(unchanged.headers().unwrap()[header::ETAG], "\"ab\"");
         assert_eq!(unchanged.headers().unwrap()[header::LAST_MODIFIED], "Thu, 20 Nov 2025 12:00:00 GMT");
+        for error in [
+            StoreError::MarkedDeleted { version: VersionAsked::Null },
+            StoreError::IsMarker { version: VersionAsked::Null, modified },
+        ] {
+            let marker = store(&error);
+            let headers = marker.headers().unwrap();
+            assert_eq!(
+                (headers[DELETE_MARKER].as_bytes(), headers[VERSION_ID].as_bytes()),
+                (&b"true"[..], &b"null"[..])
+            );
+            let allowed = matches!(error, StoreError::IsMarker { .. }).then_some("DELETE");
+            assert_eq!(headers.get(header::ALLOW).map(|allow| allow.to_str().unwrap()), allowed);
+        }
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(super) fn prefixes(prefixes: &[String], spelling: Spelling) -> Option<Vec<Co
 }
 
 /// The only spelling that a client can ask for is URL.
-fn asked(encoding: Option<&EncodingType>) -> S3Result<()> {
+pub(super) fn asked(encoding: Option<&EncodingType>) -> S3Result<()> {
     match encoding {
         Some(other) if other.as_str() != EncodingType::URL => {
             Err(s3_error!(InvalidArgument, "Invalid Encoding Method specified in Request"))

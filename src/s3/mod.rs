@@ -26,6 +26,7 @@ pub mod refusal;
 pub mod trace;
 mod unbuilt;
 mod unread;
+mod versions;
 
 use crate::gate::act::Act;
 use crate::gate::{self, Admitted, AdmittedTenant, Gate};
@@ -120,7 +121,9 @@ operations! {
     head_bucket(HeadBucketInput) -> HeadBucketOutput = bucket::head;
     delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = bucket::delete;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = bucket::location;
-    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = bucket::versioning;
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versions::get;
+    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = versions::put;
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = versions::list;
     put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput)
         -> PutBucketLifecycleConfigurationOutput = lifecycle::put;
     get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)

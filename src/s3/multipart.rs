@@ -177,6 +177,7 @@ pub(super) async fn complete(
     set_checksums!(output, &written.checksums);
     set_encryption!(output, at.login().tenant, written.key_version);
     output.expiration = written.expires.as_ref().and_then(lifecycle::header);
+    output.version_id = written.shown.map(convert::version_id);
     Ok(S3Response::new(output))
 }
 

@@ -2,7 +2,7 @@
 
 use super::convert::{
     self, content_headers, etag, key_id, length, object_name, read_conditions, set_checksums, set_content_headers,
-    set_encryption, timestamp, version, write_condition,
+    set_encryption, timestamp, version, version_id, write_condition,
 };
 use super::{Face, body, error, lifecycle};
 use crate::gate::Admitted;
@@ -40,6 +40,7 @@ pub(super) async fn put(face: &Face, mut request: S3Request<PutObjectInput>) -> 
     set_checksums!(output, &written.checksums);
     set_encryption!(output, at.login().tenant, written.key_version);
     output.expiration = written.expires.as_ref().and_then(lifecycle::header);
+    output.version_id = written.shown.map(version_id);
     Ok(S3Response::new(output))
 }
 
@@ -98,6 +99,7 @@ macro_rules! describe {
         let tags = i32::try_from(info.about.tags.len()).expect("at most ten tags");
         $output.tag_count = (tags > 0).then_some(tags);
         $output.expiration = info.expires.as_ref().and_then(lifecycle::header);
+        $output.version_id = info.shown.map(version_id);
         $output.parts_count = info.parts.map(i32::from);
         $output.metadata = (!info.about.metadata.is_empty()).then(|| Metadata::from_iter(info.about.metadata));
         set_content_headers!($output, info.about.headers);
@@ -156,7 +158,7 @@ pub(super) async fn tagging(
         return Err(error::store(&StoreError::Internal));
     }
     let tag_set = tags.into_iter().map(|(key, value)| Tag { key: Some(key), value: Some(value) }).collect();
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: None }))
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: info.shown.map(version_id) }))
 }
 
 /// Replaces the tags.
@@ -169,8 +171,8 @@ pub(super) async fn set_tagging(
     let given =
         input.tagging.tag_set.into_iter().map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()));
     let tags = convert::tag_rule(given.collect())?;
-    retag(face, &at, &input.key, input.version_id.as_deref(), tags).await?;
-    Ok(S3Response::new(PutObjectTaggingOutput::default()))
+    let version_id = retag(face, &at, &input.key, input.version_id.as_deref(), tags).await?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
 /// Removes the tags.
@@ -180,8 +182,8 @@ pub(super) async fn delete_tagging(
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
     let at = face.admit::<Write, _>(&request, &request.input.bucket).await?;
     let input = request.input;
-    retag(face, &at, &input.key, input.version_id.as_deref(), vec![]).await?;
-    Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
+    let version_id = retag(face, &at, &input.key, input.version_id.as_deref(), vec![]).await?;
+    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
 }
 
 async fn retag(
@@ -190,7 +192,7 @@ async fn retag(
     name: &str,
     id: Option<&str>,
     tags: Vec<(String, String)>,
-) -> S3Result<()> {
+) -> S3Result<Option<ObjectVersionId>> {
     let set = face.store.set_tags(at, &object_name(name)?, version(id)?, tags).await;
-    set.map(drop).map_err(|e| error::store(&e))
+    set.map(|set| set.map(version_id)).map_err(|e| error::store(&e))
 }

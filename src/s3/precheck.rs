@@ -430,11 +430,12 @@ const SUBRESOURCES: [&str; 42] = [
 /// What is built, by method and level; `s3s` tells the operations apart from there.
 fn routes(method: &Method, level: Level, query: &[(String, String)]) -> Result<(), Refusal> {
     let built: &[&str] = match (method.as_str(), level) {
-        ("GET", Level::Bucket) => &["lifecycle", "location", "uploads", "versioning"],
+        ("GET", Level::Bucket) => &["lifecycle", "location", "uploads", "versioning", "versions"],
         ("GET", Level::Object) => &["partNumber", "tagging", "uploadId", "versionId"],
         ("HEAD", Level::Object) => &["partNumber", "versionId"],
         ("PUT", Level::Object) => &["partNumber", "tagging", "uploadId", "versionId"],
-        ("PUT" | "DELETE", Level::Bucket) => &["lifecycle"],
+        ("PUT", Level::Bucket) => &["lifecycle", "versioning"],
+        ("DELETE", Level::Bucket) => &["lifecycle"],
         ("POST", Level::Bucket) => &["delete"],
         ("POST", Level::Object) => &["uploadId", "uploads"],
         ("DELETE", Level::Object) => &["tagging", "uploadId", "versionId"],

@@ -7,11 +7,10 @@
 use super::alarm::Subject;
 use super::put::condition;
 use super::types::{Deleted, StoreError, WriteCondition};
-use super::versions::keep;
 use super::{Room, Store};
 use crate::gate::{Admitted, Need, act};
 use crate::index::rows::v1::ObjectRow;
-use crate::index::{Condition, IndexError};
+use crate::index::{Condition, IndexError, Keep};
 use crate::model::names::ObjectName;
 use crate::model::versioning::{VersionAsked, Versioning};
 
@@ -66,10 +65,14 @@ impl Store {
         self.may_touch(room, &found.row, Need::Delete).await?;
         let condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, condition).await?;
         let (index, id) = (&room.roots.index, VersionAsked::Id(found.row.version_id));
-        let removed = index.delete_version(&room.bucket.index, name, id, condition, None).await;
+        let removed =
+            index.delete_version(&room.bucket.index, name, id, condition, Some(self.dating(room).await?)).await;
         match self.heard(&room.bucket.at, Subject::Row, removed).await? {
             Some(removed) => {
                 self.discard(room, &removed);
+                if let Err(error) = self.look_at_marker(room, name).await {
+                    tracing::warn!(%error, "a delete marker that may be all that is left of a name was not dated");
+                }
                 Ok(Deleted::Erased { version: Some(version), was_marker: !removed.is_object() })
             }
             // Somebody else was faster.
@@ -90,8 +93,10 @@ impl Store {
         marker.versioned = (versioning == Versioning::Enabled).then_some(true);
         let version = marker.asked();
         let condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, condition).await?;
-        let (index, keep) = (&room.roots.index, keep(versioning));
-        let put = index.mark_deleted(&room.bucket.index, marker, condition, keep, None).await;
+        let dating = self.dating(room).await?;
+        marker.due = dating.due(&marker);
+        let (index, keep) = (&room.roots.index, Keep::of(versioning));
+        let put = index.mark_deleted(&room.bucket.index, marker, condition, keep, Some(dating)).await;
         match put {
             // S3: to delete what is not there is to succeed; but a condition wants something there.
             Err(IndexError::NoSuchObject) => Err(StoreError::NoSuchObject),

@@ -8,8 +8,10 @@ use super::types::StoreError;
 use super::{Room, Store};
 use crate::audit::{Actor, Event};
 use crate::gate::{Admitted, act};
+use crate::index::Dating;
 use crate::index::rows::v1::ObjectRow;
 use crate::model::lifecycle::{Expiry, Rules};
+use crate::model::names::ObjectName;
 use std::sync::Arc;
 
 impl Store {
@@ -38,9 +40,13 @@ impl Store {
         Ok(self.enter(admitted).await?.bucket.lifecycle.clone())
     }
 
-    /// Dates an object that is about to be committed: when it was written, and when it goes. To be called with commits
+    /// Dates a version that is about to be committed: when it was written, and when it goes. To be called with commits
     /// held, so that the rules are those in force.
     pub(super) async fn date(&self, room: &Room, row: &mut ObjectRow) -> Result<Option<Expiry>, StoreError> {
+        if !row.is_current() {
+            row.due = self.dating(room).await?.due(row);
+            return Ok(None);
+        }
         let now = self.0.clock.now();
         let fresh = row.written.is_none();
         let written = *row.written.get_or_insert(now.cc_lo);
@@ -52,6 +58,26 @@ impl Store {
         Ok(expiry)
     }
 
+    /// Dates versions that a commit supersedes, or makes current again. To be called with commits held.
+    pub(super) async fn dating(&self, room: &Room) -> Result<Dating, StoreError> {
+        Ok(Dating::by_rules(self.rules_now(room).await?))
+    }
+
+    /// Has the next sweep look at the delete marker of a name from which a version was removed, if nothing else is left of
+    /// it. To be called with commits held. What is cut off here the sweep finds by itself, later.
+    pub(super) async fn look_at_marker(&self, room: &Room, name: &ObjectName) -> Result<(), StoreError> {
+        let Some(rules) = self.rules_now(room).await? else { return Ok(()) };
+        let (index, bucket) = (&room.roots.index, &room.bucket.index);
+        let left = index.versions_of(bucket, name, None, 2).await?;
+        let [marker] = left.as_slice() else { return Ok(()) };
+        let goes = rules.lone_marker(&marker.name, marker.age_from()).filter(|_| !marker.is_object());
+        let due = goes.map(|expiry| u64::try_from(expiry.at.seconds()).unwrap_or(0));
+        if due.is_some() && due != marker.due {
+            index.date(bucket, &[(marker.clone(), due)]).await?;
+        }
+        Ok(())
+    }
+
     /// The rules in force, which may be others than those when the room was entered.
     pub(super) async fn rules_now(&self, room: &Room) -> Result<Option<Arc<Rules>>, StoreError> {
         let opened = self.directory(room.bucket.at.geo.id)?.open_bucket(&room.bucket.at).await?;
@@ -59,7 +85,10 @@ impl Store {
     }
 }
 
-/// When an object that is stored goes.
+/// When an object that is stored goes, or is hidden. Of a superseded version nothing is said, as in S3.
 pub(super) fn expiry(room: &Room, row: &ObjectRow) -> Option<Expiry> {
+    if !row.is_current() {
+        return None;
+    }
     room.bucket.lifecycle.as_ref()?.expiry(&row.name, row.size, &row.tags, row.age_from())
 }

@@ -10,7 +10,7 @@ use super::put::condition;
 use super::receive::Segment;
 use super::types::{
     BodyFault, Complete, CompletedPart, CopyPart, CreateUpload, Expected, Fault, Get, Incoming, ListUploads, PartInfo,
-    PartsPage, PutPart, StoreError, UploadInfo, UploadsPage, Written,
+    PartsPage, PutPart, StoreError, UploadInfo, UploadsPage, VersionAsked, Written,
 };
 use super::{Room, Store};
 use crate::gate::{Admitted, act};
@@ -85,13 +85,13 @@ impl Store {
         self.part(&room, &upload, part.number, part.incoming).await
     }
 
-    /// Copies a range of an object into a part.
+    /// Copies a range of an object into a part; answers also which version that was, as clients are told.
     pub async fn copy_part(
         &self,
         source: &Admitted<act::Read>,
         destination: &Admitted<act::Write>,
         part: CopyPart,
-    ) -> Result<PartInfo, StoreError> {
+    ) -> Result<(PartInfo, Option<VersionAsked>), StoreError> {
         let from = self.enter(source).await?;
         let to = self.enter(destination).await?;
         let upload = self.upload(&to, &part.name, part.upload).await?;
@@ -103,7 +103,7 @@ impl Store {
             conditions: part.source_conditions,
         };
         let look = self.look_as_source(&from, &get).await?;
-        let size = look.row.size;
+        let (size, shown) = (look.row.size, from.shown(&look.row));
         let (first, last) = part.range.unwrap_or((0, size.saturating_sub(1)));
         if part.range.is_some() && (first > last || last >= size) {
             return Err(StoreError::InvalidRange { size });
@@ -112,7 +112,7 @@ impl Store {
         let body = self.open(&from, look, first, length).await?.map_err(|_| BodyFault::Source).boxed();
         let compute = upload.checksum.map(|(algorithm, _)| algorithm).into_iter().collect();
         let incoming = Incoming { body, length, expected: Expected { compute, ..Expected::default() } };
-        self.part(&to, &upload, part.number, incoming).await
+        Ok((self.part(&to, &upload, part.number, incoming).await?, shown))
     }
 
     async fn part(

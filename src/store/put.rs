@@ -12,7 +12,6 @@
 use super::alarm::Subject;
 use super::receive::Segment;
 use super::types::{Put, StoreError, Written};
-use super::versions::keep;
 use super::{Room, Store};
 use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, Place, SegmentRef};
@@ -143,9 +142,9 @@ impl Store {
         self.wrap_anew(room, &mut commit.row).await?;
         let dated = async {
             let expires = self.date(room, &mut commit.row).await?;
-            Ok((expires, self.versioning_now(room).await?))
+            Ok((expires, self.versioning_now(room).await?, self.dating(room).await?))
         };
-        let (expires, versioning) = match dated.await {
+        let (expires, versioning, dating) = match dated.await {
             Ok(dated) => dated,
             Err(error) => {
                 self.discard_blobs(room, blobs.to_vec());
@@ -153,7 +152,7 @@ impl Store {
             }
         };
         commit.condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, commit.condition).await?;
-        commit.keep = keep(versioning);
+        (commit.keep, commit.dating) = (Keep::of(versioning), Some(dating));
         let shown = match versioning {
             Versioning::Never => None,
             Versioning::Enabled => Some(VersionAsked::Id(commit.row.version_id)),

@@ -9,7 +9,7 @@ use super::{Room, Store};
 use crate::audit::{Actor, Event};
 use crate::gate::{Admitted, act};
 use crate::index::rows::v1::ObjectRow;
-use crate::index::{Found, Keep, VersionsQuery};
+use crate::index::{Found, VersionsQuery};
 use crate::model::ids::VersionId;
 use crate::model::limits::LIST_MAX;
 use crate::model::names::ObjectName;
@@ -109,14 +109,5 @@ impl Store {
         let found = found.filter(|found| found.row.is_object()).ok_or(StoreError::NoSuchVersion)?;
         self.still_there(room, &found.row).await?;
         Ok(found)
-    }
-}
-
-/// What a write does to the version before it.
-pub(super) fn keep(versioning: Versioning) -> Keep {
-    match versioning {
-        Versioning::Never => Keep::Replace,
-        Versioning::Enabled => Keep::Beside,
-        Versioning::Suspended => Keep::BesideNull,
     }
 }

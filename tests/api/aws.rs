@@ -107,3 +107,55 @@ fn s3_copies_syncs_moves_presigns_and_removes() {
     s3(&["rb", "--force", "s3://cli-s3"]).ok();
     assert!(!s3(&["ls"]).ok().contains("cli-s3"));
 }
+
+#[test]
+fn s3api_keeps_finds_and_brings_back_versions() {
+    let server = Server::shared();
+    let run = |line: &str| aws(server, &line.split(' ').collect::<Vec<_>>());
+    run("s3api create-bucket --bucket cli-versions --create-bucket-configuration LocationConstraint=westeurope").ok();
+    let at = "--bucket cli-versions";
+    run(&format!("s3api put-bucket-versioning {at} --versioning-configuration Status=Enabled")).ok();
+    assert_eq!(run(&format!("s3api get-bucket-versioning {at}")).json()["Status"], "Enabled");
+    let (file, back) = (server.home().join("cli-version"), server.home().join("cli-version.back"));
+    let mut ids = Vec::new();
+    for body in ["one", "other"] {
+        fs::write(&file, body).unwrap();
+        let put = run(&format!("s3api put-object {at} --key k --body {}", text(&file))).json();
+        ids.push(put["VersionId"].as_str().expect("a version's id").to_owned());
+    }
+    let get = |id: &str| {
+        run(&format!("s3api get-object {at} --key k --version-id {id} {}", text(&back))).ok();
+        fs::read_to_string(&back).unwrap()
+    };
+    assert_eq!((get(&ids[0]), get(&ids[1])), ("one".into(), "other".into()));
+
+    // What `s3 rm` says is a delete hides; the listing has all of it, and the old version is copied back over the name.
+    run("s3 rm s3://cli-versions/k").ok();
+    assert_eq!(run("s3 ls s3://cli-versions").ok(), "");
+    let all = run(&format!("s3api list-object-versions {at}")).json();
+    let marker = all["DeleteMarkers"][0]["VersionId"].as_str().expect("a marker's id");
+    assert_eq!(
+        (all["Versions"].as_array().map(Vec::len), &all["DeleteMarkers"][0]["IsLatest"]),
+        (Some(2), &true.into())
+    );
+    let paged = run(&format!("s3api list-object-versions {at} --page-size 1")).json();
+    assert_eq!(paged["Versions"], all["Versions"], "pages of one");
+    let copied =
+        run(&format!("s3api copy-object {at} --key k --copy-source cli-versions/k?versionId={}", ids[0])).json();
+    assert_eq!(copied["CopySourceVersionId"].as_str(), Some(ids[0].as_str()));
+    run(&format!("s3 cp s3://cli-versions/k {}", text(&back))).ok();
+    assert_eq!(fs::read_to_string(&back).unwrap(), "one");
+
+    // A bucket with versions left is not removed, nor forced; they go by their ids.
+    assert!(run("s3 rb --force s3://cli-versions").refused().contains("BucketNotEmpty"));
+    let doomed = [&ids[0], &ids[1], marker, copied["VersionId"].as_str().expect("a version's id")];
+    for id in doomed {
+        run(&format!("s3api delete-object {at} --key k --version-id {id}")).ok();
+    }
+    let all = run(&format!("s3api list-object-versions {at}")).json();
+    for marker in all["DeleteMarkers"].as_array().expect("what the forced removal left") {
+        let id = marker["VersionId"].as_str().expect("a marker's id");
+        run(&format!("s3api delete-object {at} --key k --version-id {id}")).ok();
+    }
+    run("s3 rb s3://cli-versions").ok();
+}

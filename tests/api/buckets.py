@@ -74,9 +74,3 @@ def names_that_are_none():
     lax.meta.events.unregister("before-parameter-build.s3", botocore.handlers.validate_bucket_name)
     for name in ["ab", "a" * 64, "Upper", "under_score", "-a-b", "a-b-", "a..b", "192.168.5.4", "sp ace"]:
         refused(400, "InvalidBucketName", lax.create_bucket, Bucket=name)
-
-
-def versioning_is_off():
-    name = bucket("versioning-is-off")
-    assert "Status" not in s3.get_bucket_versioning(Bucket=name)
-    refused(501, "NotImplemented", s3.put_bucket_versioning, Bucket=name, VersioningConfiguration={"Status": "Enabled"})

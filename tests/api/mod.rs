@@ -48,8 +48,7 @@ cases! {
         create_list_head_delete,
         a_bucket_with_an_upload_under_way,
         regions_and_residency,
-        names_that_are_none,
-        versioning_is_off;
+        names_that_are_none;
     objects:
         everything_that_was_said_comes_back,
         what_is_not_there,
@@ -90,6 +89,18 @@ cases! {
         presigned_what_was_signed_must_be_sent,
         presigned_parts,
         virtual_hosted_style;
+    versions:
+        a_bucket_is_told_to_keep_versions,
+        overwritten_deleted_and_brought_back,
+        ids_that_are_none,
+        suspended_there_is_one_null_version,
+        every_page_of_the_versions_is_the_references,
+        more_versions_than_a_page_holds,
+        uploads_are_versions_too,
+        tags_are_a_versions_own,
+        conditions_look_at_the_newest_version,
+        many_deleted_at_once,
+        a_bucket_with_anything_left_stays;
     unbuilt:
         every_other_operation_is_501,
         headers_that_imply_what_is_not_there;

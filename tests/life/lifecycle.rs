@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const SCRIPT: &str = include_str!("lifecycle.py");
+const VERSIONS: &str = include_str!("versions.py");
 const BUCKET: &str = "forgetful";
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -71,4 +72,48 @@ fn r51_lifecycle_rules_act_at_the_sweep_after_their_time() {
     for personal in ["jane.doe.4711", "richard.roe.0815"] {
         assert!(!holds(&server.data().join("data"), personal), "a rule's prefix or tag lies open on disk");
     }
+}
+
+/// What the second story asks its script for, until it says so.
+fn until(server: &Server, what: &str) {
+    let begun = Instant::now();
+    loop {
+        let said = python(server, VERSIONS, &[what]).ok();
+        if said.trim() == "so" {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what}: {said}");
+        sweep(server);
+    }
+}
+
+/// A bucket keeps versions, and its rules say for how long: an object whose time is over is hidden, superseded versions
+/// go but for the newest, a marker goes when nothing is left below it, and a legal hold wins over all of it.
+#[test]
+fn r51_rules_about_versions_act_at_the_sweep_after_their_time() {
+    let server = Launch::default().flag("--simulated-clock").start();
+    let run = |what: &str| python(&server, VERSIONS, &[what]).ok();
+    run("begin");
+    server
+        .geoseal(&["hold", "place", "M-1", "--tenant", "demo", "--scope", "prefix:kept/held/", "--matter", "v."])
+        .ok();
+    until(&server, "at_once");
+
+    // Two days end at the midnight after them.
+    advance(&server, "1d");
+    sweep(&server);
+    run("nothing_yet");
+    advance(&server, "2d");
+    until(&server, "after_their_days");
+    let said = server.geoseal(&["sweep", "run"]).ok();
+    assert!(said.contains("a hold keeps them"), "{said}");
+
+    // One more version is one too many: an older one goes at the next sweep, without waiting a day for it.
+    run("one_more");
+    until(&server, "counted_again");
+    server.geoseal(&["hold", "release", "M-1"]).ok();
+    until(&server, "released");
+    let status = server.geoseal(&["sweep", "status", "--json"]).json();
+    assert_eq!(status["late_s"].as_u64(), Some(0), "{status}");
+    assert!(!holds(&server.data().join("data"), "jane.doe.4711"), "a name lies open on disk");
 }

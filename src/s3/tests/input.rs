@@ -132,7 +132,7 @@ async fn what_is_not_built_says_so() {
     let world = World::new().await;
     world.put("/records/k", b"x").await;
     for (method, path) in [
-        ("PUT", "/records?versioning"),
+        ("PUT", "/records?accelerate"),
         ("GET", "/records?policy"),
         ("PUT", "/records?replication"),
         ("GET", "/records/k?acl"),

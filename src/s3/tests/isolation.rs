@@ -15,6 +15,10 @@ async fn a_13_nothing_tells_that_another_tenants_bucket_exists() {
         ("GET", "?list-type=2".into()),
         ("GET", "?location".into()),
         ("GET", "?versioning".into()),
+        ("PUT", "?versioning".into()),
+        ("GET", "?versions".into()),
+        ("GET", "/secret?versionId=null".into()),
+        ("DELETE", "/secret?versionId=null".into()),
         ("GET", "?uploads".into()),
         ("DELETE", String::new()),
         ("POST", "?delete".into()),
@@ -35,6 +39,7 @@ async fn a_13_nothing_tells_that_another_tenants_bucket_exists() {
         let body: &[u8] = match (method, rest.as_str()) {
             ("POST", "?delete") => b"<Delete><Object><Key>secret</Key></Object></Delete>",
             ("PUT", "/secret?tagging") => b"<Tagging><TagSet></TagSet></Tagging>",
+            ("PUT", "?versioning") => b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>",
             ("POST", rest) if rest.contains("uploadId") => b"<CompleteMultipartUpload></CompleteMultipartUpload>",
             _ => b"",
         };

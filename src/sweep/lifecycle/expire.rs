@@ -1,19 +1,21 @@
 //! What is due by lifecycle rules: look at each object again → the ledger's entry → remove the row → delete the blobs.
 //!
 //! A due row only says when to look. Whether the object goes is decided by what is there then: that very version, its
-//! size and tags, the bucket's rules, the tenant's state and holds, all while no other act of the tenant commits. An
-//! object that does not go yet gets its new due row; one that is kept stays due, is reported, and stops no other. A crash
-//! behind the row's removal leaves orphan blobs.
+//! size and tags, which versions of its name are newer, the bucket's rules, the tenant's state and holds, all while no
+//! other act of the tenant commits. An object that does not go yet gets its new due row; one that is kept stays due, is
+//! reported, and stops no other. A crash behind the row's removal leaves orphan blobs.
 
-use super::lifetimes::Lifetimes;
+use super::acts::Acts;
+use super::lifetimes::{Fate, Lifetimes};
 use crate::audit::{Actor, Event as Record};
 use crate::directory::OpenedBucket;
-use crate::index::rows::v1::{ObjectKind, ObjectRow};
-use crate::index::{Condition, Due, DueKey, IndexError};
+use crate::index::rows::v1::ObjectRow;
+use crate::index::{Due, DueKey, IndexError, Keeper};
 use crate::model::atlas::Region;
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::{ObjectName, SUBJECT_METADATA, SubjectName};
 use crate::model::time::Millis;
+use crate::model::versioning::VersionAsked;
 use crate::regions::RegionRoots;
 use crate::sweep::SweepError;
 use crate::sweep::inventory::{MissingList, Stock};
@@ -32,6 +34,9 @@ const IN_FLIGHT: usize = 64;
 /// Objects removed in one sweep and region; the next sweep, which begins at once, goes on. So a tenant that is due waits
 /// for no more than these.
 const EXPIRED_MAX: u64 = 100_000;
+
+/// Rows that are dated at once.
+const DATED_MAX: usize = 1000;
 
 /// Why an object stays that a legal hold keeps.
 const HELD: &str = "a hold keeps them";
@@ -121,15 +126,18 @@ struct Expiring<'a> {
     swept: Swept,
 }
 
-/// What becomes of the object of a due row.
-enum Verdict {
-    Goes(ObjectName, Arc<ObjectRow>),
-    /// Not yet, or not at all: the second of its next due row.
-    Stays(Box<ObjectRow>, Option<u64>),
-    /// It was replaced or removed.
-    Spent(DueKey),
-    /// The due row is not what was written for this bucket.
-    Damaged,
+/// What the due rows of a bucket amount to.
+#[derive(Default)]
+struct Verdicts {
+    /// Versions that go, and which none takes the place of.
+    superseded: Vec<(ObjectName, Arc<ObjectRow>)>,
+    /// Current ones that go or are hidden, after those.
+    current: Vec<(ObjectName, Arc<ObjectRow>, Fate)>,
+    /// Those that stay, with the second of their next due row.
+    dated: Vec<(ObjectRow, Option<u64>)>,
+    /// Due rows of what was replaced or removed.
+    spent: Vec<DueKey>,
+    held: usize,
 }
 
 impl Expiring<'_> {
@@ -150,56 +158,124 @@ impl Expiring<'_> {
         };
         let keeper = directory.keeper(&opened.at).await?;
         let lifetimes = Lifetimes::of(self.rooms, &opened).await?;
-        let (mut doomed, mut dated, mut spent) = (Vec::new(), Vec::new(), Vec::new());
+        let mut by_name = BTreeMap::<_, Vec<DueKey>>::new();
         for due in rows {
-            match self.verdict(&opened, &lifetimes, due).await? {
-                Verdict::Goes(_, row) if keeper.as_ref().is_some_and(|keeper| keeper.keeps(&row)) => {
-                    self.swept.keep(tenant, HELD, 1);
-                }
-                Verdict::Goes(name, row) => doomed.push((name, row)),
-                Verdict::Stays(row, due) => dated.push((*row, due)),
-                Verdict::Spent(key) => spent.push(key),
-                Verdict::Damaged => self.swept.fail(tenant, std::slice::from_ref(due), "a due row is damaged"),
+            let name = due.about(&opened.index).and_then(|name| String::from_utf8(name).ok());
+            match name.and_then(|name| ObjectName::parse(name).ok()) {
+                Some(name) => by_name.entry(name).or_default().push(due.key),
+                None => self.swept.fail(tenant, std::slice::from_ref(due), "a due row is damaged"),
             }
         }
+        let mut verdicts = Verdicts::default();
+        for (name, due) in by_name {
+            self.judge(&opened, &lifetimes, keeper.as_ref(), (name, &due), &mut verdicts).await?;
+        }
+        let Verdicts { superseded, current, dated, spent, held } = verdicts;
+        if held > 0 {
+            self.swept.keep(tenant, HELD, held);
+        }
+        let objects = (superseded.len() + current.len()) as u64;
         let Some(actor) = self.actor else {
-            self.swept.expired += doomed.len() as u64;
+            self.swept.expired += objects;
             return Ok(());
         };
-        if !dated.is_empty() {
-            self.roots.index.date(&opened.index, &dated).await?;
+        for dated in dated.chunks(DATED_MAX) {
+            self.roots.index.date(&opened.index, dated).await?;
         }
         self.forget(spent).await?;
-        if doomed.is_empty() {
+        if objects == 0 {
             return Ok(());
         }
-        let objects = doomed.len() as u64;
         self.rooms.tenancy.audit.append(actor, Record::ObjectsExpiring { tenant, bucket, objects }).await?;
-        let index = &self.roots.index;
-        let removals = futures::stream::iter(doomed).map(|(name, row)| {
-            let opened = &opened;
-            let condition = match &keeper {
-                Some(keeper) => Condition::Unkept(Box::new(Condition::IfSame(row)), keeper.clone()),
-                None => Condition::IfSame(row),
-            };
-            async move { index.delete(&opened.index, &name, condition).await }
-        });
-        let removed: Vec<_> = removals.buffer_unordered(IN_FLIGHT).collect().await;
+        let clock = self.rooms.tenancy.clock.as_ref();
+        let acts = Acts { index: &self.roots.index, opened: &opened, keeper: keeper.as_ref(), clock };
+        let mut done: Vec<_> = futures::stream::iter(superseded)
+            .map(|(name, row)| acts.remove(name, row))
+            .buffer_unordered(IN_FLIGHT)
+            .collect()
+            .await;
+        let last = futures::stream::iter(current).map(|(name, row, fate)| acts.end(name, row, fate));
+        done.extend(last.buffer_unordered(IN_FLIGHT).collect::<Vec<_>>().await);
         drop(guard);
-        let stock = Stock::of_bucket(directory, &self.roots, opened).await?;
-        for removed in removed {
-            match removed {
-                Ok(Some(row)) => {
+        let stock = Stock::of_bucket(directory, &self.roots, opened.clone()).await?;
+        for done in done {
+            match done {
+                Ok(gone) => {
                     self.swept.expired += 1;
-                    self.clear(&stock, &row).await?;
+                    if let Some(row) = gone {
+                        self.clear(&stock, &row).await?;
+                    }
                 }
                 // A client was faster.
-                Ok(None) | Err(IndexError::Condition | IndexError::NoSuchObject) => {}
+                Err(IndexError::Condition | IndexError::NoSuchObject) => {}
                 Err(IndexError::Kept) => self.swept.keep(tenant, HELD, 1),
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// Looks at a name of which something is due. Where that is its current object alone, no other version is read.
+    async fn judge(
+        &self,
+        opened: &OpenedBucket,
+        lifetimes: &Lifetimes,
+        keeper: Option<&Keeper>,
+        (name, due): (ObjectName, &[DueKey]),
+        verdicts: &mut Verdicts,
+    ) -> Result<(), SweepError> {
+        let found = self.roots.index.get(&opened.index, &name).await?.map(|found| found.row);
+        let versions = match found {
+            None => Vec::new(),
+            Some(row) if row.is_object() && due.iter().all(|key| key.id == row.version_id.0) => vec![row],
+            Some(_) => self.versions(opened, &name).await?,
+        };
+        let is_of = |row: &ObjectRow, key: &DueKey| row.version_id.0 == key.id && row.due == Some(key.seconds);
+        let spent = due.iter().filter(|key| !versions.iter().any(|row| is_of(row, key)));
+        let before = verdicts.spent.len();
+        verdicts.spent.extend(spent);
+        if verdicts.spent.len() - before == due.len() {
+            return Ok(());
+        }
+        let fates = lifetimes.fates(&versions, |row| keeper.is_some_and(|keeper| row.is_object() && keeper.keeps(row)));
+        for (row, fate) in versions.into_iter().zip(fates) {
+            match fate {
+                Fate::Removed if !row.is_current() => verdicts.superseded.push((name.clone(), Arc::new(row))),
+                Fate::Removed | Fate::Marked => verdicts.current.push((name.clone(), Arc::new(row), fate)),
+                Fate::Held => {
+                    verdicts.held += 1;
+                    // It stays due, so that the first sweep after the release finds it.
+                    if row.due.is_none_or(|due| due > second(self.now)) {
+                        verdicts.dated.push((row, Some(second(self.now))));
+                    }
+                }
+                Fate::Stays(due) => {
+                    let due = due.map(second);
+                    if row.due != due {
+                        verdicts.dated.push((row, due));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All versions of a name, the current one first, then the newest first.
+    async fn versions(&self, opened: &OpenedBucket, name: &ObjectName) -> Result<Vec<ObjectRow>, SweepError> {
+        let mut versions = Vec::<ObjectRow>::new();
+        loop {
+            let after = versions.last().map(|last| VersionAsked::Id(last.version_id));
+            let page = self.roots.index.versions_of(&opened.index, name, after, PAGE).await?;
+            // The one to go on behind is gone, and so the page begins at the front again: so does the count.
+            if page.first().is_some_and(ObjectRow::is_current) {
+                versions.clear();
+            }
+            let more = page.len() == PAGE;
+            versions.extend(page);
+            if !more {
+                return Ok(versions);
+            }
+        }
     }
 
     async fn opened(&mut self, tenant: TenantId, bucket: BucketId) -> Result<Option<Arc<OpenedBucket>>, SweepError> {
@@ -211,20 +287,6 @@ impl Expiring<'_> {
         match self.open.get(&bucket) {
             Some(Some(at)) if at.region == self.roots.region => Ok(directory.open_bucket(at).await?),
             _ => Ok(None),
-        }
-    }
-
-    async fn verdict(&self, opened: &OpenedBucket, lifetime: &Lifetimes, due: &Due) -> Result<Verdict, SweepError> {
-        let name = due.about(&opened.index).and_then(|name| String::from_utf8(name).ok());
-        let Some(name) = name.and_then(|name| ObjectName::parse(name).ok()) else { return Ok(Verdict::Damaged) };
-        let found = self.roots.index.get(&opened.index, &name).await?;
-        let row = match found.map(|found| found.row) {
-            Some(row) if row.version_id.0 == due.key.id && row.due == Some(due.key.seconds) => row,
-            _ => return Ok(Verdict::Spent(due.key)),
-        };
-        match lifetime.due(opened, &row) {
-            Some(due) if due <= self.now && row.kind == ObjectKind::Object => Ok(Verdict::Goes(name, Arc::new(row))),
-            due => Ok(Verdict::Stays(Box::new(row), due.and_then(|due| u64::try_from(due.seconds()).ok()))),
         }
     }
 
@@ -251,6 +313,10 @@ impl Expiring<'_> {
         }
         Ok(())
     }
+}
+
+fn second(time: Millis) -> u64 {
+    u64::try_from(time.seconds()).unwrap_or(0)
 }
 
 fn at(key: &DueKey) -> Millis {

@@ -7,6 +7,7 @@
 //!
 //! Invariant: the `due` of an object's row names the due row that stands for it, in every commit.
 
+mod acts;
 mod expire;
 mod lifetimes;
 mod walk;

@@ -7,7 +7,7 @@
 
 use super::lifetimes::Lifetimes;
 use crate::directory::OpenedBucket;
-use crate::index::rows::v1::{ObjectKind, WalkRow};
+use crate::index::rows::v1::{ObjectRow, WalkRow};
 use crate::index::{DueKey, OpenBucket};
 use crate::model::ids::BucketId;
 use crate::regions::RegionRoots;
@@ -51,10 +51,7 @@ async fn walk_bucket(rooms: &GeoRooms, roots: &Arc<RegionRoots>, key: DueKey) ->
         let (seen, next) = (page.len() as u64, page.last().filter(|_| page.len() == limit));
         let next = next.map(|last| last.cursor.clone());
         let lifetimes = Lifetimes::of(rooms, &opened).await?;
-        let due = |row: &crate::index::rows::v1::ObjectRow| {
-            let due = lifetimes.due(&opened, row).filter(|_| row.kind == ObjectKind::Object)?;
-            Some(u64::try_from(due.seconds()).unwrap_or(0))
-        };
+        let due = |row: &ObjectRow| Some(u64::try_from(lifetimes.look(row)?.seconds()).unwrap_or(0));
         let rows = page.into_iter().map(|scanned| (due(&scanned.row), scanned.row));
         let rows: Vec<_> = rows.filter(|(due, row)| *due != row.due).map(|(due, row)| (row, due)).collect();
         if !rows.is_empty() {
