@@ -4,6 +4,7 @@
 //! Arguments arrive parsed and checked against the atlas. An act that changes anything takes an [`Order`]; in
 //! [`Mode::Plan`] it must change nothing and answer [`Outcome::Planned`] with what the run would do.
 
+use super::admins::Admin;
 use super::auth::Role;
 use super::backups::{CreateBackup, KnownBackup};
 use super::clocks::Attested;
@@ -186,6 +187,12 @@ pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
 
     /// The acts on features, classes and buckets' purposes.
     fn features(&self) -> &dyn FeatureActs;
+
+    /// Whoever has a token of this API, revoked ones too.
+    async fn admins(&self) -> Result<Vec<Admin>, ActError>;
+
+    /// Revokes one for good, from the next request on; on a revoked one changes nothing. NoSuchCredential, LastAdmin.
+    async fn revoke_admin(&self, order: &Order, id: &str) -> Result<Outcome<Admin>, ActError>;
 
     /// The metrics page, in the OpenMetrics text format.
     fn metrics(&self) -> String;

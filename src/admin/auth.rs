@@ -2,13 +2,17 @@
 //!
 //! Invariants:
 //! - a token is known here only by its SHA-256; all known digests are compared, each in constant time;
+//! - a token that was revoked opens nothing from the next request on, though the settings still name its file;
 //! - a token that is missing, short or of too few distinct characters never becomes a login: the server refuses to
 //!   start instead (no default secret).
 
 use super::acts::Actor;
 use super::error::ActError;
 use axum::http::{HeaderMap, header};
+use parking_lot::RwLock;
 use ring::digest::{SHA256, digest};
+use std::collections::HashSet;
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 /// What a route asks of its caller. Ordered: an administrator may do what an auditor may.
@@ -53,20 +57,37 @@ struct Login {
     actor: Actor,
 }
 
-/// The tokens that this server knows.
-#[derive(Clone)]
-pub struct Logins(Vec<Login>);
+/// The tokens that this server knows. Clones share what was revoked.
+#[derive(Clone, Default)]
+pub struct Logins {
+    known: Vec<Login>,
+    /// Digests of those that were revoked.
+    revoked: Arc<RwLock<HashSet<[u8; 32]>>>,
+}
+
+/// A token that this server knows, without anything that would open a door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// As the log knows who has it.
+    pub id: String,
+    /// What it may do.
+    pub role: Role,
+    /// Its SHA-256.
+    pub fingerprint: [u8; 32],
+    /// Whether it opens nothing any more.
+    pub is_revoked: bool,
+}
 
 impl Logins {
     /// The administrator's token, as read from its file; white space around it is not part of it.
     pub fn new(admin_token: &[u8]) -> Result<Self, WeakToken> {
-        Self(Vec::new()).and(Role::Admin, admin_token)
+        Self::default().and(Role::Admin, admin_token)
     }
 
     /// The token of one more administrator, who is another person: where two have to agree, these two can.
     pub fn with_admin(mut self, name: &str, token: &[u8]) -> Result<Self, WeakToken> {
         self = self.and(Role::Admin, token)?;
-        if let Some(login) = self.0.last_mut() {
+        if let Some(login) = self.known.last_mut() {
             login.actor = Actor(format!("{}-{name}", login.actor.0));
         }
         Ok(self)
@@ -91,8 +112,31 @@ impl Logins {
         }
         let digest = sha256(token);
         let actor = Actor(format!("{}-{}", role.as_str(), hex::encode(&digest[..4])));
-        self.0.push(Login { digest, role, actor });
+        self.known.push(Login { digest, role, actor });
         Ok(self)
+    }
+
+    /// All of them, in the order of the settings.
+    pub fn known(&self) -> Vec<Known> {
+        let revoked = self.revoked.read();
+        let known = |login: &Login| Known {
+            id: login.actor.0.clone(),
+            role: login.role,
+            fingerprint: login.digest,
+            is_revoked: revoked.contains(&login.digest),
+        };
+        self.known.iter().map(known).collect()
+    }
+
+    /// From here on this token opens nothing.
+    pub fn revoke(&self, fingerprint: [u8; 32]) {
+        self.revoked.write().insert(fingerprint);
+    }
+
+    /// Whether any administrator would be left without this token.
+    pub fn is_last_admin(&self, fingerprint: &[u8; 32]) -> bool {
+        let left = |known: &Known| known.role == Role::Admin && !known.is_revoked && known.fingerprint != *fingerprint;
+        !self.known().iter().any(left)
     }
 
     /// Who calls, if that is enough for `needed`. An open route asks nobody.
@@ -112,9 +156,12 @@ impl Logins {
             return None;
         }
         let digest = sha256(token.trim().as_bytes());
+        if self.revoked.read().contains(&digest) {
+            return None;
+        }
         let same = |login: &&Login| bool::from(login.digest.ct_eq(&digest));
         // All are compared; of two logins with one token the higher counts, and of two such the first: one person.
-        self.0.iter().rev().filter(same).max_by_key(|login| login.role)
+        self.known.iter().rev().filter(same).max_by_key(|login| login.role)
     }
 }
 
@@ -157,6 +204,21 @@ mod tests {
             assert_eq!(logins.admit(&asks(wrong), Role::Auditor), Err(ActError::Unauthenticated), "{wrong}");
         }
         assert_eq!(logins.admit(&HeaderMap::new(), Role::Auditor), Err(ActError::Unauthenticated));
+    }
+
+    #[test]
+    fn r41_a_revoked_token_is_no_login_and_the_last_administrator_is_known() {
+        let second = b"second-0123456789abcdef0123456789";
+        let auditor = b"fedcba9876543210fedcba9876543210";
+        let logins = Logins::new(GOOD).unwrap().with_admin("deputy", second).unwrap().with_auditor(auditor).unwrap();
+        let (first, second) = (asks("Bearer 0123456789abcdef0123456789abcdef"), sha256(second));
+        assert!(!logins.is_last_admin(&second) && !logins.is_last_admin(&sha256(GOOD)));
+        let elsewhere = logins.clone();
+        logins.revoke(sha256(GOOD));
+        assert_eq!(elsewhere.admit(&first, Role::Auditor), Err(ActError::Unauthenticated), "clones know it at once");
+        assert!(logins.is_last_admin(&second));
+        let known: Vec<_> = logins.known().into_iter().map(|known| (known.role, known.is_revoked)).collect();
+        assert_eq!(known, [(Role::Admin, true), (Role::Admin, false), (Role::Auditor, false)]);
     }
 
     #[test]

@@ -75,6 +75,9 @@ pub enum ActError {
     /// The settings do not allow destructions before the 90 days are over.
     #[error("destroying a tenant early is switched off")]
     EarlyPurgeDisabled,
+    /// Nobody could administer anything any more.
+    #[error("this is the last administrator")]
+    LastAdmin,
     /// It is due no later than an early destruction could be.
     #[error("the tenant is due within 72 hours anyway")]
     DueSoon,
@@ -282,6 +285,11 @@ impl ActError {
                 Some(
                     "set early_purge = true in the server's settings and, where the key service is another process, in its own",
                 ),
+            ),
+            Self::LastAdmin => Face(
+                S::CONFLICT,
+                "LastAdmin",
+                Some("name another administrator's token in the settings and restart first"),
             ),
             Self::DueSoon => Face(S::CONFLICT, "DueSoon", Some("wait for its due time")),
             Self::SamePrincipal => Face(S::FORBIDDEN, "SamePrincipal", Some("use another administrator's token")),

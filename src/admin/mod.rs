@@ -6,6 +6,7 @@
 //! tenants, keys or the log are stored.
 
 pub mod acts;
+pub mod admins;
 pub mod auth;
 pub mod backups;
 mod call;

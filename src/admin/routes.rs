@@ -520,6 +520,7 @@ pub(super) fn routes() -> Vec<Route> {
             },
         ),
     ];
+    all.extend(super::admins::routes());
     all.extend(super::clocks::routes());
     all.extend(super::epochs::routes());
     all.extend(super::backups::routes());

@@ -1,6 +1,7 @@
 //! The router from outside, over a small house that remembers one tenant: what HTTP promises, not what acts do.
 
 use super::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Sight, Streamed, TenantRef, WorkOn};
+use super::admins::Admin;
 use super::auth::Logins;
 use super::backups::{CreateBackup, KnownBackup};
 use super::clocks::Attested;
@@ -356,6 +357,14 @@ impl Acts for House {
 
     async fn sweep_history(&self, _: usize) -> Result<SweepHistory, ActError> {
         Ok(SweepHistory { runs: vec![] })
+    }
+
+    async fn admins(&self) -> Result<Vec<Admin>, ActError> {
+        Ok(vec![])
+    }
+
+    async fn revoke_admin(&self, _: &Order, _: &str) -> Result<Outcome<Admin>, ActError> {
+        Err(ActError::LastAdmin)
     }
 
     async fn clock(&self) -> Result<wire::Clock, ActError> {

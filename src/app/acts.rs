@@ -1,5 +1,6 @@
 //! Answers the admin face: each act handed to the conductor that does it, each answer in the face's words.
 
+use super::admins;
 use super::house::{GeoRoom, House};
 use super::schedule::Counted;
 use super::{
@@ -7,6 +8,8 @@ use super::{
     transparency,
 };
 use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Sight, Streamed, TenantRef};
+use crate::admin::admins::Admin;
+use crate::admin::auth::Logins;
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::clocks::Attested;
 use crate::admin::dsrs::NewRequest;
@@ -49,6 +52,10 @@ pub(super) struct HouseActs {
     pub(super) two_person: bool,
     /// Whether tenants may be destroyed before their 90 days are over, on their instruction.
     pub(super) early_purge: bool,
+    /// Who may call the admin API.
+    pub(super) logins: Logins,
+    /// Held while one of them is revoked.
+    pub(super) revoking: tokio::sync::Mutex<()>,
     pub(super) epoch: EpochConfig,
     /// When keys are due for their next versions.
     pub(super) rotation: RotationConfig,
@@ -66,6 +73,7 @@ impl HouseActs {
         house: Arc<House>,
         registry: Arc<Registry>,
         metrics: Metrics,
+        logins: Logins,
         config: &Config,
     ) -> Result<Self, ConfigError> {
         let courier = config.notices.as_ref().map(notices::Courier::new).transpose()?.map(Arc::new);
@@ -99,6 +107,8 @@ impl HouseActs {
             sweep_late,
             two_person,
             early_purge,
+            logins,
+            revoking: tokio::sync::Mutex::default(),
             epoch,
             rotation,
             counted,
@@ -440,6 +450,14 @@ impl Acts for HouseActs {
 
     async fn sweep_history(&self, limit: usize) -> Result<SweepHistory, ActError> {
         reports::sweeps(self, limit).await
+    }
+
+    async fn admins(&self) -> Result<Vec<Admin>, ActError> {
+        admins::list(self).await
+    }
+
+    async fn revoke_admin(&self, order: &Order, id: &str) -> Result<Outcome<Admin>, ActError> {
+        admins::revoke(self, order, id).await
     }
 
     async fn clock(&self) -> Result<wire::Clock, ActError> {

@@ -4,6 +4,7 @@
 //! about requests.
 
 mod acts;
+mod admins;
 mod anchors;
 mod backups;
 mod clocks;

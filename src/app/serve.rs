@@ -274,8 +274,11 @@ impl Opening<'_> {
             super::subjects::resume(&tenancy, &house.store).await;
             super::dsrs::resume(super::dsrs::Hands { tenancy: &tenancy, store: &house.store }).await;
         }
+        let resumed = super::admins::resume(&house, &self.logins).await;
+        resumed.map_err(|error| AppError::Resume(error.to_string()))?;
         let registry = Arc::new(registry);
-        let acts = Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), self.config)?);
+        let acts =
+            Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), self.logins.clone(), self.config)?);
         for room in house.geos.iter().filter(|room| !room.subjects_again.is_empty()) {
             let again = super::subjects::redelete(&house.tenancy_of(room), &house.store, &room.subjects_again).await;
             let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;

@@ -304,6 +304,8 @@ pub enum Event {
     ClockAttestationProposed { utc: String, reason: Hash },
     /// Another principal says the same, or one may alone: it is about to count.
     ClockAttestationAgreed { utc: String, reason: Hash },
+    /// A token of the admin API was revoked. `admin` is its id in the log.
+    AdminRevoked { admin: String },
     /// Two principals attested the time; so many seconds of off-time now count.
     ClockAttested { by: String, second: String, credited_s: i64 },
     /// A simulated clock was moved.

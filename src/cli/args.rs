@@ -92,6 +92,9 @@ pub enum Command {
     /// Data subjects' requests
     #[command(subcommand)]
     Dsr(Dsr),
+    /// Who may administer this server
+    #[command(subcommand)]
+    Admin(Admin),
     /// Contacts and leads: whether anything may be collected of them
     #[command(subcommand)]
     Contact(Contact),
@@ -369,6 +372,24 @@ pub struct VerifyCertificate {
     pub without_log: bool,
 }
 
+/// `geoseal admin …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Admin {
+    /// The tokens of the admin API: whose, which role, whether revoked
+    List,
+    /// Revoke one for good, from the next request on. The last administrator's is refused
+    Revoke {
+        /// Its id, as `admin list` and the audit log have it
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
+}
+
 /// `geoseal clock …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Clock {
@@ -428,6 +449,8 @@ mod tests {
             "tenant disable contoso --reason r",
             "tenant enable contoso",
             "tenant terminate contoso --reason r --confirm contoso",
+            "admin list",
+            "admin revoke admin-01020304 --yes",
             "tenant purge-early contoso --reason-file instruction.txt --confirm contoso",
             "tenant cancel-early contoso",
             "tenant reinstate contoso --consent new.txt",

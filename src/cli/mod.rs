@@ -252,6 +252,7 @@ async fn ask(output: Output, common: &Common, command: Command) -> Result<(), Fa
         Command::Hold(command) => holds::hold(client, output, command).await,
         Command::Backup(command) => backups::backup(client, output, command).await,
         Command::Sweep(command) => work::sweep(client, output, command).await,
+        Command::Admin(command) => records::admin(client, output, command).await,
         Command::Clock(command) => records::clock(client, output, command).await,
         Command::Compliance(command) => compliance::compliance(client, output, command).await,
         Command::Residency(args::Residency::Prove { tenant, objects }) => {

@@ -1,11 +1,12 @@
 //! `geoseal region`, `audit` and `clock`: what only looks.
 
-use super::args::{Audit, Clock};
+use super::args::{Admin, Audit, Clock};
 use super::client::{Client, How};
 use super::failure::Failure;
 use super::files::failed;
-use super::print::{Output, record, table};
+use super::print::{Output, ask, record, table};
 use super::tenants::show;
+use crate::admin::admins::{self as wire_admin, Admins};
 use crate::admin::clocks::{AttestClock, Attested};
 use crate::admin::wire;
 use std::path::Path;
@@ -104,6 +105,30 @@ pub(super) fn public(given: &str) -> Result<[u8; 32], Failure> {
     hex::decode_to_slice(inside.trim(), &mut bytes)
         .map_err(|_| Failure::Usage("a log key is 64 hexadecimal digits, or a file that holds them".into()))?;
     Ok(bytes)
+}
+
+/// Runs one command.
+pub(super) async fn admin(client: &Client, output: Output, command: Admin) -> Result<(), Failure> {
+    match command {
+        Admin::List => output.result(&client.get::<Admins>(&["admins"], &[]).await?, |all: &Admins| {
+            let row = |admin: &wire_admin::Admin| {
+                let revoked = admin.revoked_at.map_or(String::new(), |at| at.0.to_string());
+                [admin.id.clone(), admin.role.clone(), revoked, admin.revoked_by.clone().unwrap_or_default()]
+            };
+            table(["id", "role", "revoked", "by"], all.admins.iter().map(row))
+        }),
+        Admin::Revoke { id, yes, rehearse } => {
+            let agreed = || ask(&format!("Revoke the token of {id} for good? (yes)")).map(|a| a == "yes");
+            match if yes || rehearse.dry_run { Some(true) } else { agreed() } {
+                Some(true) => {}
+                Some(false) => return Err(Failure::Usage("not revoked".into())),
+                None => return Err(Failure::Usage("a revoked token does not come back: give --yes".into())),
+            }
+            let how = How { dry_run: rehearse.dry_run, revision: None };
+            let reply = client.post(&["admins", &id, "revoke"], &wire::Nothing {}, how).await?;
+            show(output, reply, |admin: &wire_admin::Admin| format!("{} revoked", admin.id))
+        }
+    }
 }
 
 /// Runs one command.

@@ -32,6 +32,8 @@ pub(super) mod kind {
     pub(crate) const NOTICES: u8 = b'z';
     /// What somebody said when he acted.
     pub(crate) const WORDS: u8 = b'x';
+    /// A token of the admin API that was revoked.
+    pub(crate) const REVOKED: u8 = b'i';
     /// A run of the sweeper.
     pub(crate) const SWEEP: u8 = b'y';
     /// A data subject's request.

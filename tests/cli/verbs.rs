@@ -17,7 +17,9 @@ const ELSEWHERE: &[&str] = &[
     "keys serve",
     // tests/evidence
     "compliance record export",
-    // tests/life/early.rs
+    // tests/life
+    "admin list",
+    "admin revoke",
     "tenant cancel-early",
     "tenant purge-early",
     // tests/subjects

@@ -1,7 +1,9 @@
 //! A tenant's life, end to end on the running product: its keys rotate under load and under kills, and when it has left
 //! it is kept for 90 days and then provably gone.
 
+mod admins;
 mod attest;
+mod early;
 mod holds;
 mod jobs;
 mod lifecycle;
