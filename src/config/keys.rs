@@ -1,7 +1,8 @@
 //! `[keys]`: where a geo's keys are answered for, and the settings of a key service that is a process of its own.
 
 use super::keyring::{FileKeyring, Keyring, Keyrings};
-use super::{ConfigError, LogConfig, SecretFile, private_mode, refuse, syntax};
+use super::secret::private_mode;
+use super::{ConfigError, LogConfig, SecretFile, refuse, syntax};
 use crate::model::atlas::{GEOS, Geo};
 use schemars::JsonSchema;
 use serde::Deserialize;

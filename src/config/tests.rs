@@ -1,6 +1,8 @@
 //! Settings: the example parses, the pages name every field, and what is wrong is refused with a way out.
 
 use super::*;
+use crate::model::limits::INLINE_BYTES_MAX;
+use std::os::unix::fs::PermissionsExt;
 
 const EXAMPLE: &str = include_str!("../../deploy/geoseal.toml");
 const PAGE: &str = include_str!("../../docs/operations.md");
