@@ -8,6 +8,7 @@ use crate::directory::{DirectoryError, OpenedBucket};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, SegmentRef};
 use crate::model::ids::SegmentId;
 use crate::model::names::ObjectName;
+use crate::model::versioning::VersionAsked;
 use crate::regions::RegionRoots;
 use crate::seal::{
     self, Dek, HEADER_BYTES, KeyError, ManifestObject, ManifestSegment, ObjectContext, OpenClass, OpenError,
@@ -32,7 +33,7 @@ enum Copied {
 }
 
 impl Export {
-    /// Adds one object, as it is now, if it still is.
+    /// Adds one version of an object, as it is now, if it still is. Marks of deletion hold nothing to be taken along.
     pub(super) async fn object(
         &mut self,
         roots: &RegionRoots,
@@ -40,7 +41,8 @@ impl Export {
         scanned: &ObjectRow,
     ) -> Result<(), ExportError> {
         let Ok(name) = ObjectName::parse(scanned.name.clone()) else { return Ok(()) };
-        let Some(found) = roots.index.get(&bucket.index, &name).await? else { return Ok(()) };
+        let asked = VersionAsked::Id(scanned.version_id);
+        let Some(found) = roots.index.find_version(&bucket.index, &name, asked).await? else { return Ok(()) };
         let (row, inline) = (found.row, found.inline);
         if row.kind != ObjectKind::Object {
             return Ok(());
@@ -186,8 +188,8 @@ impl Export {
         name: &ObjectName,
         row: &ObjectRow,
     ) -> Result<bool, ExportError> {
-        let found = roots.index.get(&bucket.index, name).await?;
-        Ok(found.is_some_and(|found| found.row.version_id == row.version_id))
+        let asked = VersionAsked::Id(row.version_id);
+        Ok(roots.index.find_version(&bucket.index, name, asked).await?.is_some())
     }
 }
 

@@ -78,7 +78,7 @@ pub enum ExportError {
 /// What an export would hold, as counted now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Foreseen {
-    /// Objects.
+    /// Objects, every version of each.
     pub objects: u64,
     /// Their plaintext bytes.
     pub bytes: u64,
@@ -95,7 +95,7 @@ pub async fn foresee(
         let mut cursor = None;
         loop {
             let page = roots.index.scan_objects(&bucket.index, cursor.as_ref(), STEP).await?;
-            foreseen.objects += page.len() as u64;
+            foreseen.objects += page.iter().filter(|scanned| scanned.row.is_object()).count() as u64;
             foreseen.bytes += page.iter().map(|scanned| scanned.row.size).sum::<u64>();
             match page.last() {
                 Some(last) if page.len() == STEP => cursor = Some(last.cursor.clone()),

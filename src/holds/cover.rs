@@ -3,11 +3,13 @@
 
 use super::HoldError;
 use crate::directory::OpenedBucket;
-use crate::index::ListQuery;
+use crate::index::VersionsQuery;
+use crate::index::rows::v1::ObjectRow;
 use crate::model::ids::TenantId;
 use crate::model::limits::LIST_MAX;
 use crate::model::names::{BucketName, ObjectName, SubjectName};
 use crate::model::time::Millis;
+use crate::model::versioning::VersionAsked;
 use crate::regions::RegionRoots;
 use crate::tenancy::Tenancy;
 use crate::tenant::holds::{Matter, Scope, Target};
@@ -20,13 +22,20 @@ const STEP: usize = 256;
 /// What a matter covers now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Covered {
-    /// Objects.
+    /// Objects, every version of each.
     pub objects: u64,
     /// When the newest of them was written.
     pub newest: Option<Millis>,
 }
 
 impl Covered {
+    fn add_row(&mut self, matter: &Matter, bucket: &OpenedBucket, row: &ObjectRow) {
+        if row.is_object() {
+            let (bucket, name, written) = (bucket.at.name.as_str(), row.name.as_str(), row.mtime);
+            self.add(matter, &Target { bucket, name, subjects: &[], written });
+        }
+    }
+
     fn add(&mut self, matter: &Matter, object: &Target<'_>) {
         if matter.keeps(object) {
             self.objects += 1;
@@ -43,12 +52,12 @@ pub async fn covered(tenancy: &Tenancy, tenant: TenantId, matter: &Matter) -> Re
     match &matter.scope {
         Scope::Tenant => {
             for stock in stocks(tenancy, tenant).await? {
-                by_prefix(&stock, "", matter, &mut covered).await?;
+                by_rows(&stock, matter, &mut covered).await?;
             }
         }
         Scope::Bucket { bucket } => {
             if let Some(stock) = stock(tenancy, tenant, bucket).await? {
-                by_prefix(&stock, "", matter, &mut covered).await?;
+                by_rows(&stock, matter, &mut covered).await?;
             }
         }
         Scope::Prefix { bucket, prefix } => {
@@ -58,11 +67,10 @@ pub async fn covered(tenancy: &Tenancy, tenant: TenantId, matter: &Matter) -> Re
         }
         Scope::Object { bucket, name } => {
             let (stock, name) = (stock(tenancy, tenant, bucket).await?, ObjectName::parse(name.clone()));
-            if let (Some((roots, bucket)), Ok(name)) = (stock, name)
-                && let Some(found) = roots.index.get(&bucket.index, &name).await?
-            {
-                let (at, name, written) = (bucket.at.name.as_str(), name.as_str(), found.row.mtime);
-                covered.add(matter, &Target { bucket: at, name, subjects: &[], written });
+            if let (Some((roots, bucket)), Ok(name)) = (stock, name) {
+                for row in roots.index.versions_of(&bucket.index, &name, None, usize::MAX).await? {
+                    covered.add_row(matter, &bucket, &row);
+                }
             }
         }
         Scope::Subject { subject } => {
@@ -74,15 +82,31 @@ pub async fn covered(tenancy: &Tenancy, tenant: TenantId, matter: &Matter) -> Re
     Ok(covered)
 }
 
+async fn by_rows((roots, bucket): &Stock, matter: &Matter, covered: &mut Covered) -> Result<(), HoldError> {
+    let (mut cursor, mut seen) = (None, HashSet::new());
+    loop {
+        let page = roots.index.scan_objects(&bucket.index, cursor.as_ref(), STEP).await?;
+        for scanned in &page {
+            // One that is superseded meanwhile may be met twice.
+            if scanned.row.is_current() || seen.insert(scanned.row.version_id) {
+                covered.add_row(matter, bucket, &scanned.row);
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == STEP => cursor = Some(last.cursor.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
 async fn by_prefix(stock: &Stock, prefix: &str, matter: &Matter, covered: &mut Covered) -> Result<(), HoldError> {
     let (roots, bucket) = stock;
-    let mut query = ListQuery { prefix: prefix.to_owned(), delimiter: None, after: None, limit: LIST_MAX };
+    // All versions, those too that a hold alone keeps.
+    let prefix = prefix.to_owned();
+    let mut query = VersionsQuery { prefix, delimiter: None, after: None, limit: LIST_MAX, hidden: true };
     loop {
-        let page = roots.index.list(&bucket.index, &query).await?;
-        for entry in &page.entries {
-            let at = bucket.at.name.as_str();
-            covered.add(matter, &Target { bucket: at, name: &entry.name, subjects: &[], written: entry.mtime });
-        }
+        let page = roots.index.list_versions(&bucket.index, &query).await?;
+        page.versions.iter().for_each(|row| covered.add_row(matter, bucket, row));
         match page.last {
             Some(last) if page.truncated => query.after = Some(last),
             _ => return Ok(()),
@@ -119,9 +143,9 @@ async fn by_places(
                         continue;
                     };
                     let Ok(name) = ObjectName::parse(row.name.clone()) else { continue };
-                    let found = roots.index.get(&bucket.index, &name).await?.map(|found| found.row);
-                    let found = found.filter(|found| found.version_id == at.version);
-                    if let Some(found) = found.filter(|_| seen.insert((at.bucket, at.version))) {
+                    let version = VersionAsked::Id(at.version);
+                    let found = roots.index.find_version(&bucket.index, &name, version).await?;
+                    if let Some(found) = found.map(|found| found.row).filter(|_| seen.insert((at.bucket, at.version))) {
                         let (at, written) = (bucket.at.name.as_str(), found.mtime);
                         covered.add(matter, &Target { bucket: at, name: &found.name, subjects: &names, written });
                     }

@@ -6,9 +6,10 @@
 use super::engine::{Direction, KeyRange};
 use super::error::IndexError;
 use super::region::RegionIndex;
-use super::row_keys::{self, BUCKET_KINDS, RowKind};
+use super::row_keys::{self, BUCKET_KINDS, ORDER_CURRENT, RowKind, order_of};
 use crate::model::ids::{BucketId, UploadId};
 use crate::pace::Pace;
+use bytes::Bytes;
 use std::collections::BTreeSet;
 
 /// Rows read at once.
@@ -19,8 +20,10 @@ const STEP: usize = 256;
 pub struct RawRows {
     /// How many.
     pub rows: u64,
-    /// How many of them are versions of objects.
+    /// How many of them are versions of objects, marks of deletion too.
     pub objects: u64,
+    /// Of how many names these are.
+    pub names: u64,
     /// How many of them are parts of uploads in progress.
     pub parts: u64,
     /// Sealed bytes of their values.
@@ -52,7 +55,11 @@ impl RegionIndex {
                 let page = self.shared.engine.scan(range.clone(), step, Direction::Ascending).await?;
                 found.rows += page.len() as u64;
                 match kind {
-                    RowKind::Object => found.objects += page.len() as u64,
+                    RowKind::Object => {
+                        let current = |(row_key, _): &&(Bytes, Bytes)| order_of(row_key) == Some(ORDER_CURRENT);
+                        found.objects += page.len() as u64;
+                        found.names += page.iter().filter(current).count() as u64;
+                    }
                     RowKind::Part => found.parts += page.len() as u64,
                     _ => {}
                 }

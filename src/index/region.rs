@@ -14,7 +14,7 @@ use super::error::{Damage, IndexError};
 use super::fence::Fence;
 use super::keyed::Keyed;
 use super::removals::Marked;
-use super::row_keys::{self, ORDER_CURRENT, RowKind};
+use super::row_keys::{self, ORDER_CURRENT, RowKind, order_of};
 use super::rows::v1::{ObjectRow, PartRow, Place};
 use super::saver::Saver;
 use super::subjects::SubjectPlace;
@@ -452,8 +452,11 @@ impl RegionIndex {
         }
     }
 
-    /// Walks a bucket's objects in the order of their tokens, which is no order of names: for scrubs, rewraps, purges.
-    /// Behind `cursor`, none: from the start. Fewer than `limit`: the end.
+    /// Walks a bucket's objects, all versions of each and marks of deletion too, in the order of their tokens, which is no
+    /// order of names: for scrubs, rewraps, purges. Behind `cursor`, none: from the start. Fewer than `limit`: the end.
+    ///
+    /// Every version that is there all the while is met, also one that is superseded or brought back meanwhile; one of
+    /// those may be met twice.
     ///
     /// While the bucket is re-keyed its rows move to other tokens, each once: a walk may then meet one twice, or miss
     /// it. Whoever has to meet every row holds the tenant's job (`directory::Jobs`), which keeps a re-key out.
@@ -479,15 +482,37 @@ impl RegionIndex {
         limit: usize,
     ) -> Result<Vec<Scanned>, IndexError> {
         let mut range = KeyRange::prefix(&row_keys::of_bucket(RowKind::Object, bucket.bucket));
+        let mut inside = None;
         if let Some(cursor) = cursor {
-            range = range.behind(cursor);
+            let (at, newest) = row_keys::place_of(cursor).ok_or(IndexError::from(Damage::Shape))?;
+            range = range.behind(at);
+            inside = newest.map(|newest| (cursor.slice(..at.len()), newest));
         }
-        let rows = self.shared.engine.scan(range, limit, Direction::Ascending).await?;
-        let open = |(cursor, value): (Bytes, Bytes)| {
-            let row = bucket.open(RowKind::Object, &cursor, &value)?;
-            Ok(Scanned { cursor, row })
-        };
-        rows.into_iter().map(open).collect()
+        let mut rows = self.shared.engine.scan(range, limit, Direction::Ascending).await?;
+        let mut found = Vec::with_capacity(rows.len());
+        if let Some((at, newest)) = &mut inside {
+            // The walk stopped between the versions of a name. What was current then and is superseded by now stands before
+            // the first one that was met. Looked for behind the page itself, so that nothing falls between the two looks.
+            let missed = row_keys::superseded_since(at, *newest);
+            for (row_key, value) in self.shared.engine.scan(missed, limit, Direction::Descending).await? {
+                *newest = order_of(&row_key).ok_or(IndexError::from(Damage::Shape))?;
+                let row = bucket.open(RowKind::Object, &row_key, &value)?;
+                found.push(Scanned { cursor: row_keys::place(at, *newest), row });
+            }
+        }
+        rows.truncate(limit - found.len());
+        for (row_key, value) in rows {
+            let row = bucket.open(RowKind::Object, &row_key, &value)?;
+            let order = order_of(&row_key).ok_or(IndexError::from(Damage::Shape))?;
+            let newest = match &inside {
+                Some((at, newest)) if row_keys::is_of_same_name(at, &row_key) => *newest,
+                _ => order,
+            };
+            let cursor = row_keys::place(&row_key, newest);
+            inside = Some((row_key, newest));
+            found.push(Scanned { cursor, row });
+        }
+        Ok(found)
     }
 
     /// Whether the bucket has no object.

@@ -92,6 +92,38 @@ pub fn superseded(bucket: BucketId, token: [u8; 16]) -> KeyRange {
     KeyRange { start: versions(bucket, token).to_vec(), end: Some(object(bucket, token, ORDER_CURRENT).to_vec()) }
 }
 
+/// Bytes of an object's row key before its order: what those of all versions of a name begin with.
+const NAME_BYTES: usize = 33;
+
+/// Where a walk over objects is: the row key that it came to and, between two versions of a name, the order of the newest
+/// superseded one that it met.
+pub fn place(row_key: &Bytes, newest: u64) -> Bytes {
+    match order_of(row_key) {
+        Some(ORDER_CURRENT) => row_key.clone(),
+        _ => [row_key, &newest.to_be_bytes()[..]].concat().into(),
+    }
+}
+
+/// Takes such a place apart.
+pub fn place_of(place: &[u8]) -> Option<(&[u8], Option<u64>)> {
+    let (row_key, newest) = place.split_at_checked(NAME_BYTES + 8)?;
+    match newest {
+        [] => Some((row_key, None)),
+        newest => Some((row_key, Some(u64::from_be_bytes(newest.try_into().ok()?)))),
+    }
+}
+
+/// The rows of a name's versions that were superseded after the one of order `newest` was.
+pub fn superseded_since(row_key: &[u8], newest: u64) -> KeyRange {
+    let name = &row_key[..NAME_BYTES];
+    KeyRange { start: name.to_vec(), end: Some([name, &newest.to_be_bytes()].concat()) }
+}
+
+/// Whether two row keys of objects are of versions of the same name.
+pub fn is_of_same_name(one: &[u8], other: &[u8]) -> bool {
+    one[..NAME_BYTES] == other[..NAME_BYTES]
+}
+
 /// `d bucket_id(16) segment_id(16)`
 pub fn inline(bucket: BucketId, segment: SegmentId) -> Bytes {
     let mut row_key = start(RowKind::Inline, bucket, 16);

@@ -183,10 +183,9 @@ impl Group<'_> {
         dating: Option<&Dating>,
     ) -> Result<(), IndexError> {
         let name = &current.row.name;
-        let keeps = beside.iter().any(|there| there.row.is_kept()).then_some(Beside::Keeps);
         let heir = match beside.iter().find(|there| !there.row.is_kept()) {
             Some(heir) => {
-                let row = ObjectRow { superseded: None, order: None, beside: keeps, ..(*heir.row).clone() };
+                let row = ObjectRow { superseded: None, order: None, beside: None, ..(*heir.row).clone() };
                 Some(self.moved(bucket, heir, dated(row, dating)).await?)
             }
             None => None,
@@ -200,8 +199,8 @@ impl Group<'_> {
                 self.go(heir);
                 self.change(bucket, prepared, name, Some(entry));
             }
-            None if keeps.is_some() => self.cover(bucket, &current.row, prepared),
-            None => self.change(bucket, prepared, name, None),
+            None if beside.is_empty() => self.change(bucket, prepared, name, None),
+            None => self.cover(bucket, &current.row, prepared),
         }
         Ok(())
     }

@@ -35,6 +35,8 @@ pub struct VersionsQuery {
     pub after: Option<(String, Option<VersionAsked>)>,
     /// At most this many versions and common prefixes together.
     pub limit: usize,
+    /// Also what no client sees: what a hold alone keeps, and the marks over that.
+    pub hidden: bool,
 }
 
 /// One page of versions.
@@ -242,7 +244,7 @@ impl RegionIndex {
         };
         if let Some((name, Some(asked))) = &query.after
             && name.starts_with(&query.prefix)
-            && !self.add(bucket, query.limit, name, Some(*asked), &mut page).await?
+            && !self.add(bucket, query, name, Some(*asked), &mut page).await?
         {
             return Ok(page);
         }
@@ -264,7 +266,7 @@ impl RegionIndex {
                     page.last = Some((prefix.clone(), None));
                     page.common_prefixes.push(prefix);
                 } else if let Some(entry) = entries.next()
-                    && !self.add(bucket, query.limit, &entry.name, None, &mut page).await?
+                    && !self.add(bucket, query, &entry.name, None, &mut page).await?
                 {
                     return Ok(page);
                 }
@@ -280,17 +282,20 @@ impl RegionIndex {
     async fn add(
         &self,
         bucket: &Arc<OpenBucket>,
-        limit: usize,
+        query: &VersionsQuery,
         name: &str,
         after: Option<VersionAsked>,
         page: &mut VersionsPage,
     ) -> Result<bool, IndexError> {
-        let room = limit.saturating_sub(page.versions.len() + page.common_prefixes.len());
-        let mut rows = self.versions(bucket, name, after, room + 1, Which::Shown).await?;
+        let room = query.limit.saturating_sub(page.versions.len() + page.common_prefixes.len());
+        let which = if query.hidden { Which::All } else { Which::Shown };
+        let mut rows = self.versions(bucket, name, after, room + 1, which).await?;
         page.truncated = rows.len() > room;
         rows.truncate(room);
         if let Some(last) = rows.last() {
-            page.last = Some((name.to_owned(), Some(last.asked())));
+            // What is hidden is nobody's `null` version.
+            let asked = if query.hidden { VersionAsked::Id(last.version_id) } else { last.asked() };
+            page.last = Some((name.to_owned(), Some(asked)));
         }
         page.versions.extend(rows);
         Ok(!page.truncated)

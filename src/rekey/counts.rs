@@ -7,6 +7,7 @@ use super::index_root;
 use super::master::blocking;
 use super::rooms::Rooms;
 use super::{RekeyError, STEP_ROWS};
+use crate::index::rows::v1::ObjectRow;
 use crate::model::ids::{BucketId, TenantId};
 use crate::seal::parent_version;
 use std::collections::BTreeMap;
@@ -52,7 +53,9 @@ pub async fn count_tenant(rooms: &Rooms, tenant: TenantId, left: &mut u64) -> Re
     while *left > 0 {
         let limit = pace.step(STEP_ROWS);
         let Some(page) = places.page(cursor.as_deref(), limit).await? else { break };
-        for scanned in page.rows.iter().filter(|scanned| scanned.row.subject.is_none()) {
+        // Marks of deletion have no data key.
+        let of_tenant = |row: &ObjectRow| row.is_object() && row.subject.is_none();
+        for scanned in page.rows.iter().filter(|scanned| of_tenant(&scanned.row)) {
             *counts.data.under.entry(parent_version(&scanned.row.dek_record)).or_default() += 1;
         }
         let read = page.rows.len() as u64;

@@ -21,6 +21,7 @@ use crate::directory::{DirectoryError, Held, JobKind};
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::ObjectName;
+use crate::model::versioning::VersionAsked;
 use crate::pace::Courtesy;
 use crate::seal::{self, KeyError, TenantKeys};
 use futures::future::try_join_all;
@@ -138,8 +139,9 @@ impl Work<'_> {
                 return Ok(0);
             }
             let Ok(name) = ObjectName::parse(row.name.clone()) else { return Ok(0) };
+            let asked = VersionAsked::Id(row.version_id);
             // The row and its inline segment as of one moment.
-            match index.get(&bucket.index, &name).await? {
+            match index.find_version(&bucket.index, &name, asked).await? {
                 None => return Ok(0),
                 Some(found) if found.row != row => {
                     row = found.row;
@@ -154,14 +156,14 @@ impl Work<'_> {
                         Ok(Swap::Lost) => {}
                         // Whoever replaced or deleted it meanwhile took its blobs away under the copy. While the row is
                         // what it was, its blobs have to be there.
-                        Err(error) => match index.get(&bucket.index, &name).await? {
+                        Err(error) => match index.find_version(&bucket.index, &name, asked).await? {
                             Some(found) if found.row == row => return Err(error),
                             _ => {}
                         },
                     }
                 }
             }
-            match index.get(&bucket.index, &name).await? {
+            match index.find_version(&bucket.index, &name, asked).await? {
                 Some(found) => row = found.row,
                 None => return Ok(0),
             }

@@ -52,7 +52,8 @@ async fn tenant_use(rooms: &Rooms, places: &Places, version: u32) -> Result<Vers
         found.remaining += u64::from(!of_subject && seal::parent_version(record) == version);
     };
     while let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_ROWS)).await? {
-        page.rows.iter().for_each(|scanned| add(&scanned.row.dek_record, scanned.row.subject.is_some()));
+        let objects = page.rows.iter().filter(|scanned| scanned.row.is_object());
+        objects.for_each(|scanned| add(&scanned.row.dek_record, scanned.row.subject.is_some()));
         cursor = Some(page.cursor);
         pace.spent(page.rows.len() as u64).await;
     }

@@ -14,6 +14,7 @@ use crate::audit::Event as Record;
 use crate::directory::{Directory, Held, JobKind};
 use crate::index::rows::v1::ObjectRow;
 use crate::model::ids::{SubjectId, TenantId};
+use crate::model::versioning::VersionAsked;
 use crate::seal::{self, DekRecord, TenantKeys};
 use futures::future::try_join_all;
 use std::sync::Arc;
@@ -110,7 +111,8 @@ impl Count {
 pub(super) async fn count(rooms: &Rooms, places: &Places, version: u32) -> Result<Count, RekeyError> {
     let (mut count, mut cursor, mut pace) = (Count::default(), None, rooms.scan_pace());
     while let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_ROWS)).await? {
-        for scanned in &page.rows {
+        // Marks of deletion have no data key.
+        for scanned in page.rows.iter().filter(|scanned| scanned.row.is_object()) {
             count.add(&scanned.row.dek_record, scanned.row.subject, version);
         }
         cursor = Some(page.cursor);
@@ -166,12 +168,12 @@ async fn rewrap(
 }
 
 /// Wraps one object's data key again; 1 when its row was replaced. Tries anew when a concurrent writer won, because
-/// the winner may be a change of tags that kept the old record.
+/// the winner may be a change of tags that kept the old record, or a version that superseded this one.
 async fn rewrap_object(place: &Place, held: &Held, keys: &TenantKeys, row: &ObjectRow) -> Result<u64, RekeyError> {
     let (index, bucket) = (&place.roots.index, &place.bucket);
     let mut row = row.clone();
     loop {
-        if row.subject.is_some() {
+        if row.subject.is_some() || !row.is_object() {
             return Ok(0);
         }
         let context = seal::object_context(&bucket.at, row.object_id, row.version_id);
@@ -183,7 +185,7 @@ async fn rewrap_object(place: &Place, held: &Held, keys: &TenantKeys, row: &Obje
         }
         let name = crate::model::names::ObjectName::parse(row.name.clone());
         let Ok(name) = name else { return Ok(0) };
-        match index.get(&bucket.index, &name).await? {
+        match index.find_version(&bucket.index, &name, VersionAsked::Id(row.version_id)).await? {
             Some(found) => row = found.row,
             None => return Ok(0),
         }

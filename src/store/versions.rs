@@ -59,6 +59,7 @@ impl Store {
             delimiter: list.delimiter,
             after: list.after,
             limit: list.limit.min(LIST_MAX),
+            hidden: false,
         };
         let page = room.roots.index.list_versions(&room.bucket.index, &query).await;
         let page = self.heard(&room.bucket.at, Subject::Row, page).await?;

@@ -6,6 +6,7 @@ mod model;
 mod rekey;
 mod removals;
 mod tamper;
+mod versions;
 mod writer;
 
 use super::engine::{Batch, Direction, Engine, EngineError, KeyRange};

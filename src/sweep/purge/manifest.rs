@@ -71,7 +71,7 @@ impl Purge<'_> {
                 other => other?,
             }
             let raw = stock.roots.index.raw_rows_at(stock.bucket.at.bucket, &mut pace).await?;
-            (note.objects, note.versions) = (note.objects + raw.objects, note.versions + raw.objects);
+            (note.objects, note.versions) = (note.objects + raw.names, note.versions + raw.objects);
             (note.parts, note.bytes) = (note.parts + raw.parts, note.bytes + raw.bytes);
         }
         note.manifest = list.finish().as_ref().try_into().expect("SHA-256 is 32 bytes");
@@ -136,7 +136,7 @@ impl Purge<'_> {
             let Some(roots) = self.roots(&region) else { continue };
             for bucket in buckets {
                 let raw = roots.index.raw_rows_at(bucket, &mut pace).await?;
-                (note.objects, note.versions) = (note.objects + raw.objects, note.versions + raw.objects);
+                (note.objects, note.versions) = (note.objects + raw.names, note.versions + raw.objects);
                 (note.parts, note.bytes) = (note.parts + raw.parts, note.bytes + raw.bytes);
             }
             for (_, len) in blobs_of_tenant(&roots.blobs, self.id, &mut pace).await? {

@@ -23,6 +23,7 @@ use crate::index::{Condition, IndexError};
 use crate::model::ids::TenantId;
 use crate::model::ids::{SegmentId, SubjectId};
 use crate::model::names::{ObjectName, SUBJECT_METADATA, SubjectName};
+use crate::model::versioning::VersionAsked;
 use crate::pace::Pace;
 use crate::seal::{self, ShredEvidence};
 use crate::sweep::certificate::{AuditEntry, Certificate, Counts, Destruction, EarlyEnd, Keys, Kind, Level, Listing};
@@ -42,6 +43,8 @@ const STEP: usize = 256;
 /// What holds keep, as the listing found it.
 #[derive(Default)]
 struct Kept {
+    names: u64,
+    /// Versions.
     objects: u64,
     blobs: HashSet<SegmentId>,
     bytes: u64,
@@ -94,8 +97,9 @@ impl Purge<'_> {
             let (mut cursor, mut held) = (None, false);
             loop {
                 let (objects, next) = stock.objects(cursor.as_ref(), MissingList::MeansDeleted, &mut pace).await?;
-                let (kept, doomed): (Vec<_>, Vec<_>) =
-                    objects.into_iter().partition(|object| is_held(holds, &stock, object));
+                // The mark over what holds alone keep goes with the last of that.
+                let objects = objects.into_iter().filter(|object| !object.row.is_cover());
+                let (kept, doomed): (Vec<_>, Vec<_>) = objects.partition(|object| is_held(holds, &stock, object));
                 held |= !kept.is_empty();
                 gone.still.extend(kept.iter().filter_map(|object| object.row.subject));
                 gone.objects += self.delete_objects(&stock, &doomed, &mut pace).await?;
@@ -135,8 +139,8 @@ impl Purge<'_> {
         let keys = directory.keys(self.id).await?;
         let removals = doomed.iter().map(|object| async {
             let Ok(name) = ObjectName::parse(object.row.name.clone()) else { return Err(SweepError::Integrity) };
-            let same = Condition::IfVersion(object.row.version_id);
-            match stock.roots.index.delete(&stock.bucket.index, &name, same).await {
+            let (index, version) = (&stock.roots.index, VersionAsked::Id(object.row.version_id));
+            match index.delete_version(&stock.bucket.index, &name, version, Condition::None, None).await {
                 Ok(_) | Err(IndexError::NoSuchObject | IndexError::Condition) => Ok(()),
                 Err(error) => Err(error.into()),
             }
@@ -296,7 +300,7 @@ impl Purge<'_> {
 }
 
 fn is_held(holds: &Holds, stock: &Stock, object: &Object) -> bool {
-    !matters_of_row(holds, stock.bucket.at.name.as_str(), &object.row).is_empty()
+    object.row.is_object() && !matters_of_row(holds, stock.bucket.at.name.as_str(), &object.row).is_empty()
 }
 
 /// Adds what a bucket holds to `kept`; answers how much is there that nothing keeps.
@@ -305,6 +309,10 @@ async fn list_bucket(stock: &Stock, holds: &Holds, kept: &mut Kept, pace: &mut P
     loop {
         let (objects, next) = stock.objects(cursor.as_ref(), MissingList::Fails, pace).await?;
         for object in &objects {
+            kept.names += u64::from(object.row.is_current());
+            if object.row.is_cover() {
+                continue;
+            }
             if is_held(holds, stock, object) {
                 kept.objects += 1;
                 kept.bytes += object.blobs.iter().map(|segment| seal::sealed_len(segment.len)).sum::<u64>();
@@ -328,7 +336,7 @@ fn deleted(note: &Note, kept: &Kept) -> Counts {
     let there = note.counts();
     Counts {
         buckets: there.buckets.saturating_sub(kept.buckets),
-        objects: there.objects.saturating_sub(kept.objects),
+        objects: there.objects.saturating_sub(kept.names),
         versions: there.versions.saturating_sub(kept.objects),
         parts: there.parts,
         blobs: there.blobs.saturating_sub(kept.blobs.len() as u64),
