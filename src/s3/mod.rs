@@ -6,6 +6,7 @@
 //! `guard` again. Promises correct S3 codes, that an answer repeats nothing a client should not see, and that what is
 //! not built says 501. Must not know how anything is stored or sealed.
 
+mod allowed;
 mod body;
 mod bucket;
 mod convert;

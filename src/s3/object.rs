@@ -119,7 +119,8 @@ pub(super) async fn get(face: &Face, request: S3Request<GetObjectInput>) -> S3Re
     let by_part = input.part_number.is_some();
     let which = Asked { name: input.key, version: input.version_id, range: input.range, part: input.part_number };
     let got = face.store.get(&at, asked(which, conditions)?).await.map_err(|e| error::store(&e))?;
-    let stream = body::download(got.length, got.body).await.map_err(|e| error::store(&e))?;
+    let given = super::allowed::while_admitted(face.gate.clone(), &at, got.body);
+    let stream = body::download(got.length, given).await.map_err(|e| error::store(&e))?;
     let mut output =
         GetObjectOutput { body: Some(stream), content_length: Some(length(got.length)), ..GetObjectOutput::default() };
     describe!(output, got.info, at.login().tenant, got.range, enabled(input.checksum_mode.as_ref()));

@@ -1,4 +1,4 @@
-//! R41: who may administer a server is listed, and taken away again, at once and for good; the last one is not.
+//! R40, R41: who may administer a server is listed, and taken away again, at once and for good; the last one is not.
 
 use super::audit;
 use super::holds::Deputy;

@@ -69,6 +69,8 @@ fn p1_early_only_on_instruction_approved_by_two_after_72_hours_and_never_what_is
     let shown = show(&server, "contoso");
     assert_eq!(shown["purge_due_at"], shown["early_purge"]["due_at"]);
     assert_eq!(shown["days_left"], 3);
+    let stages: Vec<_> = shown["notices"].as_array().into_iter().flatten().map(|notice| &notice["stage"]).collect();
+    assert!(stages.contains(&&"early".into()) && stages.contains(&&"early-1d".into()), "{shown}");
 
     // Not a moment before, and taken back by one: then not at all.
     advance(&server, "71h50m");

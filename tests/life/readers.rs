@@ -71,3 +71,44 @@ fn k12_a_download_that_is_under_way_ends_whole_whatever_becomes_of_its_object() 
         thread::sleep(Duration::from_millis(200));
     }
 }
+
+/// R40: who loses access in the middle of a download does not get the rest of it.
+#[test]
+fn r40_a_download_under_way_ends_when_its_tenant_is_disabled_or_its_login_revoked() {
+    let server = Launch::default().flag("--simulated-clock").start();
+    let contoso = super::tenant(&server, "contoso");
+    let mut wire = Wire::to(&server);
+    let host = wire.host().to_owned();
+    let body = bytes(7, LARGE);
+    for put in [Request::new("PUT", "/letters"), Request::new("PUT", &object_path("letters", "big")).body(body.clone())]
+    {
+        assert_eq!(wire.exchange(&put.signed(&contoso, &host, Body::Hashed)).expect("an answer").status, 200);
+    }
+    let login =
+        server.geoseal(&["credential", "create", "--tenant", "contoso", "--role", "read-only", "--json"]).json();
+    let text = |field: &str| login[field].as_str().expect("a login").to_owned();
+    let reader = geoseal_support::signer::Credentials {
+        access_id: text("access_id"),
+        secret: text("secret"),
+        region: "westeurope".into(),
+    };
+    let begin = |who| {
+        let mut wire = Wire::to(&server);
+        let get = Request::new("GET", &object_path("letters", "big")).signed(who, &host, Body::Unsigned);
+        wire.send(&get.bytes()).expect("the server listens");
+        assert_eq!(wire.socket().peek(&mut [0; 1]).expect("an answer"), 1);
+        wire
+    };
+    // Whoever keeps his access has it to the last byte, however slowly he reads.
+    let (mut revoked, mut kept) = (begin(&reader), begin(&contoso));
+    server.geoseal(&["credential", "revoke", &reader.access_id, "--tenant", "contoso", "--yes"]).ok();
+    // Nobody reads for longer than the server goes without asking.
+    thread::sleep(Duration::from_millis(1500));
+    assert!(revoked.answer("GET").is_err(), "what was not sent yet is not given");
+    let got = kept.answer("GET").expect("the download ends well");
+    assert!(got.status == 200 && got.body == body);
+    let mut disabled = begin(&contoso);
+    server.geoseal(&["tenant", "disable", "contoso", "--reason", "uninstalled"]).ok();
+    thread::sleep(Duration::from_millis(1500));
+    assert!(disabled.answer("GET").is_err(), "what was not sent yet is not given");
+}
