@@ -8,6 +8,7 @@
 
 mod model;
 mod rotations;
+mod subjects;
 mod world;
 
 use model::{Model, Put, Thing};

@@ -6,10 +6,12 @@ use crate::audit::{Actor, AuditLog};
 use crate::blob::{BlobStore, ObjectStoreBlobs, Readers};
 use crate::directory::{Detail, Directory};
 use crate::gate::Gate;
-use crate::index::{IndexOptions, MemoryEngine, RegionIndex};
+use crate::index::{
+    Anchor, AnchorStore, AnchorStoreError, Batch, Direction, Engine, IndexOptions, KeyRange, MemoryEngine, RegionIndex,
+};
 use crate::model::atlas::{Geo, Region};
 use crate::model::clock::{Clock, SimulatedClock};
-use crate::model::ids::TenantId;
+use crate::model::ids::{SegmentId, TenantId};
 use crate::model::login::{Login, Role};
 use crate::model::names::BucketName;
 use crate::model::time::Millis;
@@ -19,10 +21,13 @@ use crate::rekey::Rooms;
 use crate::seal::{GeoKeyService, KeyClient, KeyError, KeystoreError, LeaseOptions, LocalKeyring, Unlock};
 use crate::store::{Alarm, Store, StoreMeters};
 use crate::sweep::tests::fuse::{Fuse, FusedBlobs, FusedEngine, FusedHeads};
-use crate::sweep::tests::world::{Anchors, Heads, KeyClock};
+use crate::sweep::tests::world::{Heads, KeyClock};
 use crate::sweep::{GeoRooms, Sweeper};
 use crate::tenancy::Tenancy;
 use crate::tenant::{NewTenant, Replication};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +43,31 @@ pub(super) struct World {
     index: MemoryEngine,
     blobs: Arc<ObjectStoreBlobs>,
     pub(super) clock: Arc<SimulatedClock>,
+    anchors: Arc<Kept>,
+}
+
+/// Rows and blobs as they were at one moment, and what the index was then. Keys and the log are never put back: what was
+/// destroyed stays destroyed, as the shred log sees to.
+pub(super) struct Backup {
+    directory: Vec<(Bytes, Bytes)>,
+    index: Vec<(Bytes, Bytes)>,
+    blobs: Vec<(SegmentId, Bytes)>,
+    anchor: Option<Anchor>,
+}
+
+/// The newest anchor of the one region.
+#[derive(Default)]
+struct Kept(Mutex<Option<Anchor>>);
+
+impl AnchorStore for Kept {
+    fn newest(&self, _: &'static Region) -> Result<Option<Anchor>, AnchorStoreError> {
+        Ok(*self.0.lock())
+    }
+
+    fn save(&self, _: &'static Region, anchor: Anchor) -> Result<(), AnchorStoreError> {
+        *self.0.lock() = Some(anchor);
+        Ok(())
+    }
 }
 
 /// One process.
@@ -73,6 +103,7 @@ impl World {
             index: MemoryEngine::default(),
             blobs: Arc::new(ObjectStoreBlobs::in_memory()),
             clock: Arc::new(SimulatedClock::frozen(START)),
+            anchors: Arc::default(),
         }
     }
 
@@ -87,7 +118,7 @@ impl World {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let audit = Arc::new(AuditLog::open(&self.dir.path().join("audit"), geo().id, clock.clone(), heads).ok()?);
         let engine = Arc::new(FusedEngine(self.index.clone(), fuse.clone()));
-        let (anchors, geo_keys) = (Arc::new(Anchors(keys.clone())), keys.geo_keys());
+        let (anchors, geo_keys) = (self.anchors.clone(), keys.geo_keys());
         let index = RegionIndex::open(engine, home(), anchors, geo_keys, START, IndexOptions::default()).await.ok()?;
         let blobs: Arc<dyn BlobStore> = Arc::new(FusedBlobs(self.blobs.clone(), fuse.clone()));
         let readers = Readers::new(blobs.clone());
@@ -103,6 +134,40 @@ impl World {
         let regions = HashSet::from([home().id]);
         let register = Registrar { directories: vec![directory], regions, clock: self.clock.clone() };
         Some(House { tenancy, sweeper, store, gate: Gate::new(Arc::new(register)), fuse })
+    }
+
+    /// What a backup of this moment has.
+    pub(super) async fn backup(&self) -> Backup {
+        let all = |engine: &MemoryEngine| {
+            let engine = engine.clone();
+            async move { engine.scan(KeyRange::all(), usize::MAX, Direction::Ascending).await.expect("it reads") }
+        };
+        let (directory, index) = (all(&self.directory).await, all(&self.index).await);
+        let listed: Vec<_> = self.blobs.list().try_collect().await.expect("it lists");
+        let mut blobs = Vec::new();
+        for blob in listed {
+            blobs.push((blob.id, self.blobs.get(blob.id, 0..blob.len).await.expect("it reads")));
+        }
+        Backup { directory, index, blobs, anchor: *self.anchors.0.lock() }
+    }
+
+    /// Puts rows and blobs back as they were. No process runs.
+    pub(super) async fn restore(&self, backup: &Backup) {
+        for (engine, rows) in [(&self.directory, &backup.directory), (&self.index, &backup.index)] {
+            let mut batch = Batch::new();
+            for row_key in engine.scan_keys(KeyRange::all(), usize::MAX).await.expect("it reads") {
+                batch.delete(row_key);
+            }
+            for (row_key, value) in rows {
+                batch.put(row_key.clone(), value.clone());
+            }
+            engine.commit(batch).await.expect("it writes");
+        }
+        for (id, sealed) in &backup.blobs {
+            let sealed = stream::iter([Ok(sealed.clone())]).boxed();
+            self.blobs.put(*id, sealed).await.expect("it writes");
+        }
+        *self.anchors.0.lock() = backup.anchor;
     }
 
     async fn open_keys(&self) -> GeoKeyService {
