@@ -6,6 +6,7 @@ mod contacts;
 mod export;
 mod rectify;
 mod requests;
+mod versions;
 
 use geoseal_support::clients::{Ran, python, python_command};
 use geoseal_support::server::Server;
