@@ -88,7 +88,7 @@ pub(super) async fn residency(
     let written = |error: std::io::Error| Failure::Failed(format!("{}: {error}", file.display()));
     let mut lines = BufWriter::new(File::create_new(file).map_err(written)?);
     let most = ("limit", "10000".to_owned());
-    let mut proof: Residency = client.get(&path, &[most.clone()]).await?;
+    let mut proof: Residency = client.get(&path, std::slice::from_ref(&most)).await?;
     let (mut page, mut count) = (std::mem::take(&mut proof.objects), 0u64);
     loop {
         for object in &page {

@@ -79,10 +79,12 @@ impl Keep {
     }
 }
 
+type ByRow = dyn Fn(&ObjectRow) -> Option<u64> + Send + Sync;
+
 /// Says by when to look at a version, given its row as it will be: superseded, or current again. Asked by the writer in
 /// the commit that makes it so.
 #[derive(Clone)]
-pub struct Dating(Arc<dyn Fn(&ObjectRow) -> Option<u64> + Send + Sync>);
+pub struct Dating(Arc<ByRow>);
 
 impl Dating {
     /// Goes by `due`, which answers a second since 1970. It must not block.

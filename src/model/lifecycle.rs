@@ -366,7 +366,7 @@ mod tests {
         fn keeping_the_newest(days in 1_u32..9, keep in proptest::option::of(1_u32..6), ages in proptest::collection::vec(0_i64..20, 0..12), now in 0_i64..40) {
             let rules = Rules(vec![noncurrent("a", days, keep)]);
             let mut since: Vec<_> = ages.iter().map(|age| Millis(age * DAY_MS / 2)).collect();
-            since.sort_by(|a, b| b.0.cmp(&a.0));
+            since.sort_by_key(|one| std::cmp::Reverse(one.0));
             let now = Millis(now * DAY_MS);
             let goes = |at: usize| rules.superseded(about("x"), since[at], at).is_some_and(|one| one.at <= now);
             for at in 0..since.len() {

@@ -107,7 +107,7 @@ enum Act {
 }
 
 fn object(one: &str, size: u64) -> (ObjectRow, Bytes) {
-    let due = (size % 3 == 0).then_some(1000 + size);
+    let due = size.is_multiple_of(3).then_some(1000 + size);
     (ObjectRow { due, ..row(one, size) }, Bytes::from(vec![size as u8; 300]))
 }
 
