@@ -287,7 +287,7 @@ pub enum Event {
     LifecycleSet { tenant: TenantId, bucket: BucketId, rules: u64 },
     /// A bucket keeps versions from here on, or stops to.
     VersioningSet { tenant: TenantId, bucket: BucketId, enabled: bool },
-    /// So many objects of a bucket are about to be removed by its lifecycle rules.
+    /// So many versions of objects of a bucket are about to be removed, or hidden by markers, by its lifecycle rules.
     ObjectsExpiring { tenant: TenantId, bucket: BucketId, objects: u64 },
     /// A notice of its coming end arrived where the operator wants them: `T`, `-30d`, `-14d`, `-7d` or `-1d`.
     NoticeSent { tenant: TenantId, stage: String, attempts: u32 },

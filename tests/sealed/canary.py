@@ -31,3 +31,21 @@ for n in range(5):
     print(s3.put_object(Bucket=bucket, Key=f"{name}-gone-{n}", Body=f"{content}{n}".encode(), **about)["ETag"])
 gone = [{"Key": f"{name}-gone-{n}"} for n in range(5)]
 assert "Errors" not in s3.delete_objects(Bucket=bucket, Delete={"Objects": gone})
+
+# A bucket that keeps versions: overwritten, hidden by a marker, tagged as an old version, gone for good.
+kept = {"Bucket": bucket + "-kept"}
+s3.create_bucket(**kept)
+s3.put_bucket_versioning(**kept, VersioningConfiguration={"Status": "Enabled"})
+s3.put_bucket_lifecycle_configuration(**kept, LifecycleConfiguration={"Rules": [
+    {"ID": tag_value, "Status": "Enabled", "Filter": {"Prefix": name},
+     "NoncurrentVersionExpiration": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 1}}]})
+versions = [s3.put_object(**kept, Key=name, Body=f"{content}{n}".encode() * 2000 ** (n % 2), **about) for n in range(4)]
+for version in versions:
+    print(version["ETag"])
+old = {**kept, "Key": name, "VersionId": versions[0]["VersionId"]}
+s3.put_object_tagging(**old, Tagging={"TagSet": [{"Key": tag_name, "Value": tag_value + "-old"}]})
+s3.delete_object(**kept, Key=name)
+for version in versions[1:3]:
+    s3.delete_object(**kept, Key=name, VersionId=version["VersionId"])
+s3.delete_object(**kept, Key=name + "-never-was")
+assert len(s3.list_object_versions(**kept, Prefix=name)["DeleteMarkers"]) == 2
