@@ -186,7 +186,12 @@ impl Group<'_> {
         let heir = match beside.iter().find(|there| !there.row.is_kept()) {
             Some(heir) => {
                 let row = ObjectRow { superseded: None, order: None, beside: None, ..(*heir.row).clone() };
-                Some(self.moved(bucket, heir, dated(row, dating)).await?)
+                let row = match dating {
+                    Some(dating) => dated(row, Some(dating)),
+                    // Who removed the one before it does not know the rules: the next sweep looks.
+                    None => ObjectRow { due: Some(second(heir.row.superseded.unwrap_or(row.mtime))), ..row },
+                };
+                Some(self.moved(bucket, heir, row).await?)
             }
             None => None,
         };

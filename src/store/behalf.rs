@@ -141,7 +141,8 @@ impl Store {
         let held = directory.commits_for_subjects().await;
         let condition = directory.unkept(at, Condition::None).await?;
         let (index, asked) = (&room.roots.index, VersionAsked::Id(version));
-        let removed = index.delete_version(&room.bucket.index, object, asked, condition, None).await?;
+        let removed =
+            index.delete_version(&room.bucket.index, object, asked, condition, Some(self.dating(&room).await?)).await?;
         drop(held);
         if let Some(removed) = removed {
             self.discard(&room, &removed);
