@@ -325,6 +325,7 @@ impl Life {
     /// Takes up what a crash cut off, as the daemon does at its start.
     async fn take_up(&mut self) {
         let tenancy = self.house().tenancy.clone();
+        tenancy.resume().await.expect("what standings owe is carried out");
         for (tenant, subject) in tenancy.directory.erasures().await.expect("it reads") {
             let living = self.model.tenants.iter().any(|t| t.id == tenant && t.state() == State::Active);
             let erased = crate::subject::erase(&tenancy, &operator(), tenant, subject, &|_| {}).await;
@@ -366,8 +367,9 @@ async fn live(seed: u64, draw: Draw) -> [usize; 3] {
         // Every third deed is cut off somewhere, in a process of its own.
         let dies = rng.u8(..3) == 0;
         if dies {
-            let crash = 1 + rng.u64(..24);
-            life.restart(crash).await;
+            // Many deeds have few writes, some have many.
+            let most = [4, 24][rng.usize(..2)];
+            life.restart(1 + rng.u64(..most)).await;
         }
         let thing = Thing::of(&deed);
         life.model.begins(&thing);
@@ -416,8 +418,7 @@ fn lives(draw: Draw, lives: [u64; 2]) -> [usize; 3] {
 #[test]
 fn p1_p2_p3_p4_p7_p10_p11_p12_p15_hold_when_the_house_dies_at_any_write() {
     let [crashes, _, checked] = lives(draw, [6, 40]);
-    // Which seeds crash how often changes with every deed that is drawn otherwise; none at all would show nothing.
-    assert!(crashes > 2 && checked > 500, "lives that show little");
+    assert!(crashes > 10 && checked > 500, "lives that show little");
 }
 
 #[test]
