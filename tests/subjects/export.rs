@@ -31,6 +31,14 @@ impl Exported {
 
     /// Runs the independent reader into a fresh directory; how it ended, and the objects it wrote, by name.
     fn read(&self, keys: &Path) -> (Ran, BTreeMap<String, Vec<u8>>) {
+        let (ran, versions) = self.read_versions(keys);
+        let (count, read) = (versions.len(), versions.into_iter().collect::<BTreeMap<_, _>>());
+        assert_eq!(read.len(), count, "one version of each");
+        (ran, read)
+    }
+
+    /// The same, every version with its name.
+    fn read_versions(&self, keys: &Path) -> (Ran, Vec<(String, Vec<u8>)>) {
         let into = tempfile::tempdir().expect("a temporary directory");
         let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reader/geoseal_reader.py");
         let ran = Ran::of(Command::new(tools().python()).arg(reader).args([&self.out, keys, into.path()]));
@@ -38,15 +46,16 @@ impl Exported {
         let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
         let said: BTreeMap<_, _> =
             ran.stdout().lines().map(line).map(|entry| (text(&entry["file"]), text(&entry["key"]))).collect();
-        let mut read = BTreeMap::new();
+        let mut read = Vec::new();
         for file in files(into.path()) {
             let name = file.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
             assert!(!name.ends_with(".part"), "a partial file was left");
             if let Some(key) = said.get(&name) {
-                read.insert(key.clone(), fs::read(&file).expect("it is there"));
+                read.push((key.clone(), fs::read(&file).expect("it is there")));
             }
         }
         assert_eq!(read.len(), said.len());
+        read.sort();
         (ran, read)
     }
 }
@@ -155,4 +164,23 @@ fn fx22_what_was_erased_or_is_damaged_is_in_no_export() {
     assert!(rest.iter().all(|(name, body)| read.get(name) == Some(body)));
     assert!(server.geoseal(&["audit", "tail", "--json"]).ok().contains("integrity-failed"));
     server.geoseal(&["audit", "verify"]).ok();
+
+    // Of a bucket that keeps versions, all of them, each in a file of its own; marks of deletion hold nothing.
+    let mut wire = Wire::to(&server);
+    let mut call = |request: Request| wire.call(&server, request).status;
+    assert_eq!(call(Request::new("PUT", "/versioned")), 200);
+    let enabled = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    assert_eq!(call(Request::new("PUT", "/versioned").query("versioning", "").body(enabled)), 200);
+    let bodies = [vec![b'1'; 100], vec![b'2'; 20_000], vec![b'3'; 100_000]];
+    for body in &bodies {
+        assert_eq!(call(Request::new("PUT", &object_path("versioned", "thrice")).body(body.clone())), 200);
+    }
+    assert_eq!(call(Request::new("DELETE", &object_path("versioned", "thrice"))), 204);
+    assert_eq!(call(Request::new("GET", &object_path("versioned", "thrice"))), 404);
+    let versions = Exported::paths(&server, "versions");
+    let report = versions.run(&server, &["--confirm", "demo", "--bucket", "versioned"]).json();
+    assert_eq!(report["objects"], 3, "{report}");
+    let (ran, read) = versions.read_versions(&versions.keys);
+    ran.ok();
+    assert_eq!(read, bodies.map(|body| ("thrice".to_owned(), body)));
 }

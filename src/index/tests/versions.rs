@@ -506,3 +506,48 @@ async fn a_version_that_stays_is_found_all_the_while() {
     writer.await.unwrap();
     assert!(looks > 0);
 }
+
+/// A walk in small steps, while every name gets new versions and loses others between any two of them: what was there all
+/// the while is met, wherever it stands by then.
+#[tokio::test]
+async fn a_walk_misses_nothing_that_moves_behind_its_back() {
+    for step in 1..9 {
+        let (index, bucket) = (in_memory().await, bucket());
+        let mut there = BTreeMap::new();
+        for round in 1..8 {
+            for one in ["a", "b", "c"] {
+                let put = PutObject { keep: Keep::Beside, ..small(one, round) };
+                there.insert(put.row.version_id, one);
+                index.put(&bucket, put).await.unwrap();
+            }
+        }
+        let (mut cursor, mut met, mut steps) = (None, std::collections::BTreeSet::new(), 0);
+        loop {
+            let page = index.scan_objects(&bucket, cursor.as_ref(), step).await.unwrap();
+            assert!(page.len() <= step);
+            met.extend(page.iter().map(|found| found.row.version_id));
+            let Some(last) = page.last().filter(|_| page.len() == step) else { break };
+            cursor = Some(last.cursor.clone());
+            steps += 1;
+            // Fewer than a page holds, or it would never end.
+            if steps % 3 == 0 {
+                for one in ["a", "b", "c"] {
+                    let put = PutObject { keep: Keep::Beside, ..small(one, 100) };
+                    index.put(&bucket, put).await.unwrap();
+                }
+            }
+            // The newest goes, and the one before it comes back.
+            if steps % 4 == 0 {
+                for one in ["a", "b", "c"] {
+                    let newest = index.get(&bucket, &name(one)).await.unwrap().unwrap().row;
+                    there.remove(&newest.version_id);
+                    let asked = VersionAsked::Id(newest.version_id);
+                    index.delete_version(&bucket, &name(one), asked, Condition::None, None).await.unwrap();
+                }
+            }
+            assert!(steps < 500, "the walk does not end");
+        }
+        let missed = there.keys().filter(|id| !met.contains(*id)).count();
+        assert_eq!(missed, 0, "in steps of {step}");
+    }
+}

@@ -7,4 +7,5 @@ pub(crate) mod fuse;
 mod orphans;
 mod part;
 mod purge;
+mod versions;
 pub(crate) mod world;

@@ -11,7 +11,7 @@ use crate::tenant::{Event, Hold, HoldScope, State};
 const SERVED: [&str; 2] = ["westeurope", "northeurope"];
 
 /// A hold in force, with all that is said of it.
-async fn hold(house: &House, id: TenantId, number: &str, scope: &str) {
+pub(super) async fn hold(house: &House, id: TenantId, number: &str, scope: &str) {
     let now = house.tenancy.clock.now();
     let said = Said { by: "admin-1".into(), at: now.wall };
     let matter = Matter {

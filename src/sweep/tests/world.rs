@@ -14,6 +14,7 @@ use crate::model::limits::UPLOAD_KEEP_S;
 use crate::model::names::{BucketName, ObjectName};
 use crate::model::object::ContentHeaders;
 use crate::model::time::Millis;
+use crate::model::versioning::VersionAsked;
 use crate::regions::{RegionRoots, Regions};
 use crate::seal::{
     self, Dek, GeoKeyService, KeyClient, KeyError, KeystoreError, LeaseOptions, LocalKeyring, SegmentKind, Unlock,
@@ -270,6 +271,28 @@ impl House {
 
     /// Stores an object as the store does: small ones in the row, middling ones in a row of their own, large as a blob.
     pub(super) async fn put(&self, bucket: &OpenedBucket, name: &str, plain: &[u8]) -> SegmentId {
+        self.put_as(bucket, name, plain, Condition::None, Keep::Replace).await
+    }
+
+    /// The same in a bucket that keeps versions.
+    pub(super) async fn put_version(&self, bucket: &OpenedBucket, name: &str, plain: &[u8]) {
+        self.put_as(bucket, name, plain, Condition::None, Keep::Beside).await;
+    }
+
+    /// The same where holds may keep what is there.
+    pub(super) async fn put_where_held(&self, bucket: &OpenedBucket, name: &str, plain: &[u8]) {
+        let condition = self.directory.unkept(&bucket.at, Condition::None).await.unwrap();
+        self.put_as(bucket, name, plain, condition, Keep::Replace).await;
+    }
+
+    async fn put_as(
+        &self,
+        bucket: &OpenedBucket,
+        name: &str,
+        plain: &[u8],
+        condition: Condition,
+        keep: Keep,
+    ) -> SegmentId {
         let (mut row, dek) = self.row(bucket, name).await;
         let id = SegmentId::random();
         let info = seal::segment_info(SegmentKind::Whole, 0, self.context(bucket, &row), id, row.dek_id);
@@ -282,7 +305,7 @@ impl House {
             self.put_blob(bucket, id, sealed).await;
             None
         };
-        self.commit(bucket, row, inline).await;
+        self.commit(bucket, (row, inline), condition, keep).await;
         id
     }
 
@@ -303,7 +326,7 @@ impl House {
         row.size = 6 * u64::from(parts);
         row.segments = vec![SegmentRef { id, part: 0, len: plain.len() as u64 }];
         row.place = Place::PartList;
-        self.commit(bucket, row, None).await;
+        self.commit(bucket, (row, None), Condition::None, Keep::Replace).await;
         id
     }
 
@@ -389,26 +412,34 @@ impl House {
         self.roots(bucket).blobs.put(id, stream::iter([Ok(Bytes::from(sealed))]).boxed()).await.unwrap();
     }
 
-    async fn commit(&self, bucket: &OpenedBucket, row: ObjectRow, inline: Option<Bytes>) {
-        let put = PutObject {
-            row,
-            inline,
-            condition: Condition::None,
-            keep: Keep::Replace,
-            dating: None,
-            from_upload: None,
-            places: Vec::new(),
-        };
+    async fn commit(
+        &self,
+        bucket: &OpenedBucket,
+        (row, inline): (ObjectRow, Option<Bytes>),
+        condition: Condition,
+        keep: Keep,
+    ) {
+        let row = ObjectRow { written: Some(self.clock.now().cc_lo), ..row };
+        let put = PutObject { row, inline, condition, keep, dating: None, from_upload: None, places: Vec::new() };
+        let bucket = &*self.directory.open_bucket(&bucket.at).await.unwrap().unwrap();
         self.roots(bucket).index.put(&bucket.index, put).await.unwrap();
     }
 
     /// Reads an object that is inline or one blob; panics when anything of it does not verify.
     pub(super) async fn get(&self, bucket: &OpenedBucket, name: &str) -> Option<Vec<u8>> {
+        let object = ObjectName::parse(name.to_owned()).unwrap();
+        let bucket = &*self.directory.open_bucket(&bucket.at).await.unwrap().unwrap();
+        let found = self.roots(bucket).index.get(&bucket.index, &object).await.unwrap()?;
+        self.get_version(bucket, name, VersionAsked::Id(found.row.version_id)).await
+    }
+
+    /// The same of one version.
+    pub(super) async fn get_version(&self, bucket: &OpenedBucket, name: &str, asked: VersionAsked) -> Option<Vec<u8>> {
         let name = ObjectName::parse(name.to_owned()).unwrap();
         let roots = self.roots(bucket);
         // As a request does it: a handle from before the clock moved may be void by now.
         let bucket = &*self.directory.open_bucket(&bucket.at).await.unwrap().unwrap();
-        let found = roots.index.get(&bucket.index, &name).await.unwrap()?;
+        let found = roots.index.find_version(&bucket.index, &name, asked).await.unwrap()?;
         let (row, segment) = (&found.row, found.row.segments[0]);
         let sealed = match found.inline {
             Some(sealed) => sealed,
