@@ -47,6 +47,22 @@ impl ObjectName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether something in it looks like an e-mail address: a word, `@`, and words with a dot between.
+    ///
+    /// ```
+    /// use geoseal::model::names::ObjectName;
+    /// let has = |name: &str| ObjectName::parse(name.to_owned()).unwrap().has_email_address();
+    /// assert!(has("mail/to=anna.b+x@example.org/01.json") && has("a@b.ch"));
+    /// assert!(!has("mail/01.json") && !has("@scope/a.b") && !has("a@b") && !has("at @ b.ch") && !has("a@.ch"));
+    /// ```
+    pub fn has_email_address(&self) -> bool {
+        let words = self.0.split(|c: char| !(c.is_alphanumeric() || "@._+%-".contains(c)));
+        words.filter_map(|word| word.split_once('@')).any(|(local, domain)| {
+            let (host, end) = domain.split_once('.').unwrap_or_default();
+            !local.is_empty() && !host.is_empty() && end.starts_with(char::is_alphanumeric)
+        })
+    }
 }
 
 impl fmt::Debug for ObjectName {

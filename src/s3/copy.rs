@@ -6,7 +6,7 @@ use super::convert::{
     version, version_id, write_condition,
 };
 use super::multipart::upload_id;
-use super::{Face, error, lifecycle, owner};
+use super::{Face, error, lifecycle, owner, placed};
 use crate::gate::Admitted;
 use crate::gate::act::{Read, Write};
 use crate::store::types::{About, Copy, CopyAbout, CopyPart, StoreError};
@@ -82,7 +82,7 @@ pub(super) async fn object(
     output.expiration = written.expires.as_ref().and_then(lifecycle::header);
     output.version_id = written.shown.map(version_id);
     output.copy_source_version_id = written.source.map(version_id);
-    Ok(S3Response::new(output))
+    Ok(S3Response::with_headers(output, placed::headers(&to, &request.input.key, written.key_version)))
 }
 
 /// As for any read, but that a delete marker cannot be meant.

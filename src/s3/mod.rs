@@ -21,6 +21,7 @@ mod lifecycle;
 mod list;
 mod multipart;
 mod object;
+mod placed;
 pub mod precheck;
 mod query;
 pub mod refusal;

@@ -6,7 +6,7 @@ use super::convert::{
 };
 use super::list::{Spelling, delimiter, prefixes};
 use super::object::incoming;
-use super::{Face, error, lifecycle};
+use super::{Face, error, lifecycle, placed};
 use crate::gate::act::{Delete, Read, Write};
 use crate::model::ids::{TenantId, UploadId};
 use crate::model::limits::PARTS_MAX;
@@ -178,7 +178,7 @@ pub(super) async fn complete(
     set_encryption!(output, at.login().tenant, written.key_version);
     output.expiration = written.expires.as_ref().and_then(lifecycle::header);
     output.version_id = written.shown.map(convert::version_id);
-    Ok(S3Response::new(output))
+    Ok(S3Response::with_headers(output, placed::headers(&at, &input.key, written.key_version)))
 }
 
 fn completed(part: dto::CompletedPart) -> S3Result<CompletedPart> {

@@ -4,7 +4,7 @@ use super::convert::{
     self, content_headers, etag, key_id, length, object_name, read_conditions, set_checksums, set_content_headers,
     set_encryption, timestamp, version, version_id, write_condition,
 };
-use super::{Face, body, error, lifecycle};
+use super::{Face, body, error, lifecycle, placed};
 use crate::gate::Admitted;
 use crate::gate::act::{Read, Write};
 use crate::model::ids::TenantId;
@@ -41,7 +41,7 @@ pub(super) async fn put(face: &Face, mut request: S3Request<PutObjectInput>) -> 
     set_encryption!(output, at.login().tenant, written.key_version);
     output.expiration = written.expires.as_ref().and_then(lifecycle::header);
     output.version_id = written.shown.map(version_id);
-    Ok(S3Response::new(output))
+    Ok(S3Response::with_headers(output, placed::headers(&at, &request.input.key, written.key_version)))
 }
 
 /// The body of a PUT or part. Errors: no length.

@@ -13,6 +13,16 @@ def everything_that_was_said_comes_back():
     }
     put = s3.put_object(Bucket=name, Key="a/b", Body=b"hello", Expires=1900000000, Tagging="a=1&b=%C3%BC+2", **said)
     assert put["ETag"] == f'"{md5(b"hello")}"'
+    told = put["ResponseMetadata"]["HTTPHeaders"]
+    assert told["x-geoseal-region"] == REGION and int(told["x-geoseal-key-version"]) >= 1
+    assert "x-geoseal-warning" not in told
+    # A name that holds an address is taken, with a warning that does not repeat it.
+    for answer in (
+        s3.put_object(Bucket=name, Key="to=anna@example.org/1", Body=b""),
+        s3.copy_object(Bucket=name, Key="to=anna@example.org/2", CopySource={"Bucket": name, "Key": "a/b"}),
+    ):
+        told = answer["ResponseMetadata"]["HTTPHeaders"]
+        assert told["x-geoseal-warning"] == "object-name-has-email-address" and told["x-geoseal-region"] == REGION
     got, head = s3.get_object(Bucket=name, Key="a/b"), s3.head_object(Bucket=name, Key="a/b")
     assert got["Body"].read() == b"hello"
     for answer in got, head:
