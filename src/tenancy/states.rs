@@ -176,7 +176,8 @@ impl Tenancy {
             // Done before the standing was written.
             Effect::FreezeLifetimes => {}
             Effect::ResumeLifetimes => self.serve_lifetimes(id, true).await?,
-            // There are no jobs or collaborations yet to stop or revoke.
+            // Jobs are refused while their tenant is not served; their grants are not revoked yet (docs/obligations.md, R40).
+            // There are no collaborations yet.
             Effect::StopJobs | Effect::RevokeCollaborations => {}
             Effect::MakeKeys
             | Effect::DestroyKeys
