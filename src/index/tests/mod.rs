@@ -177,6 +177,8 @@ pub(super) struct Faulty {
     pub(super) plan: Mutex<Option<(u64, Fault)>>,
     pub(super) reads_fail: AtomicBool,
     pub(super) commits: AtomicU64,
+    /// Commits wait at it: who holds it lets writes queue up.
+    pub(super) gate: tokio::sync::Mutex<()>,
     pub(super) values_read: AtomicU64,
 }
 
@@ -187,6 +189,7 @@ impl Faulty {
             plan: Mutex::new(None),
             reads_fail: AtomicBool::new(false),
             commits: AtomicU64::new(0),
+            gate: tokio::sync::Mutex::new(()),
             values_read: AtomicU64::new(0),
         })
     }
@@ -217,6 +220,7 @@ impl Engine for Faulty {
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        drop(self.gate.lock().await);
         let number = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
         let plan = *self.plan.lock();
         match plan {
