@@ -3,6 +3,11 @@
 //! A room is a file or folder directly under `src/`. It names another by `crate::room`, in a `use` or in a path; the
 //! crate root's `main.rs` says `geoseal::room` and the keys crate is `geoseal_keys`. Comments and texts do not count,
 //! nor do the `tests/` folders of rooms: what wires several rooms up for a test is wiring, like `app`.
+//!
+//! Two pages are held to the code as well: docs/obligations.md below, and the tables of error codes in `house/codes.rs`.
+
+#[path = "house/codes.rs"]
+mod codes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
