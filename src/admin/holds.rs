@@ -7,6 +7,7 @@ use super::error::ActError;
 use super::routes::{Effect, Route, acts_as, looks, ok, outcome};
 use super::wire::{Nothing, Time};
 use crate::model::ids::TenantId;
+use crate::report::residency::ObjectAt;
 use crate::tenant::holds::Scope;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
@@ -27,6 +28,9 @@ pub struct PlaceHold {
     /// Keep what is written later, too; without it the scope has to cover something now.
     #[serde(default)]
     pub prospective: bool,
+    /// Why it is placed: 1 to 200 bytes. Sealed as the matter is; the log keeps a salted hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A matter to be placed, parsed.
@@ -42,6 +46,8 @@ pub struct NewHold {
     pub words: String,
     /// Whether what is written later is kept, too.
     pub prospective: bool,
+    /// Why it is placed.
+    pub reason: Option<String>,
 }
 
 /// An act on a hold.
@@ -69,6 +75,9 @@ pub struct Hold {
     pub scope: String,
     /// What it is about.
     pub matter: String,
+    /// Why it was placed, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Whether what is written later is kept, too.
     pub prospective: bool,
     /// Who placed it.
@@ -84,9 +93,12 @@ pub struct Hold {
     /// Who asked for its release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_asked_by: Option<String>,
-    /// Objects that it covers now; only where one hold is asked for.
+    /// Objects that it covers now, every version of each; absent where the holds of all tenants are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_objects: Option<u64>,
+    /// The first 100 of them, by opaque ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered: Vec<ObjectAt>,
     /// Acts that wait for its release; after a release, those that the next sweep carries out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deferred: Vec<DeferredAct>,
@@ -144,7 +156,8 @@ fn new_hold(body: PlaceHold) -> Result<NewHold, ActError> {
     let rule = "tenant, bucket:NAME, prefix:BUCKET/PREFIX, subject:NAME or object:BUCKET/NAME";
     let scope = body.scope.parse().map_err(|_| ActError::BadField { field: "scope", rule })?;
     let words = door::matter(&body.matter)?.to_owned();
-    Ok(NewHold { id: body.id, tenant: body.tenant.parse()?, scope, words, prospective: body.prospective })
+    let reason = body.reason.as_deref().map(door::reason).transpose()?.map(str::to_owned);
+    Ok(NewHold { id: body.id, tenant: body.tenant.parse()?, scope, words, prospective: body.prospective, reason })
 }
 
 /// The routes.

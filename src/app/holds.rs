@@ -7,8 +7,9 @@ use crate::admin::error::ActError;
 use crate::admin::holds::{DeferredAct, Hold, HoldAct, HoldState, NewHold};
 use crate::admin::wire;
 use crate::directory::{DirectoryError, TenantEntry};
-use crate::holds::{self, HoldError, NewMatter, Stage, Who};
+use crate::holds::{self, Covered, HoldError, NewMatter, Stage, Who};
 use crate::model::ids::TenantId;
+use crate::report::residency::ObjectAt;
 use crate::tenancy::Tenancy;
 use crate::tenant::State;
 use crate::tenant::holds::{Deferred, Matter, Said, Scope};
@@ -52,7 +53,7 @@ async fn place(acts: &HouseActs, order: &Order, who: Who<'_>, new: NewHold) -> R
     if find_matter(acts, &new.id).await.is_ok_and(|(_, other)| other != tenant) {
         return Err(ActError::HoldExists);
     }
-    let NewHold { id, scope, words, prospective, .. } = new;
+    let NewHold { id, scope, words, prospective, reason, .. } = new;
     if order.mode == Mode::Plan {
         let asked = Matter {
             id,
@@ -64,6 +65,7 @@ async fn place(acts: &HouseActs, order: &Order, who: Who<'_>, new: NewHold) -> R
             written_until: None,
             release: None,
             released: false,
+            reason,
         };
         let covered = holds::covered(&tenancy, tenant, &asked).await.map_err(hold_error)?;
         if covered.objects == 0 && !asked.prospective && asked.scope != Scope::Tenant {
@@ -73,7 +75,7 @@ async fn place(acts: &HouseActs, order: &Order, who: Who<'_>, new: NewHold) -> R
         let counts = BTreeMap::from([("objects".to_owned(), covered.objects)]);
         return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
     }
-    let new = NewMatter { id, scope, words, prospective };
+    let new = NewMatter { id, scope, words, prospective, reason };
     let (matter, stage) = holds::place(&tenancy, who, tenant, new).await.map_err(hold_error)?;
     Ok(Outcome::Done(shown(tenant, &matter, stage)))
 }
@@ -90,14 +92,19 @@ pub(super) async fn list(acts: &HouseActs, tenant: Option<&TenantRef>) -> Result
     let mut all = Vec::new();
     if let Some(tenant) = tenant {
         let found = find(acts, tenant).await?;
-        of_tenant(&found.tenancy, &found.entry, &mut all).await?;
+        all = match of_tenant(&found.tenancy, &found.entry, Count::All).await {
+            // What lies elsewhere is not counted here, and no reason to say nothing.
+            Err(ActError::RegionNotServed) => of_tenant(&found.tenancy, &found.entry, Count::Nothing).await?,
+            all => all?,
+        };
     } else {
         for tenancy in acts.house.tenancies() {
             for id in tenancy.directory.tenants_with_matters().await.map_err(directory_error)? {
                 let entry = entry(&tenancy, id).await?;
                 // Keys that do not open now hide what is said, not that something is in force: `tenant show` says so.
-                match of_tenant(&tenancy, &entry, &mut all).await {
-                    Ok(()) | Err(ActError::Unavailable(_)) => {}
+                match of_tenant(&tenancy, &entry, Count::Nothing).await {
+                    Ok(holds) => all.extend(holds),
+                    Err(ActError::Unavailable(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -107,31 +114,59 @@ pub(super) async fn list(acts: &HouseActs, tenant: Option<&TenantRef>) -> Result
     Ok(all)
 }
 
-async fn of_tenant(tenancy: &Tenancy, entry: &TenantEntry, all: &mut Vec<Hold>) -> Result<(), ActError> {
+/// Whether to count what holds cover: that reads every row that they may mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Count {
+    All,
+    Nothing,
+}
+
+async fn of_tenant(tenancy: &Tenancy, entry: &TenantEntry, count: Count) -> Result<Vec<Hold>, ActError> {
     if matches!(entry.standing.state, State::Purging | State::Purged) {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let now = tenancy.clock.now().wall;
+    let mut all = Vec::new();
     for matter in tenancy.directory.matters(entry.standing.id).await.map_err(directory_error)? {
-        all.extend(holds::stage(entry, &matter, now).map(|stage| shown(entry.standing.id, &matter, stage)));
+        all.extend(told(tenancy, entry, &matter, count).await?);
     }
-    Ok(())
+    Ok(all)
 }
 
 pub(super) async fn show(acts: &HouseActs, id: &str) -> Result<Hold, ActError> {
     let (tenancy, tenant) = find_matter(acts, id).await?;
     let entry = entry(&tenancy, tenant).await?;
     let matter = tenancy.directory.matter(tenant, id).await.map_err(directory_error)?.ok_or(ActError::NoSuchHold)?;
-    let stage = holds::stage(&entry, &matter, tenancy.clock.now().wall).ok_or(ActError::NoSuchHold)?;
-    let covered = holds::covered(&tenancy, tenant, &matter).await.map_err(hold_error)?;
-    let mut hold = shown(tenant, &matter, stage);
-    hold.covered_objects = Some(covered.objects);
+    told(&tenancy, &entry, &matter, Count::All).await?.ok_or(ActError::NoSuchHold)
+}
+
+/// A matter with what it covers now and what waits for its release; `None`: what is left of it is not worth showing.
+async fn told(tenancy: &Tenancy, entry: &TenantEntry, matter: &Matter, count: Count) -> Result<Option<Hold>, ActError> {
+    let tenant = entry.standing.id;
+    let Some(stage) = holds::stage(entry, matter, tenancy.clock.now().wall) else { return Ok(None) };
+    let mut hold = shown(tenant, matter, stage);
+    let covered = match count {
+        Count::All => Some(holds::covered(tenancy, tenant, matter).await.map_err(hold_error)?),
+        Count::Nothing => None,
+    };
+    let objects = covered.as_ref().map(|covered| covered.objects);
+    (hold.covered_objects, hold.covered) = (objects, covered.as_ref().map(named).unwrap_or_default());
     let waiting = tenancy.directory.deferred(tenant).await.map_err(directory_error)?;
-    hold.deferred = waiting.iter().filter(|act| act.matters.iter().any(|of| of == id)).map(deferred).collect();
+    hold.deferred = waiting.iter().filter(|act| act.matters.contains(&matter.id)).map(deferred).collect();
     if matches!(stage, Stage::InForce | Stage::ReleaseAsked) {
-        hold.deferred.extend(purge(&entry, covered.objects));
+        hold.deferred.extend(purge(entry, objects.unwrap_or_default()));
     }
-    Ok(hold)
+    Ok(Some(hold))
+}
+
+/// Covered objects as reports name them: by opaque ids.
+fn named(covered: &Covered) -> Vec<ObjectAt> {
+    let at = |at: &holds::CoveredObject| ObjectAt {
+        bucket: at.bucket.to_string(),
+        object: at.object.to_string(),
+        version: at.version.to_string(),
+        region: at.region.id.to_owned(),
+    };
+    covered.first.iter().map(at).collect()
 }
 
 /// A tenant's destruction waits for its holds, too.
@@ -168,6 +203,7 @@ fn shown(tenant: TenantId, matter: &Matter, stage: Stage) -> Hold {
         },
         scope: matter.scope.to_string(),
         matter: matter.words.clone(),
+        reason: matter.reason.clone(),
         prospective: matter.prospective,
         placed_by: matter.placed.by.clone(),
         placed_at: wire::Time(matter.placed.at),
@@ -175,6 +211,7 @@ fn shown(tenant: TenantId, matter: &Matter, stage: Stage) -> Hold {
         approved_at: matter.approved.as_ref().map(|said| wire::Time(said.at)),
         release_asked_by: matter.release.as_ref().filter(|_| stage == Stage::ReleaseAsked).map(|said| said.by.clone()),
         covered_objects: None,
+        covered: Vec::new(),
         deferred: Vec::new(),
     }
 }

@@ -56,8 +56,15 @@ pub enum Event {
     EarlyPurgeInstructed { tenant: TenantId, due: String, instruction: Hash, entered_by: String },
     /// That was taken back, or what was entered before anybody approved it.
     EarlyPurgeCancelled { tenant: TenantId },
-    /// Somebody asks for a hold; another principal has to approve. `scope` is its kind, not what it names.
-    HoldProposed { tenant: TenantId, hold: String, scope: String },
+    /// Somebody asks for a hold; another principal has to approve. `scope` is its kind, not what it names; `reason`, where one was
+    /// given, as in `TenantTerminated`.
+    HoldProposed {
+        tenant: TenantId,
+        hold: String,
+        scope: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Hash>,
+    },
     /// Such a request is taken back.
     HoldWithdrawn { tenant: TenantId, hold: String },
     /// A hold came into force.

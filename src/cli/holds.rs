@@ -4,7 +4,7 @@ use super::args::Hold as Command;
 use super::client::Client;
 use super::dsr::subject as one_line;
 use super::failure::Failure;
-use super::print::{Output, record, table};
+use super::print::{Output, count, counted, record, table};
 use super::tenants::{rehearsed, show};
 use crate::admin::holds::{DeferredAct, Hold, HoldState, Holds, PlaceHold};
 use crate::admin::wire::Nothing;
@@ -13,9 +13,23 @@ use std::path::PathBuf;
 /// Runs one command.
 pub(super) async fn hold(client: &Client, output: Output, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Place { id, tenant, scope, scope_file, matter, matter_file, prospective, rehearse } => {
-            let (scope, matter) = (given(scope, scope_file)?, given(matter, matter_file)?);
-            let body = PlaceHold { id, tenant, scope, matter, prospective };
+        Command::Place {
+            id,
+            tenant,
+            scope,
+            scope_file,
+            matter,
+            matter_file,
+            reason,
+            reason_file,
+            prospective,
+            rehearse,
+        } => {
+            let needed =
+                |given: Option<String>| given.ok_or_else(|| Failure::Usage("give the scope and the matter".into()));
+            let (scope, matter) = (needed(given(scope, scope_file)?)?, needed(given(matter, matter_file)?)?);
+            let reason = given(reason, reason_file)?;
+            let body = PlaceHold { id, tenant, scope, matter, prospective, reason };
             show(output, client.post(&["holds"], &body, rehearsed(rehearse)).await?, said)
         }
         Command::Approve { id, rehearse } => {
@@ -30,9 +44,13 @@ pub(super) async fn hold(client: &Client, output: Output, command: Command) -> R
             output.result(&all, |all| {
                 let row = |h: &Hold| {
                     let (scope, by) = (h.scope.clone(), h.placed_by.clone());
-                    [h.id.clone(), h.state.as_str().into(), scope, h.matter.clone(), by, h.tenant.to_string()]
+                    let covers = h.covered_objects.map_or(String::new(), count);
+                    let waits = h.deferred.iter().map(act).collect::<Vec<_>>().join(", ");
+                    let state = h.state.as_str().to_owned();
+                    [h.id.clone(), state, scope, covers, waits, h.matter.clone(), by, h.tenant.to_string()]
                 };
-                table(["hold", "state", "scope", "matter", "placed by", "tenant"], all.holds.iter().map(row))
+                let header = ["hold", "state", "scope", "covers", "waiting", "matter", "placed by", "tenant"];
+                table(header, all.holds.iter().map(row))
             })
         }
         Command::Show { id } => {
@@ -42,12 +60,12 @@ pub(super) async fn hold(client: &Client, output: Output, command: Command) -> R
     }
 }
 
-/// What an argument says, or the one line of a file.
-fn given(text: Option<String>, file: Option<PathBuf>) -> Result<String, Failure> {
+/// What an argument says, or the one line of a file; neither: `None`.
+fn given(text: Option<String>, file: Option<PathBuf>) -> Result<Option<String>, Failure> {
     match (text, file) {
-        (Some(text), _) => Ok(text),
-        (None, Some(file)) => one_line(&file),
-        (None, None) => Err(Failure::Usage("give the scope and the matter".into())),
+        (Some(text), _) => Ok(Some(text)),
+        (None, Some(file)) => one_line(&file).map(Some),
+        (None, None) => Ok(None),
     }
 }
 
@@ -65,7 +83,8 @@ fn said(h: &Hold) -> String {
         HoldState::Released if h.deferred.is_empty() => format!("{id} released; nothing waited for it"),
         HoldState::Released => {
             let acts: Vec<_> = h.deferred.iter().map(act).collect();
-            format!("{id} released; {} deferred acts resume: {}", acts.len(), acts.join(", "))
+            let resume = if acts.len() == 1 { "act resumes" } else { "acts resume" };
+            format!("{id} released; {} deferred {resume}: {}", acts.len(), acts.join(", "))
         }
     }
 }
@@ -73,7 +92,7 @@ fn said(h: &Hold) -> String {
 fn act(a: &DeferredAct) -> String {
     match (a.kind.as_str(), a.objects) {
         ("purge-tenant", _) => "tenant purge".into(),
-        (_, objects) => format!("{} ({objects} objects)", a.label),
+        (_, objects) => format!("{} ({})", a.label, counted(objects, "object")),
     }
 }
 
@@ -85,11 +104,12 @@ fn shown(h: &Hold) -> String {
         ("tenant", Some(h.tenant.to_string())),
         ("scope", Some(h.scope.clone())),
         ("matter", Some(h.matter.clone())),
+        ("reason", h.reason.clone()),
         ("prospective", Some(if h.prospective { "yes" } else { "no" }.into())),
         ("placed", Some(format!("{} by {}", h.placed_at.0, h.placed_by))),
         ("approved", h.approved_at.zip(h.approved_by.as_ref()).map(|(at, by)| format!("{} by {by}", at.0))),
         ("release asked by", h.release_asked_by.clone()),
-        ("covers", h.covered_objects.map(|objects| format!("{objects} objects"))),
+        ("covers", h.covered_objects.map(|objects| counted(objects, "object"))),
         ("waits for its release", (!deferred.is_empty()).then(|| deferred.join(", "))),
     ])
 }

@@ -60,6 +60,18 @@ pub(super) fn record(fields: &[(&str, Option<String>)]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// A number as people read it: `1,204,881`.
+pub(super) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+/// So many of something: `1 object`, `38 objects`.
+pub(super) fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// A progress bar on standard error; on anything but a terminal it draws nothing.
 pub(super) fn progress(of: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {msg} {wide_bar} {pos}/{len}").expect("a template of ours");
@@ -80,6 +92,13 @@ pub(super) fn ask(question: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_their_nouns_agree() {
+        let told = [0, 1, 12, 999, 1000, 38_041, 1_204_881].map(count);
+        assert_eq!(told, ["0", "1", "12", "999", "1,000", "38,041", "1,204,881"]);
+        assert_eq!([0, 1, 2].map(|n| counted(n, "object")), ["0 objects", "1 object", "2 objects"]);
+    }
 
     #[test]
     fn tables_and_records_line_up() {

@@ -5,7 +5,8 @@ use super::HoldError;
 use crate::directory::OpenedBucket;
 use crate::index::VersionsQuery;
 use crate::index::rows::v1::ObjectRow;
-use crate::model::ids::TenantId;
+use crate::model::atlas::Region;
+use crate::model::ids::{BucketId, ObjectId, TenantId, VersionId};
 use crate::model::limits::LIST_MAX;
 use crate::model::names::{BucketName, ObjectName, SubjectName};
 use crate::model::time::Millis;
@@ -18,28 +19,50 @@ use std::sync::Arc;
 
 /// Places read at once.
 const STEP: usize = 256;
+/// Most of the covered objects that are named one by one.
+const NAMED_MAX: usize = 100;
 
 /// What a matter covers now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Covered {
     /// Objects, every version of each.
     pub objects: u64,
     /// When the newest of them was written.
     pub newest: Option<Millis>,
+    /// The first of them, at most 100.
+    pub first: Vec<CoveredObject>,
+}
+
+/// One version of an object that a matter covers, by opaque ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoveredObject {
+    /// Its bucket.
+    pub bucket: BucketId,
+    /// The object.
+    pub object: ObjectId,
+    /// Its version.
+    pub version: VersionId,
+    /// Its region.
+    pub region: &'static Region,
 }
 
 impl Covered {
     fn add_row(&mut self, matter: &Matter, bucket: &OpenedBucket, row: &ObjectRow) {
         if row.is_object() {
-            let (bucket, name, written) = (bucket.at.name.as_str(), row.name.as_str(), row.mtime);
-            self.add(matter, &Target { bucket, name, subjects: &[], written });
+            self.add(matter, bucket, row, &[]);
         }
     }
 
-    fn add(&mut self, matter: &Matter, object: &Target<'_>) {
-        if matter.keeps(object) {
-            self.objects += 1;
-            self.newest = self.newest.max(Some(object.written));
+    fn add(&mut self, matter: &Matter, bucket: &OpenedBucket, row: &ObjectRow, subjects: &[&str]) {
+        let (at, name, written) = (bucket.at.name.as_str(), row.name.as_str(), row.mtime);
+        if !matter.keeps(&Target { bucket: at, name, subjects, written }) {
+            return;
+        }
+        self.objects += 1;
+        self.newest = self.newest.max(Some(written));
+        if self.first.len() < NAMED_MAX {
+            let (object, version) = (row.object_id, row.version_id);
+            self.first.push(CoveredObject { bucket: bucket.at.bucket, object, version, region: bucket.at.region });
         }
     }
 }
@@ -146,8 +169,7 @@ async fn by_places(
                     let version = VersionAsked::Id(at.version);
                     let found = roots.index.find_version(&bucket.index, &name, version).await?;
                     if let Some(found) = found.map(|found| found.row).filter(|_| seen.insert((at.bucket, at.version))) {
-                        let (at, written) = (bucket.at.name.as_str(), found.mtime);
-                        covered.add(matter, &Target { bucket: at, name: &found.name, subjects: &names, written });
+                        covered.add(matter, bucket, &found, &names);
                     }
                 }
                 match places.last() {

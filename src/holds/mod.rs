@@ -14,7 +14,7 @@
 
 mod cover;
 
-use crate::audit::{Actor, AuditError, Event as Record};
+use crate::audit::{Actor, AuditError, Event as Record, Hash};
 use crate::directory::{DirectoryError, PROPOSAL_KEEP_S, TenantEntry};
 use crate::index::IndexError;
 use crate::model::ids::TenantId;
@@ -23,7 +23,7 @@ use crate::tenancy::{Tenancy, TenancyError};
 use crate::tenant::access::{Access, No, Operation, access};
 use crate::tenant::holds::{Deferred, Matter, Said, Scope};
 use crate::tenant::{Event, Hold};
-pub use cover::{Covered, covered};
+pub use cover::{Covered, CoveredObject, covered};
 use std::sync::Arc;
 
 /// Why an act on a hold was not done. Nothing changed.
@@ -96,6 +96,8 @@ pub struct NewMatter {
     pub words: String,
     /// Whether what is written later is kept, too.
     pub prospective: bool,
+    /// Why it is placed now, in the words of who does.
+    pub reason: Option<String>,
 }
 
 /// Where `matter` is, given its tenant; `None`: what is left of it is not worth showing.
@@ -125,7 +127,8 @@ pub async fn place(
     let (directory, now) = (&tenancy.directory, tenancy.clock.now());
     let old = directory.matter(tenant, &new.id).await?;
     if let Some(old) = &old {
-        let same = old.scope == new.scope && old.words == new.words && old.prospective == new.prospective;
+        let same = (&old.scope, &old.words, old.prospective, &old.reason)
+            == (&new.scope, &new.words, new.prospective, &new.reason);
         match stage(&entry, old, now.wall) {
             Some(stage) if same && old.placed.by == who.name => return Ok((old.clone(), stage)),
             Some(_) => return Err(HoldError::Exists),
@@ -135,7 +138,7 @@ pub async fn place(
     if directory.tenant_of_matter(&new.id).await?.is_some_and(|other| other != tenant) {
         return Err(HoldError::Exists);
     }
-    let NewMatter { id, scope, words, prospective } = new;
+    let NewMatter { id, scope, words, prospective, reason } = new;
     let placed = Said { by: who.name.to_owned(), at: now.wall };
     let matter = Matter {
         id,
@@ -147,11 +150,17 @@ pub async fn place(
         written_until: None,
         release: None,
         released: false,
+        reason,
     };
     if !matter.prospective && matter.scope != Scope::Tenant && covered(tenancy, tenant, &matter).await?.objects == 0 {
         return Err(HoldError::Nothing);
     }
-    let proposed = Record::HoldProposed { tenant, hold: matter.id.clone(), scope: matter.scope.kind().to_owned() };
+    let reason = match &matter.reason {
+        Some(reason) => Some(Hash(directory.keep_words(tenant, reason).await?)),
+        None => None,
+    };
+    let (hold, scope) = (matter.id.clone(), matter.scope.kind().to_owned());
+    let proposed = Record::HoldProposed { tenant, hold, scope, reason };
     tenancy.audit.append(who.actor, proposed).await?;
     directory.change_matter(tenant, old.as_ref(), &matter).await?;
     if who.alone { approve(tenancy, who, tenant, &matter.id).await } else { Ok((matter, Stage::Pending)) }

@@ -175,6 +175,9 @@ pub struct Matter {
     /// Its release was agreed: what is left of the row goes.
     #[n(8)]
     pub released: bool,
+    /// Why it was placed, if that was said.
+    #[n(9)]
+    pub reason: Option<String>,
 }
 
 impl fmt::Debug for Matter {
@@ -330,6 +333,7 @@ mod tests {
             written_until,
             release: None,
             released: false,
+            reason: None,
         }
     }
 

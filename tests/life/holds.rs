@@ -96,7 +96,11 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
     assert!(server.geoseal(&["hold", "show", "M-9"]).code() == Some(3), "and places nothing");
 
     // Placed, and pending: it keeps nothing yet, and who placed it cannot approve it.
-    assert!(place("M-9", "prefix:letters/2026/", &[]).ok().contains("M-9 pending_approval"));
+    let why = server.home().join("why");
+    std::fs::write(&why, "letter of 8855's counsel\n").expect("our own file");
+    let why = ["--reason-file", why.to_str().expect("UTF-8")];
+    assert!(place("M-9", "prefix:letters/2026/", &why).ok().contains("M-9 pending_approval"));
+    assert_eq!(place("M-9", "prefix:letters/2026/", &[]).code(), Some(4), "placed before, for a reason");
     assert!(place("M-10", "prefix:letters/2027/", &["--prospective"]).ok().contains("pending_approval"));
     assert!(place("M-11", "subject:contact:8855", &["--prospective"]).ok().contains("pending_approval"));
     let same = server.geoseal(&["hold", "approve", "M-9"]);
@@ -144,11 +148,26 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
     assert_eq!(delete(&server, &contoso, "of-4712.json").0, 204);
 
     let shown = server.geoseal(&["hold", "show", "M-9", "--json"]).json();
+    assert_eq!(shown["reason"], "letter of 8855's counsel", "{shown}");
     assert_eq!((&shown["state"], &shown["covered_objects"]), (&"in_force".into(), &3.into()), "{shown}");
     let shown = server.geoseal(&["hold", "show", "M-11", "--json"]).json();
     assert_eq!(shown["covered_objects"], 2, "{shown}");
     let listed = server.geoseal(&["hold", "list", "--tenant", "contoso"]).ok();
     assert!(["M-9", "M-10", "M-11", "contact:8855"].iter().all(|says| listed.contains(says)), "{listed}");
+    // Of a tenant's holds the list says what each says of itself: how many objects, and which, by opaque ids.
+    let listed = server.geoseal(&["hold", "list", "--tenant", "contoso", "--json"]).json();
+    for hold in listed["holds"].as_array().expect("a list") {
+        let shown = server.geoseal(&["hold", "show", hold["id"].as_str().expect("an id"), "--json"]).json();
+        assert_eq!(*hold, shown);
+        assert_eq!(hold["covered"].as_array().map_or(0, Vec::len) as u64, hold["covered_objects"].as_u64().unwrap());
+        for at in hold["covered"].as_array().into_iter().flatten() {
+            let is_id = |field: &str| at[field].as_str().is_some_and(|id| id.len() == 32);
+            assert!(is_id("bucket") && is_id("object") && is_id("version") && at["region"] == "westeurope", "{hold}");
+        }
+    }
+    let of_all = server.geoseal(&["hold", "list", "--json"]).json();
+    assert!(of_all["holds"].as_array().is_some_and(|all| all.len() == 3), "{of_all}");
+    assert!(of_all["holds"][0].get("covered_objects").is_none(), "of all tenants nothing is counted: {of_all}");
     assert!(server.geoseal(&["tenant", "show", "contoso"]).ok().contains("M-9"));
 
     // It outlives a kill, and its release needs two.
@@ -181,6 +200,14 @@ fn d8_two_administrators_place_a_hold_and_two_release_it() {
         assert!(log.contains(event), "{event}");
     }
     assert!(!log.contains("contact:8855") && !log.contains("Contoso v. F.") && !log.contains("letters/2026"));
+    // Why it was placed lies under the tenant's keys, and the log has a salted hash.
+    let tail: serde_json::Value = serde_json::from_str(&log).expect("JSON");
+    let mut entries = tail["entries"].as_array().expect("entries").iter();
+    let proposed = entries.find(|entry| entry["event"] == "hold-proposed" && entry["detail"]["reason"].is_string());
+    let index = proposed.expect("the reason's hash")["index"].to_string();
+    let shown = server.geoseal(&["audit", "show", &index, "--geo", "europe", "--json"]).json();
+    assert_eq!(shown["reason"], "letter of 8855's counsel", "{shown}");
+    assert!(!log.contains("8855's counsel"));
     assert!(!server.log().contains("8855") && !server.log().contains("Contoso v."), "nor has the server's own");
 }
 
@@ -337,7 +364,7 @@ fn p3_a_deferred_erasure_is_carried_out_by_the_first_sweep_after_the_release() {
     assert_eq!(server.geoseal(&erase).code(), Some(7));
     server.geoseal(&["sweep", "run"]).ok();
     assert_eq!(get(&server, &contoso, "of-held").0, 200, "the hold wins");
-    assert!(server.geoseal(&["hold", "release", "M-2"]).ok().contains("1 deferred acts resume: DSR-"));
+    assert!(server.geoseal(&["hold", "release", "M-2"]).ok().contains("1 deferred act resumes: DSR-"));
     server.geoseal(&["sweep", "run"]).ok();
     assert_eq!(get(&server, &contoso, "of-held").0, 404, "{}", server.log());
     assert_eq!(get(&server, &contoso, "of-free").0, 200);

@@ -232,11 +232,20 @@ fn r44_an_erasure_takes_what_no_hold_keeps_and_the_rest_when_it_is_released() {
     let again = put(&server, "ada/again", ADA, b"again");
     assert_eq!((again.status, again.code()), (409, "SubjectErased".into()), "nothing comes in meanwhile");
     assert!(server.geoseal(&["hold", "show", "M-9"]).ok().contains(&id), "the hold says what waits for it");
+    let listed = server.geoseal(&["hold", "list", "--tenant", "demo"]).ok();
+    assert!(listed.contains(&format!("{id} (1 object)")), "{listed}");
+    let listed = server.geoseal(&["hold", "list", "--tenant", "demo", "--json"]).json();
+    assert_eq!(
+        (&listed["holds"][0]["covered_objects"], &listed["holds"][0]["deferred"][0]["label"]),
+        (&1.into(), &id.as_str().into()),
+        "{listed}"
+    );
     server.kill();
     server.restart();
     assert_eq!(get(&server, "ada/kept").status, 200);
 
-    assert!(server.geoseal(&["hold", "release", "M-9"]).ok().contains(&id), "and its release says what goes on");
+    let released = server.geoseal(&["hold", "release", "M-9"]).ok();
+    assert_eq!(released.trim(), format!("M-9 released; 1 deferred act resumes: {id} (1 object)"));
     server.geoseal(&["sweep", "run"]).ok();
     wait_until("the rest goes", || state(&server, &id) == "done");
     assert_eq!(get(&server, "ada/kept").status, 404);

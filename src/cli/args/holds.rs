@@ -27,6 +27,12 @@ pub enum Hold {
         /// The file that says what it is about
         #[arg(long, value_name = "FILE")]
         matter_file: Option<PathBuf>,
+        /// Why it is placed; sealed as the matter is, and the audit log keeps a salted hash
+        #[arg(long, conflicts_with = "reason_file")]
+        reason: Option<String>,
+        /// The file that says why
+        #[arg(long, value_name = "FILE")]
+        reason_file: Option<PathBuf>,
         /// Keep what is written later, too
         #[arg(long)]
         prospective: bool,
@@ -42,7 +48,7 @@ pub enum Hold {
         #[allow(missing_docs)]
         rehearse: Rehearse,
     },
-    /// The holds of a tenant, or of all
+    /// The holds of a tenant with what they cover now, or of all; and what waits for their release
     List {
         /// The tenant's name or id
         #[arg(long)]

@@ -24,6 +24,7 @@ pub(super) async fn hold(house: &House, id: TenantId, number: &str, scope: &str)
         written_until: None,
         release: None,
         released: false,
+        reason: None,
     };
     house.directory.change_matter(id, None, &matter).await.unwrap();
     let hold = Hold { id: number.into(), scope: HoldScope::Part, since: now.stamp() };
