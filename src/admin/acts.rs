@@ -206,11 +206,17 @@ pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
     /// At most `limit` tenants in order of their ids, of all served geos.
     async fn tenants(&self, after: Option<TenantId>, limit: usize) -> Result<Vec<wire::Tenant>, ActError>;
 
-    /// ACTIVE → DISABLED; on a disabled tenant changes nothing. WrongState.
+    /// ACTIVE → DISABLED: its consent and its grants end; on a disabled tenant changes nothing. WrongState.
     async fn disable(&self, order: &Order, t: &TenantRef, reason: &str) -> Result<Outcome<wire::Tenant>, ActError>;
 
-    /// DISABLED → ACTIVE; on an active tenant changes nothing. WrongState, ConsentRequired.
-    async fn enable(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError>;
+    /// DISABLED → ACTIVE under the consent given, or the one in force; on an active tenant changes nothing but that.
+    /// WrongState, ConsentRequired.
+    async fn enable(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        consent: Option<[u8; 32]>,
+    ) -> Result<Outcome<wire::Tenant>, ActError>;
 
     /// → TERMINATED, due in 90 days; on a terminated tenant changes nothing. `confirm` must be the tenant's name:
     /// ConfirmMismatch. WrongState.

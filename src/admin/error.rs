@@ -237,7 +237,9 @@ impl ActError {
             Self::ConfirmMismatch => {
                 Face(S::UNPROCESSABLE_ENTITY, "ConfirmMismatch", Some("repeat the tenant's name exactly"))
             }
-            Self::ConsentRequired => Face(S::FORBIDDEN, "ConsentRequired", Some("give the consent's SHA-256")),
+            Self::ConsentRequired => {
+                Face(S::FORBIDDEN, "ConsentRequired", Some("give the SHA-256 of a new consent (--consent FILE)"))
+            }
             Self::NoSuchFeature => Face(S::NOT_FOUND, "NoSuchFeature", Some("use one of the valid names")),
             Self::UnknownClass => Face(S::UNPROCESSABLE_ENTITY, "UnknownClass", Some("name the classes one by one")),
             Self::ClassNotStorable => Face(S::UNPROCESSABLE_ENTITY, "ClassNotStorable", Some("name another class")),

@@ -147,7 +147,7 @@ pub(super) fn routes() -> Vec<Route> {
             "/admin/v1/tenants/{tenant}/disable",
             ActsOnRecord,
             "disableTenant",
-            "ACTIVE to DISABLED: nothing is served, nothing is lost",
+            "ACTIVE to DISABLED: its consent and its jobs' grants end, nothing is served, nothing is lost",
             |c| {
                 Box::pin(async move {
                     let body: wire::Disable = c.body()?;
@@ -160,11 +160,12 @@ pub(super) fn routes() -> Vec<Route> {
             "/admin/v1/tenants/{tenant}/enable",
             ActsOnRecord,
             "enableTenant",
-            "DISABLED to ACTIVE",
+            "DISABLED to ACTIVE, under a consent",
             |c| {
                 Box::pin(async move {
-                    let wire::Enable {} = c.body()?;
-                    tenant(&c, StatusCode::OK, c.acts.enable(&c.order, &c.tenant()?).await?)
+                    let body: wire::Enable = c.body()?;
+                    let consent = door::consent(body.consent.as_ref())?;
+                    tenant(&c, StatusCode::OK, c.acts.enable(&c.order, &c.tenant()?, consent).await?)
                 })
             },
         ),

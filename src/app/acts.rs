@@ -167,10 +167,15 @@ impl Acts for HouseActs {
         tenants::apply(self, order, t, Some(reason), |_| Ok(Event::Disable)).await
     }
 
-    async fn enable(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError> {
+    async fn enable(
+        &self,
+        order: &Order,
+        t: &TenantRef,
+        consent: Option<[u8; 32]>,
+    ) -> Result<Outcome<wire::Tenant>, ActError> {
         let found = tenants::find(self, t).await?;
         let key_usable = found.tenancy.directory.keys(found.entry.standing.id).await.is_ok();
-        tenants::apply(self, order, t, None, |_| Ok(Event::Enable { consent: None, key_usable })).await
+        tenants::apply(self, order, t, None, |_| Ok(Event::Enable { consent, key_usable })).await
     }
 
     async fn terminate(

@@ -255,6 +255,7 @@ fn described(effect: &Effect) -> Option<String> {
         Effect::PutDue(_) => "its destruction is entered in the due index".into(),
         Effect::DropDue => "its destruction is taken out of the due index".into(),
         Effect::RevokeWriters => "its service logins are revoked".into(),
+        Effect::StopJobs => "its consent ends, and its jobs' grants are revoked".into(),
         Effect::FreezeLifetimes => "lifetimes of its objects stand still".into(),
         Effect::ResumeLifetimes => "lifetimes of its objects go on".into(),
         Effect::AbortUploads => "its open multipart uploads are aborted".into(),

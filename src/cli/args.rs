@@ -448,6 +448,7 @@ mod tests {
             "tenant list",
             "tenant disable contoso --reason r",
             "tenant enable contoso",
+            "tenant enable contoso --consent c",
             "tenant terminate contoso --reason r --confirm contoso",
             "admin list",
             "admin revoke admin-01020304 --yes",

@@ -33,8 +33,9 @@ pub(super) async fn tenant(client: &Client, output: Output, command: Tenant) -> 
         Tenant::Disable { tenant, reason, rehearse } => {
             change(client, output, &tenant, "disable", &wire::Disable { reason }, rehearse).await
         }
-        Tenant::Enable { tenant, rehearse } => {
-            change(client, output, &tenant, "enable", &wire::Enable {}, rehearse).await
+        Tenant::Enable { tenant, consent, rehearse } => {
+            let body = wire::Enable { consent: consent.as_deref().map(consented).transpose()? };
+            change(client, output, &tenant, "enable", &body, rehearse).await
         }
         Tenant::Terminate { tenant, reason, confirm, rehearse } => {
             terminate(client, output, &tenant, reason, confirm, rehearse).await

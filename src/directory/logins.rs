@@ -27,15 +27,38 @@ pub struct LoginEntry {
     pub grant: Option<Grant>,
 }
 
+/// A login as its row has it, for whom the tenant's keys need not open: which one it is, only those say.
+#[derive(Clone, Debug)]
+pub struct LoginStub {
+    row_key: Vec<u8>,
+    /// What it may do.
+    pub role: Role,
+    /// When it was revoked.
+    pub revoked: Option<Millis>,
+    /// What it is limited to.
+    pub grant: Option<Grant>,
+}
+
+impl LoginStub {
+    /// Its opaque id, for the log: its token in hex, as [`Directory::login_id`].
+    pub fn id(&self) -> String {
+        hex::encode(credential_id(&self.row_key))
+    }
+}
+
 /// Where the access id stands sealed inside a login's row: never a row key of its own.
 pub(super) const ACCESS_ID_AT: &[u8] = b"a:access-id";
 
 impl Directory {
     /// The login with its secret; `None` when there is none, or it was revoked, or its tenant's keys are gone.
     pub async fn login(&self, access_id: &AccessId) -> Result<Option<Arc<Login>>, DirectoryError> {
-        if let Some(login) = self.cache.read().logins.get(access_id) {
-            return Ok(Some(login.clone()));
-        }
+        let written = {
+            let cache = self.cache.read();
+            if let Some(login) = cache.logins.get(access_id) {
+                return Ok(Some(login.clone()));
+            }
+            cache.logins_written
+        };
         let Some((row_key, _, row)) = self.find_login(access_id).await? else { return Ok(None) };
         if row.revoked.is_some() {
             return Ok(None);
@@ -55,10 +78,13 @@ impl Directory {
             grant: row.grant.map(Arc::new),
         });
         let mut cache = self.cache.write();
-        if cache.logins.len() >= LOGINS_CACHED_MAX {
-            cache.logins.clear();
+        // What was read may have been revoked meanwhile: only this moment's may be remembered.
+        if cache.logins_written == written {
+            if cache.logins.len() >= LOGINS_CACHED_MAX {
+                cache.logins.clear();
+            }
+            cache.logins.insert(access_id.clone(), login.clone());
         }
-        cache.logins.insert(access_id.clone(), login.clone());
         Ok(Some(login))
     }
 
@@ -130,9 +156,41 @@ impl Directory {
             batch.put(row_key.clone(), self.seal_login(&row_key, version, &row)?);
             self.engine.commit(batch).await?;
         }
-        self.cache.write().logins.remove(access_id);
+        let mut cache = self.cache.write();
+        cache.logins_written += 1;
+        cache.logins.remove(access_id);
+        drop(cache);
         let LoginRow { role, created, revoked, grant, .. } = row;
         Ok(Some(LoginEntry { access_id: access_id.clone(), role, created, revoked, grant }))
+    }
+
+    /// The tenant's logins, revoked ones too, as far as that can be told without its keys.
+    pub async fn login_stubs(&self, tenant: TenantId) -> Result<Vec<LoginStub>, DirectoryError> {
+        let rows = self.login_rows(tenant).await?.into_iter();
+        let stub = |(row_key, _, row): FoundLogin| LoginStub {
+            row_key,
+            role: row.role,
+            revoked: row.revoked,
+            grant: row.grant,
+        };
+        Ok(rows.map(stub).collect())
+    }
+
+    /// Revokes a login at once, without the tenant's keys. One that stands elsewhere by now is left as it is.
+    pub async fn revoke_stub(&self, tenant: TenantId, login: &LoginStub, now: Millis) -> Result<(), DirectoryError> {
+        let _change = self.change.lock().await;
+        let Some(sealed) = self.engine.get(&login.row_key).await? else { return Ok(()) };
+        let (version, mut row) = self.open_login(&login.row_key, &sealed)?;
+        if row.tenant == tenant && row.revoked.is_none() {
+            row.revoked = Some(now);
+            let mut batch = Batch::new();
+            batch.put(login.row_key.clone(), self.seal_login(&login.row_key, version, &row)?);
+            self.engine.commit(batch).await?;
+        }
+        let mut cache = self.cache.write();
+        cache.logins_written += 1;
+        cache.logins.retain(|_, known| known.tenant != tenant);
+        Ok(())
     }
 
     /// The opaque id of a login, for the log: its token in hex.

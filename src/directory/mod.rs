@@ -55,7 +55,7 @@ pub use due::DUE_TENANT;
 pub use geo_rows::GeoStep;
 pub use holds::over as matters_of_row;
 pub use jobs::{GEO_LANE, Held, Job, JobError, JobKind, STALL_S, Wanted};
-pub use logins::LoginEntry;
+pub use logins::{LoginEntry, LoginStub};
 pub use notices::{Notices, Sent};
 pub use periods::Period;
 pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
@@ -148,6 +148,8 @@ pub struct Directory {
 struct Cache {
     tenants: HashMap<TenantId, Arc<TenantEntry>>,
     logins: HashMap<AccessId, Arc<Login>>,
+    /// Counts what was revoked.
+    logins_written: u64,
     buckets: HashMap<TenantId, HashMap<BucketName, Arc<BucketRef>>>,
     open: HashMap<BucketId, Arc<OpenedBucket>>,
     /// The matters in force, as of a revision of the tenant.
@@ -165,6 +167,7 @@ impl Cache {
         self.features.remove(&tenant);
         self.buckets.remove(&tenant);
         self.holds.remove(&tenant);
+        self.logins_written += 1;
         self.logins.retain(|_, login| login.tenant != tenant);
         self.open.retain(|_, opened| opened.at.tenant != tenant);
         self.subjects.retain(|(of, _), _| *of != tenant);

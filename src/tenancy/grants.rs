@@ -8,6 +8,7 @@ use crate::model::classes::{Class, Feature, Purpose};
 use crate::model::ids::TenantId;
 use crate::model::login::{Grant, Login, Role};
 use crate::model::names::BucketName;
+use crate::tenant::{Refusal, State};
 
 /// Longest life of a grant, in seconds.
 pub const GRANT_S_MAX: u32 = 86_400;
@@ -26,10 +27,14 @@ pub struct NewGrant {
 }
 
 impl Tenancy {
-    /// Makes a grant. Errors: `Feature` (consent required) when no consent in force names a class, `NoSuchBucket`.
+    /// Makes a grant of a tenant in service. Errors: `Refused`, `Feature` (consent required) when no consent in force names a
+    /// class, `NoSuchBucket`.
     pub async fn create_grant(&self, actor: &Actor, id: TenantId, new: NewGrant) -> Result<Login, TenancyError> {
         let _acts = self.directory.acts().lock().await;
-        self.living(id).await?;
+        let entry = self.living(id).await?;
+        if entry.standing.state != State::Active {
+            return Err(Refusal::WrongState(entry.standing.state).into());
+        }
         let features = self.directory.features(id).await?;
         if !new.classes.iter().all(|class| features.is_consented(*class)) {
             return Err(feature::Refusal::ConsentRequired.into());
@@ -98,13 +103,8 @@ impl Tenancy {
         if on { Ok(()) } else { Err(TenancyError::FeatureDisabled) }
     }
 
-    /// Revokes every grant of a tenant: the consent that they rest on ended.
+    /// Revokes every grant of a tenant: the consent that they rest on ended. Needs none of the tenant's keys.
     pub(super) async fn revoke_grants(&self, actor: &Actor, id: TenantId) -> Result<(), TenancyError> {
-        for login in self.directory.logins(id).await? {
-            if login.grant.is_some() && login.revoked.is_none() {
-                self.revoke(actor, id, &login.access_id).await?;
-            }
-        }
-        Ok(())
+        self.revoke_where(actor, id, |login| login.grant.is_some()).await
     }
 }

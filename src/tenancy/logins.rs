@@ -2,7 +2,7 @@
 
 use super::{Tenancy, TenancyError};
 use crate::audit::{Actor, Event as Record};
-use crate::directory::LoginEntry;
+use crate::directory::{LoginEntry, LoginStub};
 use crate::model::ids::TenantId;
 use crate::model::login::{Login, Role};
 use crate::model::names::AccessId;
@@ -39,21 +39,30 @@ impl Tenancy {
         self.revoke(actor, id, access_id).await
     }
 
-    pub(super) async fn revoke_all(&self, actor: &Actor, id: TenantId, role: Role) -> Result<(), TenancyError> {
-        for login in self.directory.logins(id).await? {
-            if login.role == role && login.revoked.is_none() {
-                self.revoke(actor, id, &login.access_id).await?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) async fn revoke(
+    /// Revokes every login of a tenant that `which` says, each logged first. Needs none of the tenant's keys: they may be
+    /// suspended.
+    pub(super) async fn revoke_where(
         &self,
         actor: &Actor,
         id: TenantId,
-        access_id: &AccessId,
-    ) -> Result<LoginEntry, TenancyError> {
+        which: impl Fn(&LoginStub) -> bool,
+    ) -> Result<(), TenancyError> {
+        loop {
+            let all = self.directory.login_stubs(id).await?;
+            let left: Vec<_> = all.into_iter().filter(|login| login.revoked.is_none() && which(login)).collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            // One that a rotation of the directory's key moves meanwhile is found where it stands then.
+            for login in left {
+                let credential = login.id();
+                self.log(actor, Record::CredentialRevoked { tenant: id, credential }).await?;
+                self.directory.revoke_stub(id, &login, self.clock.now().wall).await?;
+            }
+        }
+    }
+
+    async fn revoke(&self, actor: &Actor, id: TenantId, access_id: &AccessId) -> Result<LoginEntry, TenancyError> {
         let logins = self.directory.logins(id).await?;
         let known = logins.into_iter().find(|login| login.access_id == *access_id).ok_or(TenancyError::NoSuchLogin)?;
         if known.revoked.is_some() {

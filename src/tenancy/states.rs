@@ -140,6 +140,11 @@ impl Tenancy {
         if effects.iter().any(|effect| matches!(effect, Effect::FreezeLifetimes | Effect::CloseService)) {
             self.serve_lifetimes(id, false).await?;
         }
+        // Before the standing, so that no grant outlives what it says: a failure in between leaves it as it was, to be asked
+        // for again.
+        if effects.contains(&Effect::StopJobs) {
+            self.revoke_grants(actor, id).await?;
+        }
         let entry = self.directory.change_tenant(&entry, next).await?;
         for effect in effects {
             self.carry_out(actor, &entry, effect, &now).await?;
@@ -169,16 +174,15 @@ impl Tenancy {
                 self.blocking(move |keys| keys.instruct_early(id.0, instruction)).await?;
             }
             Effect::KeepKeysOn => self.blocking(move |keys| keys.cancel_early(id.0)).await?,
-            Effect::RevokeWriters => self.revoke_all(actor, id, Role::Service).await?,
+            Effect::RevokeWriters => self.revoke_where(actor, id, |login| login.role == Role::Service).await?,
             Effect::AbortUploads => self.abort_uploads(id).await?,
             // The gate asks for the standing at every request, and the store once more at every commit.
             Effect::Log(_) | Effect::PutDue(_) | Effect::DropDue | Effect::OpenService | Effect::CloseService => {}
             // Done before the standing was written.
-            Effect::FreezeLifetimes => {}
+            Effect::FreezeLifetimes | Effect::StopJobs => {}
             Effect::ResumeLifetimes => self.serve_lifetimes(id, true).await?,
-            // Jobs are refused while their tenant is not served; their grants are not revoked yet (docs/obligations.md, R40).
             // There are no collaborations yet.
-            Effect::StopJobs | Effect::RevokeCollaborations => {}
+            Effect::RevokeCollaborations => {}
             Effect::MakeKeys
             | Effect::DestroyKeys
             | Effect::LeaveNoTrace

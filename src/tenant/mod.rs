@@ -229,7 +229,7 @@ pub struct Standing {
     /// When it was created.
     #[n(5)]
     pub created: Stamp,
-    /// SHA-256 of the consent in force.
+    /// SHA-256 of the consent in force; none: it is withdrawn.
     #[cbor(n(6), with = "minicbor::bytes")]
     pub consent: Option<[u8; 32]>,
     /// Since when it is disabled: lifetimes of its objects stand still from then on.

@@ -6,6 +6,7 @@
 //!   destruction was instructed and approved; PURGING and PURGED have no way back.
 //! - A hold wins over destruction in every state that still has something to destroy.
 //! - What an outsider repeats (terminate twice, disable twice) changes nothing; T does not move.
+//! - A consent ends when the tenant is disabled or terminated; nothing is in service without one.
 
 use super::{Early, Hold, HoldScope, PartPurge, Purge, Replication, Standing, State, Termination};
 use crate::model::atlas::{Geo, Region};
@@ -38,11 +39,11 @@ pub enum Event {
     ProvisioningFailed,
     /// The sweeper looks at a tenant whose keys are still being made.
     ProvisioningChecked,
-    /// An administrator disables it.
+    /// An administrator disables it: its consent is withdrawn.
     Disable,
     /// An administrator enables it.
     Enable {
-        /// A newer consent, when one was given.
+        /// SHA-256 of the text that was agreed to now, when one was given. Needed unless one is in force.
         consent: Option<[u8; 32]>,
         /// Whether its keys open.
         key_usable: bool,
@@ -127,7 +128,7 @@ pub enum Effect {
     FreezeLifetimes,
     /// Object lifetimes go on with what was left of them.
     ResumeLifetimes,
-    /// Stop its jobs.
+    /// Revoke the grants of its jobs, so that none comes back with the tenant.
     StopJobs,
     /// Revoke its collaborations both ways.
     RevokeCollaborations,
@@ -315,8 +316,13 @@ pub fn step(tenant: &Standing, event: &Event, now: &Reading) -> Result<Step, Ref
         }
 
         (Active, Event::Disable) => {
-            let next = Standing { disabled: Some(now.stamp()), ..tenant.clone() };
+            let next = Standing { disabled: Some(now.stamp()), consent: None, ..tenant.clone() };
             to(&next, Disabled, Transition::Disable, &[Effect::CloseService, Effect::FreezeLifetimes, Effect::StopJobs])
+        }
+        // Reinstated under a new consent, which is withdrawn before anybody enabled it.
+        (Disabled, Event::Disable) if tenant.consent.is_some() => {
+            let next = Standing { consent: None, ..tenant.clone() };
+            to(&next, Disabled, Transition::Disable, &[Effect::StopJobs])
         }
         (Disabled, Event::Disable) => same(),
 
@@ -327,6 +333,10 @@ pub fn step(tenant: &Standing, event: &Event, now: &Reading) -> Result<Step, Ref
             }
             let next = Standing { disabled: None, consent: Some(consent), ..tenant.clone() };
             to(&next, Active, Transition::Enable, &[Effect::ResumeLifetimes, Effect::OpenService])
+        }
+        // In service already: another text is another consent.
+        (Active, Event::Enable { consent: Some(consent), .. }) if tenant.consent != Some(*consent) => {
+            to(&Standing { consent: Some(*consent), ..tenant.clone() }, Active, Transition::Enable, &[])
         }
         (Active, Event::Enable { .. }) => same(),
 
@@ -395,7 +405,8 @@ fn give_up() -> Result<Step, Refusal> {
 fn terminate(tenant: &Standing, now: &Reading) -> Result<Step, Refusal> {
     let at = now.stamp();
     let due = at.at.plus_seconds(TERMINATION_KEEP_S);
-    let next = Standing { termination: Some(Termination { at, due }), disabled: None, ..tenant.clone() };
+    let termination = Some(Termination { at, due });
+    let next = Standing { termination, disabled: None, consent: None, ..tenant.clone() };
     let effects = [
         Effect::CloseService,
         Effect::KeepKeys { keep_s: TERMINATION_KEEP_S },

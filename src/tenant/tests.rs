@@ -68,7 +68,7 @@ fn every_transition_is_one_of_the_table() {
         ("failed", Event::ProvisioningFailed),
         ("checked", Event::ProvisioningChecked),
         ("disable", Event::Disable),
-        ("enable", Event::Enable { consent: None, key_usable: true }),
+        ("enable", Event::Enable { consent: CONSENT, key_usable: true }),
         ("terminate", Event::Terminate),
         ("reinstate", Event::Reinstate { consent: CONSENT }),
         ("early", instruct()),
@@ -146,8 +146,36 @@ fn refusals_say_why() {
     assert_eq!(why(&purging, Event::Verified(Proof { left: 2, ..clean() }), &on_time), Refusal::SomethingLeft(2));
     let opens = Proof { key_opens: true, ..clean() };
     assert_eq!(why(&purging, Event::Verified(opens), &on_time), Refusal::KeyStillOpens);
-    let locked_out = Event::Enable { consent: None, key_usable: false };
+    let locked_out = Event::Enable { consent: CONSENT, key_usable: false };
     assert_eq!(why(&at(State::Disabled, &now), locked_out, &now), Refusal::KeyUnusable);
+}
+
+#[test]
+fn r29_r40_a_consent_ends_with_the_service_and_only_another_one_brings_it_back() {
+    let now = Reading::at(START);
+    let other = Some([8; 32]);
+    let go = |tenant: &Standing, event| step(tenant, &event, &now).map(|(next, effects)| (next.unwrap(), effects));
+    let enable = |consent| Event::Enable { consent, key_usable: true };
+    let (off, effects) = go(&active(&now), Event::Disable).unwrap();
+    assert!(off.consent.is_none() && effects.contains(&Effect::StopJobs));
+    assert_eq!(go(&off, enable(None)).unwrap_err(), Refusal::ConsentRequired);
+    let (on, effects) = go(&off, enable(other)).unwrap();
+    assert_eq!((on.state, on.consent, effects[0]), (State::Active, other, Effect::Log(Transition::Enable)));
+    assert_eq!(go(&on, enable(None)).unwrap(), (on.clone(), vec![]));
+    assert_eq!(go(&on, enable(other)).unwrap(), (on.clone(), vec![]));
+    let (renewed, effects) = go(&on, enable(CONSENT)).unwrap();
+    assert_eq!((renewed.consent, effects), (CONSENT, vec![Effect::Log(Transition::Enable)]));
+
+    // Terminated, reinstated under a new one: that one is in force, until it is withdrawn, too.
+    let (ended, effects) = go(&on, Event::Terminate).unwrap();
+    assert!(ended.consent.is_none() && effects.contains(&Effect::StopJobs));
+    let (back, _) = go(&ended, Event::Reinstate { consent: CONSENT }).unwrap();
+    assert_eq!((back.state, back.consent), (State::Disabled, CONSENT));
+    assert_eq!(go(&back, enable(None)).unwrap().0.consent, CONSENT);
+    let (withdrawn, effects) = go(&back, Event::Disable).unwrap();
+    assert_eq!((withdrawn.consent, effects), (None, vec![Effect::Log(Transition::Disable), Effect::StopJobs]));
+    assert_eq!(go(&withdrawn, Event::Disable).unwrap(), (withdrawn.clone(), vec![]));
+    assert_eq!(go(&withdrawn, enable(None)).unwrap_err(), Refusal::ConsentRequired);
 }
 
 #[test]
@@ -248,7 +276,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     let id = || prop_oneof![Just("M-1"), Just("M-2")];
     let event = prop_oneof![
         2 => Just(Event::Disable),
-        3 => Just(Event::Enable { consent: None, key_usable: true }),
+        3 => Just(Event::Enable { consent: CONSENT, key_usable: true }),
         4 => Just(Event::Terminate),
         2 => Just(Event::Reinstate { consent: CONSENT }),
         1 => id().prop_map(|id| Event::PlaceHold(hold(id, &Reading::at(START)))),
@@ -455,7 +483,9 @@ impl World {
         if self.tenant.state == State::Active {
             let now = self.now(true);
             let off = step(&self.tenant, &Event::Disable, &now).unwrap().0.unwrap();
-            let on = step(&off, &Event::Enable { consent: None, key_usable: true }, &now).unwrap().0.unwrap();
+            let enable = |consent| step(&off, &Event::Enable { consent, key_usable: true }, &now);
+            assert_eq!(enable(None), Err(Refusal::ConsentRequired), "its consent was withdrawn");
+            let on = enable(self.tenant.consent).unwrap().0.unwrap();
             assert_eq!(on, self.tenant, "P6");
         }
         // P14: proven time is never ahead of the truth, on either machine, whatever its wall says.
@@ -487,7 +517,7 @@ fn chance(rng: &mut fastrand::Rng) -> Happening {
         8 => Happening::Reboot { daemon: rng.bool(), off: span(rng), error: error(rng) },
         9 => Happening::Attest { daemon: rng.bool() },
         10..12 => Happening::Tenant(Event::Disable),
-        12..15 => Happening::Tenant(Event::Enable { consent: None, key_usable: true }),
+        12..15 => Happening::Tenant(Event::Enable { consent: CONSENT, key_usable: true }),
         15..19 => Happening::Tenant(Event::Terminate),
         19..21 => Happening::Tenant(Event::Reinstate { consent: CONSENT }),
         21 => Happening::Tenant(Event::PlaceHold(hold(matter(rng), &Reading::at(START)))),

@@ -199,7 +199,10 @@ fn a_state_changes_only_from_what_was_seen() {
     assert_eq!((done.status, json(&done)["state"].as_str()), (200, Some("DISABLED")));
     let after = done.header("etag").unwrap().to_owned();
     assert_ne!(after, tag);
-    let enable = post("/admin/v1/tenants/seen/enable", &json!({}));
+    let unasked = post("/admin/v1/tenants/seen/enable", &json!({})).header("if-match", &after);
+    let unasked = with(&token, &unasked);
+    assert_eq!((unasked.status, json(&unasked)["code"].as_str()), (403, Some("ConsentRequired")));
+    let enable = post("/admin/v1/tenants/seen/enable", &json!({ "consent": { "sha256": "ab".repeat(32) } }));
     assert_eq!(with(&token, &enable.clone().header("if-match", &tag)).status, 412);
     assert_eq!(with(&token, &enable.clone().header("if-match", "not a tag")).status, 400);
     assert_eq!(with(&token, &enable.clone().header("if-match", &after)).status, 200);

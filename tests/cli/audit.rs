@@ -13,12 +13,17 @@ use std::{fs, path::PathBuf};
 fn daemon() -> Daemon {
     let daemon = Daemon::start();
     daemon.tenant("contoso");
+    let consent = agreed(&daemon);
     for _ in 0..3 {
         daemon.geoseal(&["tenant", "disable", "contoso", "--reason", "r"]).ok();
-        daemon.geoseal(&["tenant", "enable", "contoso"]).ok();
+        daemon.geoseal(&["tenant", "enable", "contoso", "--consent", &consent]).ok();
     }
     daemon.geoseal(&["key", "rotate", "master", "--geo", "europe"]).ok();
     daemon
+}
+
+fn agreed(daemon: &Daemon) -> String {
+    daemon.secret("consent.txt", "We agree.\n").to_str().expect("a plain path").to_owned()
 }
 
 fn log_file(daemon: &Daemon) -> PathBuf {
@@ -112,7 +117,7 @@ fn x10_the_log_keeps_a_salted_hash_of_a_reason_and_its_words_lie_sealed_beside_i
     act(&["tenant", "disable", "contoso", "--reason", "only to see", "--dry-run"]);
     act(&["tenant", "disable", "contoso", "--reason", &format!("  {first} ")]);
     act(&["tenant", "disable", "contoso", "--reason", "nothing changes"]);
-    act(&["tenant", "enable", "contoso"]);
+    act(&["tenant", "enable", "contoso", "--consent", &agreed(&daemon)]);
     act(&["tenant", "terminate", "contoso", "--confirm", "contoso", "--reason", last]);
     for (event, words) in [("tenant-disabled", first), ("tenant-terminated", last)] {
         let found = entries(&daemon, event);

@@ -103,8 +103,13 @@ fn a_tenants_states_are_felt_by_the_next_request() {
     let again = server.geoseal(&["tenant", "disable", "contoso", "--reason", "again"]).ok();
     assert!(again.contains("no change"), "{again}");
 
-    server.geoseal(&["tenant", "enable", "contoso"]).ok();
+    let asked = server.geoseal(&["tenant", "enable", "contoso"]);
+    assert!(asked.code() == Some(5) && asked.stderr().contains("--consent"), "{}", asked.stderr());
+    let terms = consent(&server);
+    server.geoseal(&["tenant", "enable", "contoso", "--consent", &terms]).ok();
     assert_eq!((service.gets("one"), service.puts("two")), (ok(), ok()), "what was there is there again");
+    let twice = server.geoseal(&["tenant", "enable", "contoso", "--consent", &terms]).ok();
+    assert!(twice.contains("no change"), "{twice}");
 
     server.geoseal(&["tenant", "terminate", "contoso", "--reason", "contract-end", "--confirm", "contoso"]).ok();
     let shown = server.geoseal(&["tenant", "show", "contoso", "--json"]).json();
@@ -116,9 +121,8 @@ fn a_tenants_states_are_felt_by_the_next_request() {
     assert!(twice.contains("no change"), "{twice}");
     let unmoved = server.geoseal(&["tenant", "show", "contoso", "--json"]).json();
     assert_eq!(unmoved["terminated_at"], shown["terminated_at"], "the second changes nothing");
-    assert_eq!(server.geoseal(&["tenant", "enable", "contoso"]).code(), Some(4));
+    assert_eq!(server.geoseal(&["tenant", "enable", "contoso", "--consent", &terms]).code(), Some(4));
 
-    let terms = consent(&server);
     server.geoseal(&["tenant", "reinstate", "contoso", "--consent", &terms]).ok();
     assert_eq!(reader.gets("one"), no(403, "TenantDisabled"), "reinstated, and not yet in service");
     server.geoseal(&["tenant", "enable", "contoso"]).ok();

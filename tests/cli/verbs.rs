@@ -208,7 +208,7 @@ fn story(teller: &mut Teller<'_>, name: &str) {
     teller.looks("bucket show", &["interactions", "--tenant", "demo"], "kpi");
 
     teller.acts("tenant disable", &[name, "--reason", "uninstalled"], "DISABLED");
-    teller.acts("tenant enable", &[name], "ACTIVE");
+    teller.acts("tenant enable", &[name, "--consent", &terms], "ACTIVE");
     teller.acts("tenant terminate", &[name, "--reason", "contract-end", "--confirm", name], "TERMINATED");
     teller.acts("tenant reinstate", &[name, "--consent", &terms], "DISABLED");
     server.geoseal(&["tenant", "terminate", name, "--reason", "contract-end", "--confirm", name]).ok();

@@ -28,10 +28,11 @@ fn d12_p11_an_older_or_forked_log_is_refused_by_its_witness_and_by_a_kept_checkp
     let outside = format!("{settings}\n[audit]\nwitness_file = \"{}\"\n", text(&media.join("log")));
     fs::write(daemon.config(), outside).unwrap();
     daemon.serve();
+    let consent = daemon.secret("consent.txt", "We agree.\n");
     let acts = |daemon: &Daemon, times: usize| {
         for _ in 0..times {
             daemon.geoseal(&["tenant", "disable", "contoso", "--reason", "r"]).ok();
-            daemon.geoseal(&["tenant", "enable", "contoso"]).ok();
+            daemon.geoseal(&["tenant", "enable", "contoso", "--consent", text(&consent)]).ok();
         }
     };
     daemon.tenant("contoso");

@@ -82,3 +82,74 @@ fn r21_r37_r40_r41_a_grant_reaches_its_classes_buckets_and_purpose_until_it_ends
     assert_eq!((all.len(), all.iter().filter(|grant| grant["good"] == json!(false)).count()), (3, 3), "{all:?}");
     assert_eq!(all[0]["classes"], json!(["interaction", "kpi"]));
 }
+
+/// To disable a tenant is to uninstall: its consent and its jobs' grants end, what it stores and its features stay, and only
+/// another consent brings the service back, never a grant.
+#[test]
+fn r40_r41_a_disabled_tenants_grants_are_revoked_and_it_comes_back_under_a_new_consent_only() {
+    let mut server = Launch::default().flag("--simulated-clock").start();
+    let who = tenant(&server, "contoso");
+    assert_eq!(said(&call(&server, &who, Request::new("PUT", &format!("/{BUCKET}")))).0, 200);
+    let consent = text(&server, "agreed.txt", "yes\n");
+    feature(&server, "enable", &["--consent", &consent]);
+    server.geoseal(&["bucket", "set", BUCKET, "--tenant", "contoso", "--purpose", "kpi"]).ok();
+    assert_eq!(put(&server, &who, "i", Some("interaction")).0, 200);
+    let create = ["grant", "create", "--tenant", "contoso", "--bucket", BUCKET, "--purpose", "kpi", "--class", "kpi"];
+    let create = [&create[..], &["--class", "interaction", "--for", "24h"]].concat();
+    let grant = |server: &geoseal_support::server::Server| {
+        let made = server.geoseal(&[&create[..], &["--json"]].concat()).json();
+        let field = |name: &str| made[name].as_str().expect("a field").to_owned();
+        Credentials { access_id: field("access_id"), secret: field("secret"), region: field("region") }
+    };
+    let good = |server: &geoseal_support::server::Server| {
+        let all = server.geoseal(&["grant", "list", "--tenant", "contoso", "--json"]).json();
+        let all = all["grants"].as_array().expect("a list").clone();
+        all.iter().filter(|grant| grant["good"] == json!(true)).count()
+    };
+    let shown = |server: &geoseal_support::server::Server| {
+        let mut shown =
+            server.geoseal(&["feature", "show", "email-engagement", "--tenant", "contoso", "--json"]).json();
+        shown.as_object_mut().expect("an object").retain(|field, _| field != "now");
+        shown
+    };
+    let (job, other) = (grant(&server), grant(&server));
+    assert_eq!((ask(&server, &job, "GET", "i").0, ask(&server, &other, "GET", "i").0, good(&server)), (200, 200, 2));
+    let enabled = shown(&server)["enabled"].clone();
+
+    server.geoseal(&["tenant", "disable", "contoso", "--reason", "uninstalled"]).ok();
+    server.kill();
+    server.restart();
+    for job in [&job, &other] {
+        assert_eq!(ask(&server, job, "GET", "i").0, 403);
+    }
+    assert_eq!(good(&server), 0, "revoked, and not only refused");
+    assert_eq!(denied(&server, &create), (409, "WrongState".into()), "no new one while it is disabled");
+    let tenant = || server.geoseal(&["tenant", "show", "contoso", "--json"]).json();
+    assert_eq!((&tenant()["state"], &tenant()["consent_sha256"]), (&json!("DISABLED"), &json!(null)));
+
+    let enable = ["tenant", "enable", "contoso"];
+    assert_eq!(denied(&server, &enable), (403, "ConsentRequired".into()), "it was withdrawn");
+    let anew = text(&server, "anew.txt", "yes, again\n");
+    server.geoseal(&[&enable[..], &["--consent", &anew]].concat()).ok();
+    let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(b"yes, again\n"));
+    assert_eq!((&tenant()["state"], &tenant()["consent_sha256"]), (&json!("ACTIVE"), &json!(sha256)));
+    let page = server.geoseal(&["audit", "tail", "-n", "1000", "--json"]).json();
+    let log = page["entries"].as_array().expect("a page has entries").clone();
+    let of = |event: &str| log.iter().filter(|entry| entry["event"] == event).cloned().collect::<Vec<_>>();
+    let recorded = &of("tenant-enabled")[0];
+    assert_eq!(recorded["detail"]["consent"], json!(sha256));
+    assert!(recorded["actor"].as_str().is_some_and(|who| who.starts_with("admin")) && recorded["at"].is_string());
+    let at = |entry: &serde_json::Value| entry["index"].as_u64().expect("an index");
+    let (disabled, revoked) = (of("tenant-disabled"), of("credential-revoked"));
+    assert_eq!((disabled.len(), revoked.len()), (1, 2));
+    assert!(revoked.iter().all(|entry| at(entry) > at(&disabled[0])), "the ledger has the reason first");
+
+    // R29: what was there is there again, the feature under its own consent, and of the jobs nothing.
+    assert_eq!(ask(&server, &who, "GET", "i").0, 200);
+    assert_eq!(put(&server, &who, "later", Some("interaction")).0, 200);
+    assert_eq!(shown(&server)["enabled"], enabled);
+    for job in [&job, &other] {
+        assert_eq!(ask(&server, job, "GET", "i").0, 403, "it stays revoked");
+    }
+    assert_eq!(ask(&server, &grant(&server), "GET", "i").0, 200);
+}

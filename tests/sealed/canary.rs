@@ -143,7 +143,7 @@ fn administer(server: &Server, needles: &mut Needles) {
     server.geoseal(&["key", "rotate", "master", "--geo", "europe"]).ok();
     server.geoseal(&["credential", "revoke", &who.access_id, "--tenant", TENANT, "--yes"]).ok();
     server.geoseal(&["tenant", "disable", TENANT, "--reason", ADMIN_REASON]).ok();
-    server.geoseal(&["tenant", "enable", TENANT]).ok();
+    server.geoseal(&["tenant", "enable", TENANT, "--consent", consent]).ok();
     server.geoseal(&["tenant", "show", "canary-tenant-name-that-is-not-there"]).refused();
 }
 

@@ -126,7 +126,12 @@ impl Acts for House {
         self.change(order, wire::TenantState::Disabled)
     }
 
-    async fn enable(&self, order: &Order, _: &TenantRef) -> Result<Outcome<wire::Tenant>, ActError> {
+    async fn enable(
+        &self,
+        order: &Order,
+        _: &TenantRef,
+        _: Option<[u8; 32]>,
+    ) -> Result<Outcome<wire::Tenant>, ActError> {
         self.change(order, wire::TenantState::Active)
     }
 

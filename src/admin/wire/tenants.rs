@@ -43,10 +43,14 @@ pub struct Disable {
     pub reason: String,
 }
 
-/// `POST /admin/v1/tenants/{tenant}/enable`. Nothing to say, but the body must be an object.
+/// `POST /admin/v1/tenants/{tenant}/enable`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Enable {}
+pub struct Enable {
+    /// The new consent. Without one it is refused, unless one is in force: disabling and terminating withdraw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
+}
 
 /// `POST /admin/v1/tenants/{tenant}/terminate`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -106,7 +106,7 @@ fn draw(rng: &mut fastrand::Rng, model: &Model) -> Deed {
         38..46 => Deed::Delete { tenant, name: name(rng) },
         46..50 => Deed::Apply { tenant, event: Event::Terminate },
         50..53 => Deed::Apply { tenant, event: Event::Reinstate { consent: Some([1; 32]) } },
-        53..57 => Deed::Apply { tenant, event: Event::Enable { consent: None, key_usable: true } },
+        53..57 => Deed::Apply { tenant, event: Event::Enable { consent: Some([1; 32]), key_usable: true } },
         57..59 => Deed::Apply { tenant, event: Event::Disable },
         59..62 => Deed::Apply { tenant, event: Event::PlaceHold(hold()) },
         62..65 => Deed::Apply { tenant, event: Event::ReleaseHold { id: "M-1".into() } },

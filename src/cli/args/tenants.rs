@@ -37,7 +37,7 @@ pub enum Tenant {
     },
     /// List tenants
     List,
-    /// Serve nothing, keep everything
+    /// Serve nothing, keep everything: its consent and its jobs' grants end
     Disable {
         /// Its name or id
         tenant: String,
@@ -48,10 +48,13 @@ pub enum Tenant {
         #[allow(missing_docs)]
         rehearse: Rehearse,
     },
-    /// Serve a disabled tenant again
+    /// Serve a disabled tenant again, under a new consent
     Enable {
         /// Its name or id
         tenant: String,
+        /// The text of the new consent; its SHA-256 is recorded. Needed unless a consent is in force
+        #[arg(long, value_name = "FILE")]
+        consent: Option<PathBuf>,
         #[command(flatten)]
         #[allow(missing_docs)]
         rehearse: Rehearse,

@@ -98,7 +98,7 @@ async fn an_upload_is_aborted_after_a_day_and_only_by_its_own_due_row() {
     assert!(plan.acts.contains(&Act::AbortUpload { tenant: id, bucket: bucket.at.bucket, upload }));
     house.apply(id, Event::Disable).await;
     assert_eq!(house.sweeper.run(&operator()).await.unwrap().uploads_aborted, 0, "lifetimes stand still");
-    let enable = Event::Enable { consent: None, key_usable: true };
+    let enable = Event::Enable { consent: Some([1; 32]), key_usable: true };
     house.apply(id, enable).await;
     let report = house.sweeper.run(&operator()).await.unwrap();
     assert_eq!((report.uploads_aborted, report.skipped), (1, vec![]));
