@@ -19,6 +19,7 @@ pub mod feature;
 pub mod gate;
 pub mod holds;
 pub mod index;
+pub mod ingest;
 pub mod keylink;
 pub mod model;
 pub mod pace;

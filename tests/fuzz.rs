@@ -14,7 +14,7 @@ use fastrand::Rng;
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
-use targets::{admin, precheck, record, row, segment};
+use targets::{admin, ingest, precheck, record, row, segment};
 
 /// How long each target is tried.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,6 +28,15 @@ fn admin_bodies() {
         br#"{"seconds":3600}"#,
         br#"{}"#,
     ]);
+}
+
+#[test]
+fn batches_of_events() {
+    const EVENT: &str = r#"{"specversion":"1.0","id":"e","source":"s","type":"email.interaction.sent",
+        "time":"2026-11-20T01:30:00+02:00","geosealfollow":true,"data":{"message_id":"m","contact_kind":"lead","contact_id":"4711"}}"#;
+    const BATCH: &str = r#"[{"data":{"contact_id":"a@b.ch","message_id":"<m\u00fc>","contact_kind":"contact","x":[1,{}]},"id":"e",
+        "source":"urn:email-provider:ses","specversion":"1.0","type":"email.interaction.opened","time":"2026-11-20T01:30:00Z"},7]"#;
+    mutate(ingest::check, &[EVENT.as_bytes(), BATCH.as_bytes(), b"[]"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Each check takes any bytes, never fails on bytes that are merely wrong, and panics when something untrue was believed.
 
 pub mod admin;
+pub mod ingest;
 pub mod keys;
 pub mod precheck;
 pub mod record;

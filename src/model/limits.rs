@@ -22,6 +22,12 @@ pub const LIST_MAX: usize = 1000;
 pub const DELETE_MAX: usize = 1000;
 /// Largest XML body, in bytes.
 pub const XML_BYTES_MAX: usize = 1 << 20;
+/// Events of one batch.
+pub const INGEST_EVENTS_MAX: usize = 1000;
+/// One event of a batch, in bytes. Source: CloudEvents 1.0, "Size limits", asks for 64 KiB at least.
+pub const INGEST_EVENT_BYTES_MAX: usize = 256 * 1024;
+/// A batch of events, in bytes.
+pub const INGEST_BYTES_MAX: usize = 4 << 20;
 /// Entries of one listing leaf before it splits.
 pub const LEAF_ENTRIES_MAX: usize = 1000;
 /// Deltas of one listing leaf before it is rewritten.
@@ -47,3 +53,4 @@ pub const KEPT_BLOBS_MAX: usize = 100_000;
 
 const _: () = assert!(TRAILING_BYTES_MAX <= INLINE_BYTES_MAX && INLINE_BYTES_MAX <= CHUNK_BYTES);
 const _: () = assert!(SEGMENT_BYTES_MAX / CHUNK_BYTES as u64 <= 1 << 32);
+const _: () = assert!(INGEST_EVENT_BYTES_MAX >= 64 * 1024 && INGEST_EVENT_BYTES_MAX <= INGEST_BYTES_MAX);

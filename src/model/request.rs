@@ -72,6 +72,8 @@ macro_rules! operations {
         #[allow(missing_docs, reason = "each is the operation of that name in the S3 API reference")]
         pub enum Operation {
             $($name,)*
+            /// `POST /ingest/v1/events`.
+            Ingest,
             /// One of the admin API.
             Admin,
             /// `/healthz`, `/readyz`, `/metrics`.
@@ -94,6 +96,7 @@ macro_rules! operations {
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
+                    Self::Ingest => "Ingest",
                     Self::Admin => "Admin",
                     Self::Health => "Health",
                     Self::Other => "Other",

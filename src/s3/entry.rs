@@ -8,16 +8,17 @@ use super::Face;
 use super::error;
 use super::guard::{Guard, Scope};
 use super::hosts::Hosts;
-
+use super::ingest::Ingest;
 use super::precheck::{PRESIGNED_S_MAX, Rules};
 use super::refusal::Refusal;
 use super::trace::Trace;
 use crate::gate::{self, Gate, Need};
 use crate::model::atlas::Region;
-use crate::model::limits::{SEGMENT_BYTES_MAX, XML_BYTES_MAX};
+use crate::model::limits::{INGEST_BYTES_MAX, SEGMENT_BYTES_MAX, XML_BYTES_MAX};
 use crate::model::names::AccessId;
 use crate::model::request::Operation;
 use crate::store::Store;
+use http::Extensions;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use s3s::access::{S3Access, S3AccessContext};
@@ -38,11 +39,13 @@ pub struct Settings {
 /// The whole S3 face as one hyper service.
 pub fn service(gate: Gate, store: Store, settings: Settings) -> Guard {
     let hosts = Hosts::new(&settings.domains);
-    let mut builder = S3ServiceBuilder::new(Face::new(gate.clone(), store));
+    let face = Face::new(gate.clone(), store);
+    let mut builder = S3ServiceBuilder::new(face.clone());
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config(&settings.regions)))));
     // Without this, s3s runs no access check at all.
     builder.set_auth(Secrets::new(gate.clone()));
-    builder.set_access(Access { gate });
+    builder.set_access(Access { gate: gate.clone() });
+    builder.set_route(Ingest { face, access: Access { gate } });
     builder.set_host(hosts.clone());
     Guard::new(Rules { hosts, regions: settings.regions }, builder.build())
 }
@@ -54,7 +57,7 @@ fn config(regions: &[&'static Region]) -> S3Config {
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_BYTES_MAX;
     config.put_object_max_size = Some(SEGMENT_BYTES_MAX);
-    config.custom_route_max_body_size = Some(0);
+    config.custom_route_max_body_size = Some(INGEST_BYTES_MAX as u64);
     config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
     // Forms are refused by the pre-check; if one ever came through, it would be small and unsigned, so denied.
     config.post_object_max_file_size = 0;
@@ -109,27 +112,19 @@ impl S3Auth for Secrets {
 }
 
 /// Asked by `s3s` after the signature and before any input is parsed.
-struct Access {
+pub(super) struct Access {
     gate: Gate,
 }
 
-#[async_trait::async_trait]
-impl S3Access for Access {
-    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+impl Access {
+    /// Whether the caller may knock at all: a login of the geo whose region was signed for. Notes whose request it is.
+    pub(super) async fn welcome(&self, id: &AccessId, operation: Operation, extensions: &Extensions) -> S3Result<()> {
         let denied = || s3_error!(AccessDenied, "Access Denied");
-        let operation = cx.s3_op().name();
-        let built = BUILT.contains(&operation);
-        let operation = Operation::named(operation);
-        let id = cx.credentials().and_then(|credentials| AccessId::parse(&credentials.access_key).ok());
-        let id = id.ok_or_else(denied)?;
-        let (trace, scope) = {
-            let extensions = cx.extensions_mut();
-            let (trace, scope) = (extensions.get::<Trace>().cloned(), extensions.get::<Scope>().copied());
-            // Both are put there by the guard: a request that came round it is nobody's.
-            (trace.ok_or_else(denied)?, scope.ok_or_else(denied)?)
-        };
+        // Both are put there by the guard: a request that came round it is nobody's.
+        let (trace, scope) =
+            (extensions.get::<Trace>().ok_or_else(denied)?, extensions.get::<Scope>().ok_or_else(denied)?);
         trace.set_operation(operation);
-        let login = self.gate.login(&id).await.map_err(|refusal| error::gate(&refusal, Need::Read))?;
+        let login = self.gate.login(id).await.map_err(|refusal| error::gate(&refusal, Need::Read))?;
         trace.set_tenant(login.tenant);
         if let Ok(Some(due)) = self.gate.purge_due(login.tenant).await {
             trace.set_purge_due(due);
@@ -138,6 +133,19 @@ impl S3Access for Access {
             trace.refuse(login.geo.regions.first().map_or(GEO, Refusal::wrong_region));
             return Err(denied());
         }
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Access {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let operation = cx.s3_op().name();
+        let built = BUILT.contains(&operation);
+        let operation = Operation::named(operation);
+        let id = cx.credentials().and_then(|credentials| AccessId::parse(&credentials.access_key).ok());
+        let id = id.ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+        self.welcome(&id, operation, cx.extensions_mut()).await?;
         if built { Ok(()) } else { Err(s3_error!(NotImplemented, "This operation is not implemented.")) }
     }
 }

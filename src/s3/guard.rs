@@ -6,7 +6,9 @@
 
 use super::body::inspect;
 use super::convert;
+use super::ingest::ForIngest;
 use super::precheck::{self, BodyRule, Passed, Rules};
+use super::problem;
 use super::refusal::Refusal;
 use super::trace::Trace;
 use super::unread::Ended;
@@ -59,6 +61,7 @@ impl Guard {
         let (mut parts, body) = request.into_parts();
         let received = parts.extensions.remove().unwrap_or_default();
         let (body, ended) = Ended::watch(body, received);
+        let json = precheck::is_for_ingest(&self.inner.rules, &parts);
         let mut response = match precheck::check(&self.inner.rules, &parts) {
             Ok(passed) => {
                 let passing = self.pass(HttpRequest::from_parts(parts, body), passed, &trace);
@@ -70,6 +73,9 @@ impl Guard {
         };
         if let Some(refusal) = trace.refusal() {
             response = refusal.response(&method, trace.id());
+        }
+        if json {
+            problem::write(&mut response, &trace);
         }
         finish(&mut response, &trace);
         if method == Method::HEAD {
@@ -97,6 +103,10 @@ impl Guard {
                 Err(refusal) => return refusal.response(&method, trace.id()),
             },
             BodyRule::Empty | BodyRule::Object | BodyRule::SignedChunks => Expected::default(),
+            BodyRule::Events => {
+                parts.extensions.insert(ForIngest);
+                Expected::default()
+            }
         };
         let body = inspect(body, passed.body, expected, trace);
         match self.inner.service.call(HttpRequest::from_parts(parts, body)).await {

@@ -49,6 +49,11 @@ impl Hosts {
         self.domains.iter().find_map(cut)
     }
 
+    /// Whether the host names a bucket.
+    pub fn names_bucket(&self, host: &str) -> bool {
+        self.bucket(host).is_some()
+    }
+
     /// What `path` (percent-decoded, as `s3s` splits it) addresses under this host.
     pub fn level(&self, host: &str, path: &str) -> Level {
         let path = path.strip_prefix('/').unwrap_or(path);

@@ -17,12 +17,14 @@ pub mod entry;
 mod error;
 pub mod guard;
 pub mod hosts;
+mod ingest;
 mod lifecycle;
 mod list;
 mod multipart;
 mod object;
 mod placed;
 pub mod precheck;
+mod problem;
 mod query;
 pub mod refusal;
 pub mod trace;
@@ -40,7 +42,8 @@ use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use trace::Trace;
 
-/// The operations. One file per family; this one only says which is where.
+/// The operations. One file per family; this one only says which is where. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Face {
     gate: Gate,
     store: Store,

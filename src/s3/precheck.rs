@@ -20,6 +20,7 @@
 //! - `x-amz-*` query parameters that S3 takes for headers, and `s3s` ignores.
 
 use super::hosts::{Hosts, Level, well_formed};
+use super::ingest;
 use super::refusal::Refusal;
 use crate::model::atlas::Region;
 use crate::model::limits::{SEGMENT_BYTES_MAX, XML_BYTES_MAX};
@@ -68,6 +69,8 @@ pub enum BodyRule {
     Object,
     /// An object's or part's bytes in signed chunks without a trailer: the last chunk must be there.
     SignedChunks,
+    /// Events for `POST /ingest/v1/events`: at most `INGEST_BYTES_MAX`, as they are.
+    Events,
 }
 
 /// Checks a request's head. Costs no look-up and no hash.
@@ -87,9 +90,17 @@ pub fn check(rules: &Rules, parts: &Parts) -> Result<Passed, Refusal> {
     plain(query)?;
     let region = authentication(rules, &parts.headers, query)?;
     super::unbuilt::check(&parts.headers)?;
+    if ingest::is_for(&rules.hosts, host, parts) {
+        return Ok(Passed { region, body: ingest::body_rule(&parts.headers)? });
+    }
     let level = rules.hosts.level(host, &path);
     routes(&parts.method, level, query)?;
     Ok(Passed { region, body: body(parts, level, query)? })
+}
+
+/// Whether a request, well formed or not, is for `POST /ingest/v1/events`: whose errors are JSON.
+pub(super) fn is_for_ingest(rules: &Rules, parts: &Parts) -> bool {
+    host(parts).is_ok_and(|host| ingest::is_for(&rules.hosts, host, parts))
 }
 
 const BAD_URI: Refusal = Refusal::bad("InvalidURI", "Couldn't parse the specified URI.");
@@ -382,7 +393,7 @@ fn scope(rules: &Rules, credential: &CredentialV4<'_>, otherwise: Refusal) -> Re
 
 /// The names that select a sub-resource anywhere in S3. One that is not built where it stands must not fall through
 /// to the plain operation.
-const SUBRESOURCES: [&str; 42] = [
+pub(super) const SUBRESOURCES: [&str; 42] = [
     "abac",
     "accelerate",
     "acl",

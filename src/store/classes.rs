@@ -7,16 +7,32 @@
 use super::types::{About, StoreError};
 use super::{Room, Store};
 use crate::feature::{Features, No, Watermarks, hour_of};
-use crate::gate::Need;
+use crate::gate::{AdmittedTenant, Need, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
 use crate::model::classes::{
     ACTOR_METADATA, CLASS_METADATA, Class, FOLLOW_METADATA, Feature, MESSAGE_METADATA, OCCURRED_METADATA,
 };
 use crate::model::clock::Reading;
-use crate::model::names::ObjectName;
+use crate::model::names::{BucketName, ObjectName};
 use crate::model::time::Millis;
 
 impl Store {
+    /// The tenant's buckets whose objects are of this class when they name none, by name.
+    pub async fn buckets_for(
+        &self,
+        admitted: &AdmittedTenant<act::Write>,
+        class: Class,
+    ) -> Result<Vec<BucketName>, StoreError> {
+        let login = admitted.login();
+        let directory = self.directory(login.geo.id)?;
+        let features = directory.features(login.tenant).await?;
+        let mut buckets = directory.buckets(login.tenant).await?;
+        buckets.retain(|at| features.bucket(at.bucket).and_then(|rules| rules.default_class) == Some(class));
+        let mut names: Vec<_> = buckets.into_iter().map(|at| at.name.clone()).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// Settles the class of something that is to be written: an object that names none gets its bucket's, in its own
     /// metadata, so that it keeps it. Nothing of the body was read yet.
     pub(super) async fn settle_class(&self, room: &Room, about: &mut About) -> Result<(), StoreError> {

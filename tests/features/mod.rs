@@ -5,6 +5,7 @@ mod classes;
 mod enabled;
 mod follows;
 mod grants;
+mod ingest;
 mod lifetimes;
 
 use geoseal_support::clients::Ran;

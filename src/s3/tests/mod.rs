@@ -3,6 +3,7 @@
 
 mod authentication;
 mod chunked;
+mod ingest;
 mod input;
 mod isolation;
 mod listing;
