@@ -441,24 +441,8 @@ async fn live(seed: u64) -> [usize; 2] {
     [life.looked, life.refused]
 }
 
-/// `GEOSEAL_SEED` lives a seed that failed again, alone.
 #[test]
 fn p7_p8_nothing_of_who_is_erased_or_opted_out_is_there_whatever_comes_back() {
-    let again = std::env::var("GEOSEAL_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    let lives = if cfg!(debug_assertions) { 8 } else { 60 };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut seen = [0; 2];
-    for seed in again.map_or(0..lives, |seed| seed..seed + 1) {
-        let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(live(seed))));
-        match lived {
-            Ok(life) => (0..2).for_each(|at| seen[at] += life[at]),
-            Err(panic) => {
-                eprintln!("seed {seed} failed: GEOSEAL_SEED={seed} lives it again");
-                std::panic::resume_unwind(panic);
-            }
-        }
-    }
-    let [looked, refused] = seen;
-    println!("{looked} versions compared, {refused} writes refused");
-    assert!(again.is_some() || (looked > 500 && refused > 20), "lives that show little: {seen:?}");
+    let [looked, refused] = super::relived([8, 60], live);
+    assert!(looked > 500 && refused > 20, "lives that show little: {looked}, {refused}");
 }

@@ -136,6 +136,25 @@ impl World {
         Some(House { tenancy, sweeper, store, gate: Gate::new(Arc::new(register)), fuse })
     }
 
+    /// After one process another, that ends at its `crash`-th write; one that lives on, if it ended before it served.
+    pub(super) async fn again(&self, house: Option<House>, crash: u64) -> House {
+        if let Some(house) = house.filter(|house| !house.fuse.is_burnt()) {
+            // It ends in good order: no task of it writes after the next one opened.
+            for roots in house.tenancy.regions.values() {
+                roots.index.stop().await.expect("it stops");
+            }
+        }
+        match self.open(crash).await {
+            Some(house) => house,
+            None => self.open(0).await.expect("nothing burns"),
+        }
+    }
+
+    /// How many blobs there are.
+    pub(super) async fn blobs(&self) -> usize {
+        self.blobs.list().try_fold(0, async |count, _| Ok(count + 1)).await.expect("it lists")
+    }
+
     /// What a backup of this moment has.
     pub(super) async fn backup(&self) -> Backup {
         let all = |engine: &MemoryEngine| {
