@@ -1,11 +1,17 @@
 """What four mail providers say about a message, as CloudEvents 1.0.
 
     events(provider, event) -> list of CloudEvents (dicts), one per recipient
+    token(event)            -> what makes a CloudEvent the same when it comes again
 
-A CloudEvent of ours has `type` email.interaction.{sent,delivered,opened,clicked,replied,bounced,complained,unsubscribed},
-`subject` the recipient's address, `time` in UTC, and `data` with message_id, template_id, contact_kind, contact_id, ip,
-user_agent, link, machine, hard, provider, provider_id and `original`: the provider's event, with every field that we did
-not expect. Two deliveries of the same event have the same `id`.
+A CloudEvent of ours has `type` email.interaction.{sent,delivered,opened,clicked,attachment-viewed,replied,bounced,complained,
+unsubscribed}, `subject` the recipient's address, `time` in UTC, and `data` with message_id, template_id, contact_kind
+(contact or lead), contact_id, ip, user_agent, link_id, machine, hard, provider, provider_id and `original`: the provider's event,
+with every field that we did not expect. `link_id` is the same for the same link and does not tell it: addresses have names in
+them. `provider_id` is the provider's own id of the event; where it gives none, the event's. Two deliveries of the same event have
+the same `id`.
+
+The provider `cloudevents` is whoever sends such records: the application itself, which alone knows of viewed attachments and of
+leads. They are checked and kept as they are, with every field that we did not expect.
 
 Raises Malformed for what is not an event of that provider. What is an event but no interaction (a deferral, a rendering
 failure) gives no CloudEvent.
@@ -15,7 +21,10 @@ import hashlib
 import re
 from datetime import datetime, timedelta, timezone
 
-PROVIDERS = ("ses", "sendgrid", "mailgun", "postmark")
+PROVIDERS = ("ses", "sendgrid", "mailgun", "postmark", "cloudevents")
+KINDS = ("sent", "delivered", "opened", "clicked", "attachment-viewed", "replied", "bounced", "complained", "unsubscribed")
+TYPE = "email.interaction."
+OURS = "urn:email-provider:"
 
 
 class Malformed(Exception):
@@ -24,7 +33,8 @@ class Malformed(Exception):
 
 def events(provider, original):
     """The CloudEvents of one event, as its provider posts it (where it posts a list, of one member)."""
-    adapter = {"ses": _ses, "sendgrid": _sendgrid, "mailgun": _mailgun, "postmark": _postmark}[provider]
+    adapter = {"ses": _ses, "sendgrid": _sendgrid, "mailgun": _mailgun, "postmark": _postmark,
+               "cloudevents": _cloudevents}[provider]
     if not isinstance(original, dict):
         raise Malformed("an event is a JSON object")
     try:
@@ -42,29 +52,74 @@ def contact(address):
     return re.sub(r"^.*<(.*)>$", r"\1", address.strip()).lower()
 
 
-def _event(provider, kind, unique, time, recipient, original, *, message_id, machine=False, hard=False, **data):
+def token(event):
+    """What makes a CloudEvent the same event when it comes again: SHA-256, in hex. Of what these adapters made, its id; of others,
+    of their source and id, which are unique together."""
+    if event["source"].startswith(OURS) and re.fullmatch("[0-9a-f]{64}", event["id"]):
+        return event["id"]
+    return _digest([event["source"], event["id"]])
+
+
+def moment(event):
+    """When it happened, in UTC."""
+    return _iso(event["time"]).astimezone(timezone.utc)
+
+
+def _digest(parts):
+    return hashlib.sha256("".join(f"{len(str(part))}:{part}" for part in parts).encode()).hexdigest()
+
+
+def _message(name):
+    """A message's id, as it can stand in a header."""
+    if not isinstance(name, str) or not name.strip() or not (name.isascii() and name.isprintable()) or len(name) > 998:
+        raise Malformed("a message has an id, of at most 998 printable ASCII characters")
+    return name.strip()
+
+
+def _event(provider, kind, unique, time, recipient, original, *, message_id, machine=False, hard=False, link=None, **data):
     """`unique` is what makes an event the same event when it is delivered again."""
-    subject = contact(recipient)
-    if not isinstance(message_id, str) or not message_id:
-        raise Malformed("a message has an id")
-    if any(not isinstance(value, str) for value in data.values() if value is not None):
+    subject, message_id = contact(recipient), _message(message_id)
+    if any(not isinstance(value, str) for value in (link, *data.values()) if value is not None):
         raise Malformed("a field is of another type")
-    parts = [provider, *unique, subject]
-    digest = hashlib.sha256("".join(f"{len(str(part))}:{part}" for part in parts).encode()).hexdigest()
-    fields = {"message_id": message_id, "contact_kind": "contact", "contact_id": subject, "machine": bool(machine)}
+    digest = _digest([provider, *unique, subject])
+    fields = {"message_id": message_id, "contact_kind": "contact", "contact_id": subject, "machine": bool(machine),
+              "provider": provider, "provider_id": digest}
+    if link:
+        fields["link_id"] = hashlib.sha256(link.encode()).hexdigest()[:32]
     fields |= {name: value for name, value in data.items() if value not in (None, "")}
     if kind == "bounced":
         fields["hard"] = bool(hard)
     return {
         "specversion": "1.0",
         "id": digest,
-        "source": f"urn:email-provider:{provider}",
-        "type": f"email.interaction.{kind}",
+        "source": f"{OURS}{provider}",
+        "type": f"{TYPE}{kind}",
         "subject": subject,
         "time": time.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "datacontenttype": "application/json",
-        "data": fields | {"provider": provider, "original": original},
+        "data": fields | {"original": original},
     }
+
+
+def _cloudevents(event):
+    """A record that is one already: what it must have is there, and all the rest of it stays."""
+    data = event["data"]
+    if event["specversion"] != "1.0" or event["type"] not in {TYPE + kind for kind in KINDS}:
+        raise Malformed("no CloudEvent 1.0 of a type that is an interaction with e-mail")
+    for of, names in ((event, ("id", "source", "subject", "time")), (data, ("contact_id", "provider", "provider_id"))):
+        if any(not isinstance(of[name], str) or not of[name] for name in names):
+            raise Malformed("a field is of another type")
+    optional = [data.get(name) for name in ("template_id", "ip", "user_agent", "link_id")]
+    if any(not isinstance(value, str) for value in optional if value is not None):
+        raise Malformed("a field is of another type")
+    if data["contact_kind"] not in ("contact", "lead"):
+        raise Malformed("a contact_kind is contact or lead")
+    if not isinstance(data.get("machine", False), bool) or not isinstance(data.get("hard", False), bool):
+        raise Malformed("machine and hard are true or false")
+    if _message(data["message_id"]) != data["message_id"]:
+        raise Malformed("a message's id has no spaces around it")
+    moment(event)
+    yield event
 
 
 def _iso(text):

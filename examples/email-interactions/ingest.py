@@ -4,9 +4,12 @@
 
 A file holds one payload a line, or one JSON document. Address, login and certificate authority come from the usual
 variables (`. geoseal-dev/dev.env`). Every event is stored as
-`interactions/dt=2026-11-20/hr=09/<id>.json` with `x-amz-meta-geoseal-subject: contact:<address>`, so that erasing the
+`interactions/dt=2026-11-20/hr=09/<token>.json` with `x-amz-meta-geoseal-subject: contact:<address>`, so that erasing the
 contact makes it unreadable. An event that was delivered before is there already: `If-None-Match: *` says so, and it is
-dropped. Prints counts as JSON; malformed payloads go to --quarantine, line by line, and never stop the others.
+dropped. `x-amz-meta-geoseal-message` and `-occurred` tell of which message it is and when it happened: where a tenant collects of
+followed messages only, what was not followed by then is refused, and counted as `NotFollowed`. --follow: the messages whose
+sending is in these files are followed from now on; for the application that sends, when it sends.
+Prints counts as JSON; malformed payloads go to --quarantine, line by line, and never stop the others.
 """
 
 import argparse
@@ -25,8 +28,19 @@ CONNECTIONS = 16
 
 
 def object_name(event):
-    day, hour = event["time"][:10], event["time"][11:13]
-    return f"interactions/dt={day}/hr={hour}/{event['id']}.json"
+    """The same event has the same name, by its hour in UTC."""
+    return f"interactions/{adapters.moment(event):dt=%Y-%m-%d/hr=%H}/{adapters.token(event)}.json"
+
+
+def metadata(event, follow):
+    data = event["data"]
+    told = {
+        "geoseal-class": "interaction",
+        "geoseal-subject": f"{data['contact_kind']}:{data['contact_id']}",
+        "geoseal-message": data["message_id"],
+        "geoseal-occurred": f"{adapters.moment(event):%Y-%m-%dT%H:%M:%SZ}",
+    }
+    return told | ({"geoseal-follow": "true"} if follow and event["type"].endswith(".sent") else {})
 
 
 def encoded(event):
@@ -54,8 +68,8 @@ class Refused(Exception):
 
 
 class Ingest:
-    def __init__(self, bucket):
-        self.bucket = bucket
+    def __init__(self, bucket, follow):
+        self.bucket, self.follow = bucket, follow
         self.s3 = boto3.client("s3", config=Config(max_pool_connections=CONNECTIONS, retries={"mode": "standard"}))
 
     def store(self, event):
@@ -64,7 +78,7 @@ class Ingest:
             self.s3.put_object(
                 Bucket=self.bucket, Key=object_name(event), Body=encoded(event), IfNoneMatch="*",
                 ContentType="application/cloudevents+json",
-                Metadata={"geoseal-class": "interaction", "geoseal-subject": f"{event['data']['contact_kind']}:{event['data']['contact_id']}"},
+                Metadata=metadata(event, self.follow),
             )
         except ClientError as error:
             code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
@@ -92,14 +106,17 @@ class Ingest:
                     found += events
         fresh = []
         for event in found:
-            if event["id"] in seen:
+            if adapters.token(event) in seen:
                 counts["duplicate"] = counts.get("duplicate", 0) + 1
             else:
-                seen.add(event["id"])
+                seen.add(adapters.token(event))
                 fresh.append(event)
+        # A message is followed before anything that happened to it is stored.
+        follows = [event for event in fresh if self.follow and event["type"].endswith(".sent")]
         with ThreadPoolExecutor(CONNECTIONS) as workers:
-            for result in workers.map(self.store, fresh):
-                counts[result] = counts.get(result, 0) + 1
+            for some in (follows, [event for event in fresh if event not in follows]):
+                for result in workers.map(self.store, some):
+                    counts[result] = counts.get(result, 0) + 1
         return counts
 
 
@@ -108,13 +125,14 @@ def main():
     parser.add_argument("--bucket", required=True)
     parser.add_argument("--provider", required=True, choices=adapters.PROVIDERS)
     parser.add_argument("--quarantine", help="a file (mode 600) for payloads that are no events of this provider")
+    parser.add_argument("--follow", action="store_true", help="follow the messages whose sending is in these files")
     parser.add_argument("files", nargs="+")
     args = parser.parse_args()
     texts = [sys.stdin.read() if name == "-" else open(name, encoding="utf-8").read() for name in args.files]
     quarantine = None
     if args.quarantine:
         quarantine = os.fdopen(os.open(args.quarantine, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w")
-    print(json.dumps(Ingest(args.bucket).run(args.provider, texts, quarantine), sort_keys=True))
+    print(json.dumps(Ingest(args.bucket, args.follow).run(args.provider, texts, quarantine), sort_keys=True))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Providers, their golden file, and what storing it for the first time says.
-const GOLDEN: [(&str, &str, &str); 4] = [
+const GOLDEN: [(&str, &str, &str); 5] = [
     ("ses", "ses.ndjson", r#"{"duplicate": 1, "malformed": 3, "silent": 2, "stored": 10}"#),
     ("sendgrid", "sendgrid.json", r#"{"duplicate": 1, "malformed": 0, "silent": 1, "stored": 11}"#),
     ("mailgun", "mailgun.ndjson", r#"{"malformed": 0, "silent": 1, "stored": 7}"#),
     ("postmark", "postmark.ndjson", r#"{"malformed": 0, "silent": 0, "stored": 6}"#),
+    ("cloudevents", "cloudevents.ndjson", r#"{"duplicate": 1, "malformed": 1, "silent": 0, "stored": 5}"#),
 ];
 const FIGURES: [&str; 3] = ["message.ndjson", "recipient.ndjson", "template.ndjson"];
 
@@ -40,11 +41,12 @@ impl Job {
 
     fn run(&self, server: &Server, arguments: &[&str]) -> Ran {
         let login = [("AWS_ACCESS_KEY_ID", self.0.as_str()), ("AWS_SECRET_ACCESS_KEY", &self.1)];
-        example_as(server, &login, "kpi.py", &[&["--bucket", BUCKET], arguments].concat())
+        let usual = ["--bucket", BUCKET, "--now", "2026-11-21T00:00:00+00:00"];
+        example_as(server, &login, "kpi.py", &[&usual, arguments].concat())
     }
 
     fn figures(&self, server: &Server, until: &str) -> Ran {
-        self.run(server, &["--from", "2026-11-03T00", "--until", until, "--now", "2026-11-21T00:00:00+00:00"])
+        self.run(server, &["--from", "2026-11-03T00", "--until", until])
     }
 }
 
@@ -61,6 +63,10 @@ fn lines(bytes: &[u8]) -> Vec<Value> {
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).expect("JSON"))
         .collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(ring::digest::digest(&ring::digest::SHA256, bytes))
 }
 
 fn stored(server: &Server, name: &str) -> Vec<u8> {
@@ -95,9 +101,14 @@ fn r25_events_of_four_providers_and_the_figures_that_come_of_them() {
     // The store gives a job nothing of who opted out; nobody has to tell the job who that is.
     about(&server, "optedout@example.com", &["contact", "opt-out"], "--contact-file", &[]).ok();
     let job = Job::granted(&server);
-    let counts = job.figures(&server, "2026-11-04T00").json();
-    assert_eq!(counts, json!({"events": 31, "events_excluded": 3, "inputs": 31, "quarantined": 2}));
-    let place = |file: &str| format!("kpi/v1/dt=2026-11-04/{file}");
+    // Hours of one day, as they close: none takes the place of another, and the day is what all of them are together.
+    let early = job.figures(&server, "2026-11-03T10").json();
+    assert_eq!(early, json!({"events": 8, "events_excluded": 0, "inputs": 8, "quarantined": 0, "kept": []}));
+    let missing = Wire::to(&server).call(&server, Request::new("GET", &object_path(BUCKET, "kpi/v1/watermark.json")));
+    assert_eq!(missing.status, 404, "a day that is not over has no watermark");
+    let counts = job.run(&server, &["--from", "2026-11-03T10", "--until", "2026-11-04T00"]).json();
+    assert_eq!(counts, json!({"events": 36, "events_excluded": 3, "inputs": 36, "quarantined": 2, "kept": []}));
+    let place = |file: &str| format!("kpi/v1/dt=2026-11-03/{file}");
     for file in FIGURES {
         let golden = fs::read(golden("kpi").join(file)).expect("a golden file");
         let found = stored(&server, &place(file));
@@ -105,13 +116,35 @@ fn r25_events_of_four_providers_and_the_figures_that_come_of_them() {
         assert!(!String::from_utf8_lossy(&found).contains("optedout"), "{file}");
     }
     let manifest = stored(&server, &place("manifest.json"));
+    // R38: what went in, what came out, and what made it.
     let told: Value = serde_json::from_slice(&manifest).expect("JSON");
+    assert_eq!(told["window"], json!({"from": "2026-11-03T00Z", "until": "2026-11-04T00Z"}));
     assert_eq!(told["quarantined"].as_array().map(Vec::len), Some(2), "{told}");
-    assert_eq!(stored(&server, "kpi/v1/watermark.json"), br#"{"through":"2026-11-04T00Z"}"#);
-    // The same inputs, the same bytes.
-    job.figures(&server, "2026-11-04T00").ok();
-    assert!(stored(&server, &place("manifest.json")) == manifest);
-    // Providers deliver late: a window that may still grow is not counted.
+    let inputs = told["inputs"].as_array().expect("a list");
+    for input in [&inputs[0], &inputs[35]] {
+        let name = input["name"].as_str().expect("a name");
+        let found = Wire::to(&server).call(&server, Request::new("GET", &object_path(BUCKET, name)));
+        assert_eq!(input["sha256"], json!(sha256(&found.body)), "{name}");
+        assert_eq!(found.header("etag").map(|etag| etag.trim_matches('"')), input["etag"].as_str(), "{name}");
+    }
+    for file in FIGURES {
+        assert_eq!(told["outputs"][place(file)], json!(sha256(&stored(&server, &place(file)))), "{file}");
+    }
+    for file in ["kpi.py", "figures.py", "kpi.sql"] {
+        let code = fs::read(golden("..").join(file)).expect("the example");
+        assert_eq!(told["code"][file], json!(sha256(&code)), "{file}");
+    }
+    let watermark = || stored(&server, "kpi/v1/watermark.json");
+    assert_eq!(watermark(), br#"{"through":"2026-11-04T00Z"}"#);
+    // The same inputs, the same bytes; also when less of the day is asked for.
+    for until in ["2026-11-04T00", "2026-11-03T12"] {
+        job.figures(&server, until).ok();
+        assert!(stored(&server, &place("manifest.json")) == manifest, "{until}");
+        assert_eq!(watermark(), br#"{"through":"2026-11-04T00Z"}"#);
+    }
+    // Windows meet, and providers deliver late: nothing is left out, and nothing counted that may still grow.
+    let gap = ["--from", "2026-11-05T00", "--until", "2026-11-06T00"];
+    assert!(job.run(&server, &gap).refused().contains("stands at 2026-11-04T00Z"));
     assert!(job.figures(&server, "2026-11-20T00").refused().contains("still open"));
     assert_eq!(job.run(&server, &["--recompute"]).json(), json!({"recomputed": [], "kept": []}));
 
@@ -144,7 +177,7 @@ fn r25_events_of_four_providers_and_the_figures_that_come_of_them() {
     assert_eq!(job.run(&server, &["--recompute"]).json(), json!({"recomputed": [window], "kept": []}));
     assert!(stored(&server, &place("message.ndjson")) != of_message, "her opens are in no count");
     let again = stored(&server, &place("manifest.json"));
-    assert_eq!(job.figures(&server, "2026-11-04T00").json()["events"], 25);
+    assert_eq!(job.figures(&server, "2026-11-04T00").json()["events"], 30);
     assert!(stored(&server, &place("manifest.json")) == again, "as if she had never been there");
     for file in FIGURES {
         assert!(!String::from_utf8_lossy(&stored(&server, &place(file))).contains("ada@"), "{file}");
@@ -155,6 +188,16 @@ fn r25_events_of_four_providers_and_the_figures_that_come_of_them() {
     for file in FIGURES {
         assert!(!String::from_utf8_lossy(&stored(&server, &place(file))).contains("alan@"), "{file}");
     }
+    // What comes later than the lateness is found, and counted with its day.
+    let late = server.home().join("late.ndjson");
+    let crm = fs::read_to_string(golden("cloudevents.ndjson")).expect("a golden file");
+    let again = crm.lines().next().expect("a line").replace("crm-1", "crm-late").replace("offer-7", "offer-8");
+    fs::write(&late, again).expect("the scratch directory is writable");
+    let ingest = ["--bucket", BUCKET, "--provider", "cloudevents", text(&late)];
+    assert_eq!(example(&server, "ingest.py", &ingest).json()["stored"], 1);
+    assert_eq!(job.run(&server, &["--recompute"]).json(), json!({"recomputed": [window], "kept": []}));
+    assert!(String::from_utf8_lossy(&stored(&server, &place("message.ndjson"))).contains("crm-offer-8"));
+    assert_eq!(job.run(&server, &["--recompute"]).json(), json!({"recomputed": [], "kept": []}));
     // Where the inputs are gone by themselves what was counted stays, and that is told.
     about(
         &server,
@@ -171,11 +214,19 @@ fn r25_events_of_four_providers_and_the_figures_that_come_of_them() {
     for name in names {
         Wire::to(&server).call(&server, Request::new("DELETE", &object_path(BUCKET, name)));
     }
+    let figures = stored(&server, &place("message.ndjson"));
     assert_eq!(job.run(&server, &["--recompute"]).json(), json!({"recomputed": [], "kept": [window]}));
+    assert_eq!(job.figures(&server, "2026-11-04T00").json()["kept"], json!(["2026-11-03T00Z"]));
+    assert!(stored(&server, &place("message.ndjson")) == figures, "no figure is lost with what it was made of");
 }
 
 #[test]
 fn r25_the_adapters_and_signatures_by_themselves() {
     let fixtures = fixtures::ses_directory();
-    assert_eq!(example(Server::shared(), "test_adapters.py", &[text(&fixtures)]).ok().matches("ok ").count(), 6);
+    assert_eq!(example(Server::shared(), "test_adapters.py", &[text(&fixtures)]).ok().matches("ok ").count(), 7);
+}
+
+#[test]
+fn r25_c3_the_figures_by_themselves_as_counted_by_hand() {
+    assert_eq!(example::<&str>(Server::shared(), "test_figures.py", &[]).ok().matches("ok ").count(), 6);
 }
