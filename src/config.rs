@@ -89,6 +89,8 @@ pub struct Config {
     pub sweep_interval: Duration,
     /// Whether a tenant may be destroyed before its 90 days are over, on its own instruction.
     pub early_purge: bool,
+    /// For how many days a backup keeps the versions of keys alive that it needs.
+    pub backup_age_max_days: u32,
     /// Who vouches for the machine's clock.
     pub clock: ClockConfig,
     /// How late a sweep may be before the server is not ready.
@@ -167,6 +169,8 @@ struct File {
     /// Whether a tenant may be destroyed early, on its own instruction.
     #[serde(default)]
     early_purge: bool,
+    /// For how many days a backup keeps the versions of keys alive that it needs.
+    backup_age_max_days: Option<u16>,
     sweep_late_s: Option<u64>,
     regions: Vec<regions::FileRegion>,
     /// Where the master keys are.
@@ -300,6 +304,7 @@ impl Config {
             },
             sweep_interval: Duration::from_secs(sweep_interval_s),
             early_purge: file.early_purge,
+            backup_age_max_days: keys::backup_age(file.backup_age_max_days),
             sweep_late: Duration::from_secs(sweep_late_s),
             epoch: file.epoch,
             clock: ClockConfig {

@@ -7,6 +7,7 @@ use crate::backup::KeystoreCopy;
 use crate::calls::ProviderCalls;
 use crate::context::Id;
 use crate::destroy::ShredEvidence;
+use crate::ending::{Ended, Ending, VersionOf};
 use crate::entries::RotationJob;
 use crate::epoch::{BackupNote, EpochClosed, EpochJob};
 use crate::error::KeyError;
@@ -322,6 +323,48 @@ pub enum Request {
         #[cbor(n(0), with = "minicbor::bytes")]
         tenant: Id,
     },
+    #[n(100)]
+    ScheduleEnd {
+        #[n(0)]
+        of: VersionOf,
+        #[n(1)]
+        after_s: i64,
+        #[n(2)]
+        records_left: u64,
+    },
+    #[n(101)]
+    CancelEnd {
+        #[n(0)]
+        of: VersionOf,
+    },
+    #[n(102)]
+    MayEnd {
+        #[n(0)]
+        of: VersionOf,
+        #[n(1)]
+        records_left: u64,
+    },
+    #[n(103)]
+    EndVersion {
+        #[n(0)]
+        of: VersionOf,
+        #[n(1)]
+        records_left: u64,
+    },
+    #[n(104)]
+    ForgetEnd {
+        #[n(0)]
+        of: VersionOf,
+    },
+    #[n(105)]
+    Endings {},
+    #[n(106)]
+    ReportMasterCompromise {
+        #[n(0)]
+        version: u32,
+        #[n(1)]
+        destroy: bool,
+    },
 }
 
 impl Request {
@@ -365,6 +408,9 @@ impl Request {
                 | Self::EpochAbort {}
                 | Self::BackupHeads { .. }
                 | Self::BackupKeystore { .. }
+                | Self::ScheduleEnd { .. }
+                | Self::MayEnd { .. }
+                | Self::EndVersion { .. }
         )
     }
 }
@@ -444,6 +490,12 @@ pub enum Reply {
     DirectoryKeys(#[n(0)] Vec<DirectoryKey>),
     #[n(80)]
     RestoreNote(#[n(0)] Option<RestoreNote>),
+    #[n(100)]
+    Ending(#[n(0)] Option<Ending>),
+    #[n(101)]
+    Ended(#[n(0)] Ended),
+    #[n(102)]
+    Endings(#[n(0)] Vec<Ending>),
 }
 
 impl Reply {
@@ -555,6 +607,17 @@ impl KeyAuthority for GeoKeyService {
             Request::Epochs {} => Reply::Epochs(self.epochs()?),
             Request::Shreds { from, to } => Reply::Shreds(self.shreds(from, to)?),
             Request::NoteStanding { tenant, token, act } => done(self.note_standing(tenant, token, act)?),
+            Request::ScheduleEnd { of, after_s, records_left } => {
+                Reply::Ending(Some(self.schedule_end(of, after_s, records_left)?))
+            }
+            Request::CancelEnd { of } => Reply::Ending(self.cancel_end(of)?),
+            Request::MayEnd { of, records_left } => done(self.may_end(of, records_left)?),
+            Request::EndVersion { of, records_left } => Reply::Ended(self.end_version(of, records_left)?),
+            Request::ForgetEnd { of } => done(self.forget_end(of)?),
+            Request::Endings {} => Reply::Endings(self.endings()?),
+            Request::ReportMasterCompromise { version, destroy } => {
+                Reply::Ending(self.report_master_compromise(version, destroy)?)
+            }
             Request::Backups {} => Reply::Backups(self.backups()?),
             Request::BackupHeads { dir } => done(self.backup_heads(dir.as_ref())?),
             Request::BackupKeystore { dir, id } => Reply::KeystoreCopy(self.backup_keystore(dir.as_ref(), &id)?),

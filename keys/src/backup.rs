@@ -6,6 +6,7 @@
 //! snapshot needs is in it, unless one was destroyed meanwhile: compare [`KeystoreCopy::shreds`] with the log's head
 //! from before the snapshots).
 
+use crate::ending::masters_needed;
 use crate::entries::{encode, place};
 use crate::epoch::BackupNote;
 use crate::error::{KeyError, KeystoreError};
@@ -48,7 +49,8 @@ impl GeoKeyService {
         }
         let mut store = self.store.lock();
         let master = self.provider.active()?.version;
-        let note = BackupNote { id: id.to_owned(), at: self.clock.cc_lo(), master };
+        let masters = Some(masters_needed(&store)?);
+        let note = BackupNote { id: id.to_owned(), at: self.clock.cc_lo(), master, masters };
         store.commit(vec![Change::Put(place::backup(id), encode(&note))], &*self.provider)?;
         copy_files(store.dir(), dir)?;
         let log = path_beside(store.dir());

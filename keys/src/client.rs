@@ -10,6 +10,7 @@ use crate::calls::{Counters, ProviderCalls};
 use crate::context::{Id, NO_ID};
 use crate::derive;
 use crate::destroy::ShredEvidence;
+use crate::ending::{Ended, Ending, VersionOf};
 use crate::entries::RotationJob;
 use crate::epoch::{BackupNote, EpochClosed, EpochJob};
 use crate::error::{KeyError, Refusal};
@@ -170,6 +171,18 @@ acts! {
     backup_heads(dir: &str) -> () = BackupHeads => Reply::Done => ();
     /// As [`GeoKeyService::backup_keystore`], on the key service's machine.
     backup_keystore(dir: &str, id: &str) -> KeystoreCopy = BackupKeystore => Reply::KeystoreCopy(copy) => copy;
+    /// As [`GeoKeyService::schedule_end`].
+    schedule_end(of: VersionOf, after_s: i64, records_left: u64) -> Ending = ScheduleEnd => Reply::Ending(Some(ending)) => ending;
+    /// As [`GeoKeyService::cancel_end`].
+    cancel_end(of: VersionOf) -> Option<Ending> = CancelEnd => Reply::Ending(ending) => ending;
+    /// As [`GeoKeyService::may_end`].
+    may_end(of: VersionOf, records_left: u64) -> () = MayEnd => Reply::Done => ();
+    /// As [`GeoKeyService::forget_end`].
+    forget_end(of: VersionOf) -> () = ForgetEnd => Reply::Done => ();
+    /// As [`GeoKeyService::endings`].
+    endings() -> Vec<Ending> = Endings => Reply::Endings(endings) => endings;
+    /// As [`GeoKeyService::report_master_compromise`].
+    report_master_compromise(version: u32, destroy: bool) -> Option<Ending> = ReportMasterCompromise => Reply::Ending(ending) => ending;
     /// The log signer's signature of `message`.
     sign(message: &[u8]) -> [u8; 64] = Sign => Reply::Signature(signature) => signature;
     /// A key of an export's key file in hexadecimal: hands the tenant's data to whoever reads it. Only for an export
@@ -253,6 +266,26 @@ impl KeyClient {
         let reply = self.authority.call(Request::RetireRoot { tenant, kind, version, records_left })?;
         self.leases.supersede(&tenant);
         reply.shredded()
+    }
+
+    /// As [`GeoKeyService::end_version`]. Of a tenant's root, also refuses while somebody here holds keys from before a
+    /// rotation.
+    pub fn end_version(&self, of: VersionOf, records_left: u64) -> Result<Ended, KeyError> {
+        let tenant = match of {
+            VersionOf::Master { .. } => None,
+            VersionOf::Root { tenant, .. } => Some(tenant),
+        };
+        if tenant.is_some_and(|tenant| self.leases.has_superseded(&tenant)) {
+            return Err(Refusal::InUse.into());
+        }
+        let reply = self.authority.call(Request::EndVersion { of, records_left })?;
+        if let Some(tenant) = tenant {
+            self.leases.supersede(&tenant);
+        }
+        match reply {
+            Reply::Ended(ended) => Ok(ended),
+            _ => Err(KeyError::Protocol),
+        }
     }
 
     /// Whether somebody here still holds keys from before the newest rotation of one of the tenant's roots.

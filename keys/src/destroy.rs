@@ -6,11 +6,11 @@
 
 use crate::context::Id;
 use crate::disk;
+use crate::ending::VersionOf;
 use crate::entries::{Early, TenantEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError, Refusal};
 use crate::keystore::{Change, Keystore, salt_of};
 use crate::record::{KeyKind, KeyName, Unverified};
-use crate::rotate::rotation;
 use crate::service::{
     EARLY_SECONDS, GeoKeyService, RETENTION_SECONDS, put_revocation_seq, revocation_seq, root_entries, tenant_entry,
 };
@@ -136,6 +136,8 @@ impl GeoKeyService {
             let gone = TenantEntry { state: TenantState::Destroyed, destroyed: Some(now), ..entry };
             let mut changes = vec![gone.put(&tenant), put_revocation_seq(seq)];
             changes.extend(roots.iter().map(|root| root.destroyed(now).put()));
+            let days = place::endings_of(&tenant);
+            changes.extend(store.entries(&days).map(|(key, _)| Change::Remove(key.to_vec())));
             store.commit(changes, &*self.provider)?;
             self.revoke(&tenant, seq);
         }
@@ -163,7 +165,7 @@ impl GeoKeyService {
         Ok(())
     }
 
-    /// Destroys one older version of a tenant's data key; see [`GeoKeyService::retire_root`].
+    /// Destroys one older version of a tenant's data key on its day; see [`GeoKeyService::end_version`].
     pub fn retire_tenant_version(
         &self,
         tenant: Id,
@@ -191,22 +193,11 @@ impl GeoKeyService {
         self.shred(&mut store, destroyed, record_salt(&record).into_iter().collect(), now)
     }
 
-    /// Destroys a version of the geo's master key in the provider, after a scan of the disk found no record under it.
-    /// Refuses while it is active, in use, or a rotation runs. Returns the provider's receipt.
+    /// Destroys a version of the geo's master key in the provider on its day; see [`GeoKeyService::end_version`]. Returns
+    /// the provider's receipt.
     pub fn destroy_master_version(&self, version: u32) -> Result<String, KeyError> {
-        let mut store = self.store.lock();
-        if rotation(&store)?.is_some() {
-            return Err(Refusal::Rotating.into());
-        }
-        if self.provider.active()?.version == version {
-            return Err(Refusal::Active.into());
-        }
-        if self.scan(&store)?.per_version.contains_key(&version) {
-            return Err(Refusal::InUse.into());
-        }
-        let at = self.clock.cc_lo();
-        store.log_shreds(&[Shred { at, what: Shredded::Master { version } }], &*self.provider)?;
-        Ok(self.provider.destroy(version)?)
+        let ended = self.end_version(VersionOf::Master { version }, 0)?;
+        Ok(ended.ending.receipt.unwrap_or_default())
     }
 
     /// Removes a tenant's subject keys, tombstones too, in frames of a bounded size.

@@ -50,6 +50,7 @@ pub enum TenantState {
 /// Row keys of the entries.
 pub(crate) mod place {
     use super::{Id, KeyKind};
+    use crate::ending::VersionOf;
 
     pub(crate) const ROOTS: &[u8] = b"r";
     pub(crate) const TENANTS: &[u8] = b"t";
@@ -61,6 +62,8 @@ pub(crate) mod place {
     pub(crate) const EPOCHS_CLOSED: &[u8] = b"ec";
     pub(crate) const BACKUPS: &[u8] = b"b";
     pub(crate) const RESTORED: &[u8] = b"ar";
+    pub(crate) const ENDINGS: &[u8] = b"d";
+    pub(crate) const KNOWN_MASTERS: &[u8] = b"mc";
 
     pub(crate) fn tenant(tenant: &Id) -> Vec<u8> {
         [b"t".as_slice(), tenant].concat()
@@ -88,6 +91,24 @@ pub(crate) mod place {
 
     pub(crate) fn backup(id: &str) -> Vec<u8> {
         [BACKUPS, id.as_bytes()].concat()
+    }
+
+    /// `dm | u32 version`, or `dr | tenant | root kind | u32 version`.
+    pub(crate) fn ending(of: &VersionOf) -> Vec<u8> {
+        match *of {
+            VersionOf::Master { version } => [ENDINGS, b"m", &version.to_be_bytes()].concat(),
+            VersionOf::Root { tenant, kind, version } => {
+                [ENDINGS, b"r", &tenant, &[kind as u8], &version.to_be_bytes()].concat()
+            }
+        }
+    }
+
+    pub(crate) fn endings_of(tenant: &Id) -> Vec<u8> {
+        [ENDINGS, b"r", tenant].concat()
+    }
+
+    pub(crate) fn known_master(version: u32) -> Vec<u8> {
+        [KNOWN_MASTERS, &version.to_be_bytes()].concat()
     }
 
     pub(crate) fn head(name: &str) -> Vec<u8> {

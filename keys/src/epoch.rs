@@ -15,6 +15,7 @@
 
 use crate::context::ObjectContext;
 use crate::disk;
+use crate::ending::{VersionOf, endings};
 use crate::entries::{decode, encode, place};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
 use crate::keystore::{Change, Keystore};
@@ -153,6 +154,9 @@ pub struct BackupNote {
     /// The version of the master key that its key store needs at most.
     #[n(2)]
     pub master: u32,
+    /// All that it needs; unknown of backups made by earlier releases.
+    #[n(3)]
+    pub masters: Option<Vec<u32>>,
 }
 
 impl GeoKeyService {
@@ -260,6 +264,9 @@ impl GeoKeyService {
         let mut changes = vec![Change::Remove(place::EPOCH.to_vec())];
         changes.push(Change::Put(place::epoch_closed(closed.number), encode(&closed)));
         changes.extend(backups.iter().map(|backup| Change::Remove(place::backup(&backup.id))));
+        let gone = |of: &VersionOf| matches!(of, VersionOf::Master { version } if *version < job.to);
+        let days = endings(&store)?.into_iter().filter(|ending| gone(&ending.of));
+        changes.extend(days.map(|ending| Change::Remove(place::ending(&ending.of))));
         store.commit(changes, &*self.provider)?;
         Ok(Some(closed))
     }
@@ -345,7 +352,7 @@ fn closed(store: &Keystore) -> Result<Vec<EpochClosed>, KeystoreError> {
     store.entries(place::EPOCHS_CLOSED).map(|(_, value)| decode(value)).collect()
 }
 
-fn known_backups(store: &Keystore) -> Result<Vec<BackupNote>, KeystoreError> {
+pub(crate) fn known_backups(store: &Keystore) -> Result<Vec<BackupNote>, KeystoreError> {
     let mut all: Vec<BackupNote> =
         store.entries(place::BACKUPS).map(|(_, value)| decode(value)).collect::<Result<_, _>>()?;
     all.sort_by_key(|backup| backup.at);

@@ -223,6 +223,10 @@ pub enum Refusal {
     #[error("the key service's settings do not allow an early destruction")]
     #[n(21)]
     EarlyNotAllowed,
+    /// A backup that is not too old yet needs the version.
+    #[error("a backup still needs the version")]
+    #[n(22)]
+    BackupNeeds,
 }
 
 /// The provider of the master key did not do what was asked. The three outcomes that a caller must tell apart.
@@ -284,6 +288,12 @@ pub enum KeystoreError {
     /// The provider holds no master key that this key store is sealed under.
     #[error("the key store is sealed under a master key that this keyring does not hold")]
     OtherMaster,
+    /// It is sealed under a version of the master key that is destroyed.
+    #[error(
+        "the key store is sealed under version {0} of the master key, which is destroyed: nothing opens it any more. \
+         Restore a backup that was made after the rotation away from that version"
+    )]
+    MasterDestroyed(u32),
     /// Altered or cut off.
     #[error("the key store is damaged or was altered")]
     Damaged,

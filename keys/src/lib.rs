@@ -42,6 +42,7 @@ mod context;
 mod derive;
 mod destroy;
 mod disk;
+mod ending;
 mod entries;
 mod epoch;
 mod error;
@@ -74,6 +75,7 @@ mod subjects;
 mod tenant_keys;
 #[cfg(test)]
 mod tests;
+mod version_life;
 mod wire;
 
 pub use authority::{Count, Hello, KeyAuthority, Reply, Request};
@@ -82,6 +84,7 @@ pub use calls::ProviderCalls;
 pub use client::KeyClient;
 pub use context::{BucketContext, Id, NO_ID, ObjectContext};
 pub use destroy::ShredEvidence;
+pub use ending::{BACKUP_AGE_SECONDS, Ended, Ending, VersionOf};
 pub use entries::{Early, KeyState, RotationJob, TenantState};
 pub use epoch::{BackupNote, DestroyedMaster, EpochClosed, EpochJob, EpochPhase, SOAK_SECONDS_MAX};
 pub use error::{KeyError, KeyringError, KeystoreError, OpenClass, OpenError, ProviderError, Refusal, SealError};
@@ -113,3 +116,6 @@ pub use shred_log::{Replayed, Shred, Shredded};
 pub use signer::LogSigner;
 pub use status::{RootStatus, ServiceStatus, TenantStatus};
 pub use tenant_keys::{BucketKey, CredentialSecret, Dek, SubjectKey, TenantKeys};
+pub use version_life::{
+    DESTROY_AFTER_SECONDS, DESTROY_AFTER_SECONDS_MAX, DESTROY_AFTER_SECONDS_MIN, DESTROY_COMPROMISED_AFTER_SECONDS,
+};

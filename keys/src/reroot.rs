@@ -3,6 +3,7 @@
 
 use crate::context::{Id, NO_ID};
 use crate::destroy::ShredEvidence;
+use crate::ending::VersionOf;
 use crate::entries::{KeyState, RootEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError, Refusal};
 use crate::geo_keys::DirectoryKey;
@@ -84,7 +85,8 @@ impl GeoKeyService {
 
     /// Destroys one older version of a root. `records_left` is what a full scan, begun after the rotation, found under
     /// it; subject keys are counted here besides. Refuses unless nothing is left, the version is not the active one, and
-    /// no request still holds keys from before the rotation.
+    /// no request still holds keys from before the rotation. A version of the tenant's data key has to have its day:
+    /// [`GeoKeyService::schedule_end`].
     pub fn retire_root(
         &self,
         tenant: Id,
@@ -92,6 +94,10 @@ impl GeoKeyService {
         version: u32,
         records_left: u64,
     ) -> Result<ShredEvidence, KeyError> {
+        if kind == KeyKind::Trk {
+            let ended = self.end_version(VersionOf::Root { tenant, kind, version }, records_left)?;
+            return ended.shredded.ok_or(KeystoreError::Damaged.into());
+        }
         if kind == KeyKind::Gdk {
             // A head that was written while the key changed may be under the version before.
             self.heads.renew()?;
@@ -99,26 +105,42 @@ impl GeoKeyService {
         let mut store = self.store.lock();
         let place = place::root(&tenant, kind, version);
         let root = RootEntry::parse(&place, store.entry(&place).ok_or(KeyError::Unknown)?)?;
-        let now = self.clock.cc_lo();
         let left = records_left
             + if kind == KeyKind::Srk { subjects_under(&store, &tenant)?.remove(&version).unwrap_or(0) } else { 0 };
         match root.state {
             KeyState::Active | KeyState::PreActive => return Err(Refusal::Active.into()),
             KeyState::Destroyed => {}
             _ if left > 0 || self.has_superseded(&tenant) => return Err(Refusal::InUse.into()),
-            state @ (KeyState::DecryptOnly | KeyState::Compromised) => {
-                let compromised = state == KeyState::Compromised;
-                let what = Shredded::Root { tenant, kind: root.kind, version, compromised };
-                store.log_shreds(&[Shred { at: now, what }], &*self.provider)?;
-                store.commit(vec![root.destroyed(now).put()], &*self.provider)?;
-                if kind == KeyKind::Gdk {
-                    self.geo_keys().replace(directory_keys(&store, self.geo, &*self.provider)?);
-                }
-                self.supersede(&tenant);
+            KeyState::DecryptOnly | KeyState::Compromised => {}
+        }
+        let evidence = self.destroy_root(&mut store, root, self.clock.cc_lo())?;
+        let day = place::ending(&VersionOf::Root { tenant, kind, version });
+        if store.entry(&day).is_some() {
+            store.commit(vec![Change::Remove(day)], &*self.provider)?;
+        }
+        Ok(evidence)
+    }
+
+    /// Entry in the shred log → tombstone → a new generation without it. Whether it may go was asked before.
+    pub(crate) fn destroy_root(
+        &self,
+        store: &mut Keystore,
+        root: RootEntry,
+        now: i64,
+    ) -> Result<ShredEvidence, KeyError> {
+        let (tenant, kind, version) = (root.tenant, root.kind, root.name.version);
+        if root.state != KeyState::Destroyed {
+            let compromised = root.state == KeyState::Compromised;
+            let what = Shredded::Root { tenant, kind, version, compromised };
+            store.log_shreds(&[Shred { at: now, what }], &*self.provider)?;
+            store.commit(vec![root.destroyed(now).put()], &*self.provider)?;
+            if kind == KeyKind::Gdk {
+                self.geo_keys().replace(directory_keys(store, self.geo, &*self.provider)?);
             }
+            self.supersede(&tenant);
         }
         let salts = root.record.as_ref().and_then(salt_of).into_iter().collect();
-        self.shred(&mut store, vec![(root.kind, root.name)], salts, now)
+        self.shred(store, vec![(kind, root.name)], salts, now)
     }
 
     /// Wraps up to `records_max` subject keys behind `after` again under the active subject root, in one commit.
@@ -190,7 +212,7 @@ fn awake(store: &Keystore, tenant: &Id) -> Result<(), KeyError> {
     }
 }
 
-fn subjects_under(store: &Keystore, tenant: &Id) -> Result<BTreeMap<u32, u64>, KeyError> {
+pub(crate) fn subjects_under(store: &Keystore, tenant: &Id) -> Result<BTreeMap<u32, u64>, KeyError> {
     let mut under = BTreeMap::new();
     for (_, record) in store.entries(&place::subjects_of(tenant)).filter(|(_, record)| !record.is_empty()) {
         let parent = Unverified::parse(record).map_err(|_| KeystoreError::Damaged)?.parent;

@@ -11,6 +11,7 @@
 
 use crate::calls::{Counted, Counters};
 use crate::context::{Id, NO_ID, ObjectContext};
+use crate::ending::BACKUP_AGE_SECONDS;
 use crate::entries::{KeyState, RootEntry, TenantEntry, TenantState, place};
 use crate::epoch::{self, Watch};
 use crate::error::{KeyError, KeystoreError, ProviderError, Refusal};
@@ -32,7 +33,7 @@ use minicbor::{Decode, Encode};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// How long a lease serves before the provider is asked again, in seconds.
@@ -68,6 +69,7 @@ pub struct GeoKeyService {
     pub(crate) watch: Arc<Watch>,
     pub(crate) limit: Limit,
     pub(crate) early_allowed: AtomicBool,
+    pub(crate) backup_age: AtomicI64,
 }
 
 /// What the service remembers of a tenant in memory.
@@ -159,6 +161,7 @@ impl GeoKeyService {
             watch,
             limit: Limit::default(),
             early_allowed: AtomicBool::new(false),
+            backup_age: AtomicI64::new(BACKUP_AGE_SECONDS),
         })
     }
 

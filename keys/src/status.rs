@@ -1,6 +1,7 @@
 //! What the key service says of itself: versions, states, counts. Opaque ids only; nothing here is secret.
 
 use crate::context::{Id, NO_ID};
+use crate::ending::{Ending, endings, known_masters};
 use crate::entries::{Early, KeyState, RotationJob, TenantEntry, TenantState, place};
 use crate::error::{KeyError, KeystoreError};
 use crate::provider::MasterVersion;
@@ -37,6 +38,15 @@ pub struct ServiceStatus {
     /// Whether its settings allow early destructions.
     #[n(7)]
     pub early_allowed: Option<bool>,
+    /// The versions whose day is set; unknown of an older service.
+    #[n(8)]
+    pub endings: Option<Vec<Ending>>,
+    /// Versions of the master key that may be known to somebody.
+    #[n(9)]
+    pub known_masters: Option<Vec<u32>>,
+    /// For how many seconds a backup keeps the versions alive that it needs.
+    #[n(10)]
+    pub backup_age_s: Option<i64>,
 }
 
 /// The state of one tenant's keys.
@@ -112,6 +122,9 @@ impl GeoKeyService {
             tenants: tenants.collect::<Result<_, _>>()?,
             rotation: rotation(&store)?,
             early_allowed: Some(self.early_allowed.load(Ordering::SeqCst)),
+            endings: Some(endings(&store)?),
+            known_masters: Some(known_masters(&store)),
+            backup_age_s: Some(self.backup_age.load(Ordering::SeqCst)),
         })
     }
 

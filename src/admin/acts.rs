@@ -277,12 +277,18 @@ pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
         sight: Sight,
     ) -> Result<wire::KeyStatus, ActError>;
 
-    /// Destroys one version of a key after a scan found nothing under it; where two administrators have to agree, the
-    /// first call proposes and another's approves. NoSuchKey, KeyInUse, AnotherNeeded, Busy.
-    async fn destroy_key(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError>;
+    /// Sets the day on which one version of a key is destroyed, after a scan found nothing under it; `after_s`: how long it
+    /// waits. Where two administrators have to agree, the first call proposes and another's approves. NoSuchKey, KeyGone,
+    /// KeyInUse, KeptByBackup, AnotherNeeded, Busy.
+    async fn destroy_key(
+        &self,
+        order: &Order,
+        key: &KeyRef,
+        after_s: Option<i64>,
+    ) -> Result<Outcome<wire::Destruction>, ActError>;
 
-    /// Takes the proposal of a key's destruction back. NoSuchKey.
-    async fn withdraw_destruction(&self, order: &Order, key: &KeyRef) -> Result<Outcome<Withdrawn>, ActError>;
+    /// Takes the proposal of a key's destruction, or its day, back. NoSuchKey, KeyGone.
+    async fn cancel_destruction(&self, order: &Order, key: &KeyRef) -> Result<Outcome<Withdrawn>, ActError>;
 
     /// Makes a tenant's keys unusable at once, streams under way included, until they are resumed. WrongState.
     async fn suspend_keys(

@@ -6,6 +6,7 @@
 use super::wire::{Problem, TenantState};
 use crate::model::atlas::GEOS;
 use crate::model::classes::{Class, Feature, Purpose};
+use crate::model::time::Millis;
 use crate::tenant::access::No;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -194,6 +195,17 @@ pub enum ActError {
     /// This clock cannot be moved.
     #[error("this server's clock is real")]
     ClockIsReal,
+    /// The version of the key is destroyed already.
+    #[error("the key is destroyed")]
+    KeyGone,
+    /// A backup that is not too old yet will still need the version on the day that was asked for.
+    #[error("backup {backup} needs the key until {until}")]
+    KeptByBackup {
+        /// Which backup.
+        backup: String,
+        /// When it is older than `backup_age_max_days`.
+        until: Millis,
+    },
     /// The same Idempotency-Key with another request.
     #[error("the Idempotency-Key was used for another request")]
     IdempotencyReused,
@@ -257,6 +269,12 @@ impl ActError {
             Self::KeyInUse { .. } => {
                 Face(S::CONFLICT, "KeyInUse", Some("rotate or re-encrypt first; the destruction scans again"))
             }
+            Self::KeyGone => Face(S::GONE, "KeyDestroyed", Some("see `geoseal key status`")),
+            Self::KeptByBackup { .. } => Face(
+                S::CONFLICT,
+                "KeptByBackup",
+                Some("choose a later day with --after, or shorten backup_age_max_days in the key service's settings"),
+            ),
             Self::NoSuchCredential => Face(S::NOT_FOUND, "NoSuchCredential", Some("see `geoseal credential list`")),
             Self::NoSuchOperation => Face(S::NOT_FOUND, "NoSuchOperation", None),
             Self::NoSuchRequest => Face(S::NOT_FOUND, "NoSuchRequest", Some("see `geoseal dsr list`")),

@@ -24,7 +24,7 @@ const RUNS_MAX: usize = 1000;
 impl SweepReport {
     /// How many acts it carried out.
     pub fn acts(&self) -> u64 {
-        self.tenants_purged + self.objects_expired + self.uploads_aborted + self.orphans_removed
+        self.tenants_purged + self.objects_expired + self.uploads_aborted + self.orphans_removed + self.keys_destroyed
     }
 }
 

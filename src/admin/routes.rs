@@ -399,27 +399,15 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
-        acts::<wire::KeyNamed, wire::Destruction>(
-            "/admin/v1/keys/destroy",
-            Acts,
-            "destroyKey",
-            "Destroy one version of a key, once a scan finds nothing under it; a second administrator may have to agree",
-            |c| {
-                Box::pin(async move {
-                    let wire::KeyNamed { key } = c.body()?;
-                    outcome(&c, StatusCode::ACCEPTED, c.acts.destroy_key(&c.order, &key.parse()?).await?)
-                })
-            },
-        ),
-        acts::<wire::KeyNamed, wire::KeyVersion>(
-            "/admin/v1/keys/report-compromise",
+        acts::<wire::Nothing, wire::KeyVersion>(
+            "/admin/v1/keys/{kind}/{of}/{version}/compromise",
             Acts,
             "reportCompromise",
             "A version of a tenant's data key may be known to somebody: only a re-encryption may open what is under it",
             |c| {
                 Box::pin(async move {
-                    let wire::KeyNamed { key } = c.body()?;
-                    outcome(&c, StatusCode::OK, c.acts.report_compromise(&c.order, &key.parse()?).await?)
+                    let key = super::proposals::key(&c)?;
+                    outcome(&c, StatusCode::OK, c.acts.report_compromise(&c.order, &key).await?)
                 })
             },
         ),

@@ -10,7 +10,7 @@ mod work;
 
 pub use audit::{AuditEntry, AuditPage, AuditShown, AuditVerdict, AuditVerdicts, LogKey};
 pub use keys::{
-    DestroyedKey, Destruction, GeoKeys, KeyNamed, KeyStatus, KeyVersion, KeyWork, Rotation, SuspendKeys, TenantKeys,
+    DestroyKey, Destruction, GeoKeys, KeyStatus, KeyVersion, KeyWork, Rotation, ScheduledKey, SuspendKeys, TenantKeys,
 };
 pub use tenants::{
     CancelEarly, Consent, CreateCredential, CreateTenant, Credential, CredentialRole, Credentials, Disable, EarlyPurge,

@@ -94,8 +94,8 @@ impl HouseActs {
         });
         let interval_s = i64::try_from(sweep_interval.as_secs()).unwrap_or(i64::MAX);
         let sweeper = Sweeper::new(geos.collect(), house.clock.clone(), interval_s);
-        let sweeper =
-            Arc::new(sweeper.with_deferrals(Arc::new(super::deferrals::HouseDeferrals { store: house.store.clone() })));
+        let sweeper = sweeper.with_deferrals(Arc::new(super::deferrals::HouseDeferrals { store: house.store.clone() }));
+        let sweeper = Arc::new(sweeper.with_key_ends(Arc::new(keyend::HouseKeyEnds { house: house.clone() })));
         let (operations, counted) = (Operations::default(), Counted::default());
         Ok(Self {
             house,
@@ -247,12 +247,17 @@ impl Acts for HouseActs {
         keys::status(self, geo, tenant, count, sight).await
     }
 
-    async fn destroy_key(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError> {
-        keyend::destroy(self, order, key).await
+    async fn destroy_key(
+        &self,
+        order: &Order,
+        key: &KeyRef,
+        after_s: Option<i64>,
+    ) -> Result<Outcome<wire::Destruction>, ActError> {
+        keyend::destroy(self, order, key, after_s).await
     }
 
-    async fn withdraw_destruction(&self, order: &Order, key: &KeyRef) -> Result<Outcome<Withdrawn>, ActError> {
-        keyend::withdraw(self, order, key).await
+    async fn cancel_destruction(&self, order: &Order, key: &KeyRef) -> Result<Outcome<Withdrawn>, ActError> {
+        keyend::cancel(self, order, key).await
     }
 
     async fn report_compromise(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::KeyVersion>, ActError> {

@@ -221,6 +221,7 @@ impl Keys {
             let service = Arc::new(service.map_err(|error| AppError::keys(geo, error))?);
             service.limit_unwraps(config.keys.unwraps_per_minute_max);
             service.allow_early(config.early_purge);
+            service.cap_backup_age(i64::from(config.backup_age_max_days) * 86_400);
             if reason.is_some() && !service.restored() {
                 return Err(AppError::NothingRestored(geo.id));
             }

@@ -130,6 +130,7 @@ fn open_once(
         let service = open(&dir, geo.bytes(), keyring, key_clock).map_err(|error| AppError::keys(geo, error))?;
         service.limit_unwraps(config.unwraps_per_minute_max);
         service.allow_early(config.early_purge);
+        service.cap_backup_age(i64::from(config.backup_age_max_days) * 86_400);
         if let Some(reason) = reason {
             if !service.restored() {
                 return Err(AppError::NothingRestored(geo.id));

@@ -1,8 +1,8 @@
 //! The end of a key, between the admin face and the conductor: reports that one may be known, and destructions, which two
-//! administrators may have to agree on.
+//! administrators may have to agree on. A destruction is scheduled; the sweep carries it out on its day.
 
 use super::acts::HouseActs;
-use super::house::GeoRoom;
+use super::house::{GeoRoom, House};
 use super::keys::ask;
 use super::keywork::{Told, of_tenant, rekey_error};
 use super::tenants::{act_error, actor};
@@ -10,19 +10,23 @@ use crate::admin::acts::{KeyRef, Mode, Order, Outcome, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::proposals::{Proposal, Withdrawn};
 use crate::admin::wire;
-use crate::audit::Event as Record;
+use crate::audit::{Actor, Event as Record};
 use crate::directory::Approval;
 use crate::model::ids::TenantId;
-use crate::rekey::{self, Retired, Rooms, Run, VersionUse};
-use crate::seal::{KeyKind, KeyState};
+use crate::model::time::Millis;
+use crate::rekey::{self, RekeyError, Rooms, Run, VersionUse};
+use crate::seal::{
+    DESTROY_AFTER_SECONDS, DESTROY_COMPROMISED_AFTER_SECONDS, Ending, KeyClient, KeyError, KeyKind, KeyState,
+    MasterState, VersionOf,
+};
+use crate::sweep::{Ended, KeyEnds};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A version of a key that was found.
 struct Found {
     rooms: Rooms,
-    /// Of whom, and which root; none: the geo's master key.
-    of: Option<(TenantId, KeyKind)>,
-    version: u32,
+    of: VersionOf,
     /// As its audience names it.
     shown: String,
     /// The same in opaque ids, for logs and proposals.
@@ -30,55 +34,73 @@ struct Found {
 }
 
 async fn find(acts: &HouseActs, key: &KeyRef) -> Result<Found, ActError> {
-    let (tenant, kind, prefix, version): (&TenantRef, _, _, _) = match key {
+    let (tenant, kind, version): (&TenantRef, _, _) = match key {
         KeyRef::Master(geo, version) => {
             let room = *acts.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
-            let shown = format!("mk/{}/{version}", geo.id);
-            let rooms = acts.house.rekey_rooms(room);
-            return Ok(Found { rooms, of: None, version: *version, opaque: shown.clone(), shown });
+            let (of, rooms) = (VersionOf::Master { version: *version }, acts.house.rekey_rooms(room));
+            let shown = rekey::opaque(&rooms, &of);
+            return Ok(Found { rooms, of, opaque: shown.clone(), shown });
         }
-        KeyRef::Tenant(tenant, version) => (tenant, KeyKind::Trk, "tdk", *version),
-        KeyRef::SubjectRoot(tenant, version) => (tenant, KeyKind::Srk, "srk", *version),
-        KeyRef::IndexRoot(tenant, version) => (tenant, KeyKind::Tik, "tik", *version),
+        KeyRef::Tenant(tenant, version) => (tenant, KeyKind::Trk, *version),
+        KeyRef::SubjectRoot(tenant, version) => (tenant, KeyKind::Srk, *version),
+        KeyRef::IndexRoot(tenant, version) => (tenant, KeyKind::Tik, *version),
     };
-    let of = of_tenant(acts, tenant).await?;
-    let (shown, opaque) = (format!("{prefix}/{}/{version}", of.label), format!("{prefix}/{}/{version}", of.id));
-    Ok(Found { rooms: of.rooms, of: Some((of.id, kind)), version, shown, opaque })
+    let named = of_tenant(acts, tenant).await?;
+    let of = VersionOf::Root { tenant: named.id.0, kind, version };
+    let opaque = rekey::opaque(&named.rooms, &of);
+    let shown = opaque.replace(&named.id.to_string(), &named.label);
+    Ok(Found { rooms: named.rooms, of, shown, opaque })
+}
+
+/// Where an older version stands.
+struct Standing {
+    is_compromised: bool,
+    /// The day that is set.
+    ending: Option<Ending>,
 }
 
 impl Found {
     /// Refuses what no scan could allow: a version that is not there, is active, or is destroyed already.
-    async fn may_go(&self, acts: &HouseActs) -> Result<(), ActError> {
+    async fn standing(&self, acts: &HouseActs) -> Result<Standing, ActError> {
         let room = *acts.rooms(Some(self.rooms.directory.geo()))?.first().ok_or(ActError::GeoNotServed)?;
-        let Some((tenant, kind)) = self.of else {
-            let status = ask(room, crate::seal::KeyClient::status).await?;
-            let newest = status.masters.last().map(|(master, _)| master.name.version);
-            let known = status.masters.iter().any(|(master, _)| master.name.version == self.version);
-            return match newest {
-                _ if !known => Err(ActError::NoSuchKey),
-                Some(newest) if newest == self.version => Err(ActError::KeyInUse { remaining: 0, scanned: 0 }),
-                _ => Ok(()),
-            };
+        let in_use = ActError::KeyInUse { remaining: 0, scanned: 0 };
+        let is_compromised = match self.of {
+            VersionOf::Master { version } => {
+                let status = ask(room, KeyClient::status).await?;
+                let found = status.masters.iter().find(|(master, _)| master.name.version == version);
+                match found.ok_or(ActError::NoSuchKey)?.0.state {
+                    MasterState::Active => return Err(in_use),
+                    MasterState::Destroyed => return Err(ActError::KeyGone),
+                    MasterState::DecryptOnly | MasterState::Disabled => {}
+                }
+                status.known_masters.is_some_and(|known| known.contains(&version))
+            }
+            VersionOf::Root { tenant, kind, version } => {
+                let status = ask(room, move |keys| keys.tenant_status(tenant)).await?.ok_or(ActError::NoSuchKey)?;
+                let root = status.roots.iter().find(|root| root.kind == kind && root.name.version == version);
+                match root.ok_or(ActError::NoSuchKey)?.state {
+                    KeyState::Active | KeyState::PreActive => return Err(in_use),
+                    KeyState::Destroyed => return Err(ActError::KeyGone),
+                    state @ (KeyState::DecryptOnly | KeyState::Compromised) => state == KeyState::Compromised,
+                }
+            }
         };
-        let status = ask(room, move |keys| keys.tenant_status(tenant.0)).await?.ok_or(ActError::NoSuchKey)?;
-        let root = status.roots.iter().find(|root| root.kind == kind && root.name.version == self.version);
-        match root.ok_or(ActError::NoSuchKey)?.state {
-            KeyState::DecryptOnly | KeyState::Compromised | KeyState::Destroyed => Ok(()),
-            KeyState::Active | KeyState::PreActive => Err(ActError::KeyInUse { remaining: 0, scanned: 0 }),
-        }
+        let ending = ask(room, KeyClient::endings).await?.into_iter().find(|ending| ending.of == self.of);
+        Ok(Standing { is_compromised, ending })
     }
 
-    /// Its destruction, as proposals name it.
-    fn act(&self) -> String {
-        format!("destroy {}", self.opaque)
+    /// Its destruction, as proposals name it: two have to agree on the wait, too.
+    fn act(&self, after_s: i64) -> String {
+        format!("{}{after_s}s", self.acts())
+    }
+
+    /// What every such proposal begins with.
+    fn acts(&self) -> String {
+        format!("destroy {} after ", self.opaque)
     }
 
     async fn in_use(&self) -> Result<VersionUse, ActError> {
-        let found = match self.of {
-            None => rekey::master_use(&self.rooms, self.version).await,
-            Some((tenant, kind)) => rekey::version_use(&self.rooms, tenant, kind, self.version).await,
-        };
-        found.map_err(rekey_error)
+        rekey::uses(&self.rooms, &self.of).await.map_err(rekey_error)
     }
 }
 
@@ -86,23 +108,20 @@ pub(super) async fn destroy(
     acts: &HouseActs,
     order: &Order,
     key: &KeyRef,
+    after_s: Option<i64>,
 ) -> Result<Outcome<wire::Destruction>, ActError> {
     let found = find(acts, key).await?;
+    let standing = found.standing(acts).await?;
+    let default = if standing.is_compromised { DESTROY_COMPROMISED_AFTER_SECONDS } else { DESTROY_AFTER_SECONDS };
+    let after_s = after_s.unwrap_or(default);
     if order.mode == Mode::Plan {
-        let VersionUse { scanned, remaining } = found.in_use().await?;
-        let mut steps = vec!["scan every record once more: zero may need the key, or it is not destroyed".to_owned()];
-        if acts.two_person {
-            steps.insert(0, "propose it, or approve what another administrator proposed within a day".to_owned());
-        }
-        steps.push(format!("destroy {}; its id, times and reason remain", found.shown));
-        let counts = BTreeMap::from([("records".to_owned(), scanned), ("in_use".to_owned(), remaining)]);
-        return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
+        return plan(acts, &found, after_s).await.map(Outcome::Planned);
     }
-    found.may_go(acts).await?;
     let (by, now) = (actor(order), acts.house.clock.now().wall);
     let audit = found.rooms.audit.clone();
-    if acts.two_person {
-        let approval = found.rooms.directory.propose(&found.act(), &order.by.0, now).await;
+    let is_set = standing.ending.as_ref().is_some_and(|ending| ending.due.saturating_sub(ending.at) == after_s);
+    if acts.two_person && !is_set {
+        let approval = found.rooms.directory.propose(&found.act(after_s), &order.by.0, now).await;
         match approval.map_err(|error| act_error(error.into()))? {
             Approval::Given => {}
             Approval::Waits => return Err(ActError::AnotherNeeded),
@@ -113,34 +132,86 @@ pub(super) async fn destroy(
             }
         }
     }
-    let approved = Record::DestructionApproved { key: found.opaque.clone() };
-    audit.append(&by, approved).await.map_err(super::acts::log_error)?;
+    if !is_set {
+        let approved = Record::DestructionApproved { key: found.opaque.clone() };
+        audit.append(&by, approved).await.map_err(super::acts::log_error)?;
+    }
     let subject = found.opaque.clone();
     let operation = acts.operations.start("destroy-key", &subject, now, move |progress| async move {
         let watch = Told(progress);
         let run = Run { actor: &by, records_per_s: None, watch: &watch };
-        let retired = match found.of {
-            None => rekey::retire_master(&found.rooms, &run, found.version).await,
-            Some((tenant, kind)) => rekey::retire(&found.rooms, &run, tenant, kind, found.version).await,
-        };
-        Ok(wire::OperationResult::Destruction(shown(found.shown, retired.map_err(rekey_error)?)))
+        let set = rekey::schedule_end(&found.rooms, &run, found.of, after_s, standing.is_compromised).await;
+        let set = set.map_err(rekey_error)?;
+        Ok(wire::OperationResult::Destruction(wire::ScheduledKey {
+            key: found.shown,
+            scanned: set.found.scanned,
+            remaining: set.found.remaining,
+            destroy_at: wire::Time(Millis::from_seconds(set.ending.due)),
+            after_s: set.ending.due.saturating_sub(set.ending.at),
+        }))
     });
     Ok(Outcome::Done(wire::Destruction::Begun(Box::new(operation))))
 }
 
-/// Takes the proposal of a key's destruction back. Entry first: what is in the log and was not done is asked for again.
-pub(super) async fn withdraw(acts: &HouseActs, order: &Order, key: &KeyRef) -> Result<Outcome<Withdrawn>, ActError> {
+async fn plan(acts: &HouseActs, found: &Found, after_s: i64) -> Result<wire::Plan, ActError> {
+    let VersionUse { scanned, remaining } = found.in_use().await?;
+    let now = acts.house.clock.now().cc_lo;
+    let kept = rekey::kept_by(&found.rooms, &found.of, now.seconds()).await.map_err(rekey_error)?;
+    let mut steps = vec!["scan every record once more: zero may need the key, or its day is not set".to_owned()];
+    if acts.two_person {
+        steps.insert(0, "propose it, or approve what another administrator proposed within a day".to_owned());
+    }
+    if let Some((backup, until)) = kept.filter(|(_, until)| *until > now) {
+        steps.push(format!("backup {} needs it until {until}", backup.id));
+    }
+    steps.push(format!("destroy {} not before {}, after another scan", found.shown, now.plus_seconds(after_s)));
+    let counts = BTreeMap::from([("records".to_owned(), scanned), ("in_use".to_owned(), remaining)]);
+    Ok(wire::Plan { steps, counts, ..wire::Plan::default() })
+}
+
+/// Takes the destruction of a key back: what was proposed, and the day that was set. Entry first: what is in the log and
+/// was not done is asked for again.
+pub(super) async fn cancel(acts: &HouseActs, order: &Order, key: &KeyRef) -> Result<Outcome<Withdrawn>, ActError> {
     let found = find(acts, key).await?;
     if order.mode == Mode::Plan {
-        let steps = vec![format!("take the proposal to destroy {} back, if there is one", found.shown)];
+        let steps =
+            vec![format!("take the destruction of {} back, proposed or scheduled, if there is one", found.shown)];
         return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
     }
     let now = acts.house.clock.now().wall;
+    let failed = |error: crate::directory::DirectoryError| act_error(error.into());
     let withdrawn = Record::DestructionWithdrawn { key: found.opaque.clone() };
     found.rooms.audit.append(&actor(order), withdrawn).await.map_err(super::acts::log_error)?;
-    let was_proposed = found.rooms.directory.withdraw(&found.act(), now).await;
-    let was_proposed = was_proposed.map_err(|error| act_error(error.into()))?;
-    Ok(Outcome::Done(Withdrawn { key: found.shown, was_proposed }))
+    let directory = &found.rooms.directory;
+    let mut was_proposed = false;
+    for proposal in directory.proposals(now).await.map_err(failed)? {
+        if proposal.act.starts_with(&found.acts()) {
+            was_proposed |= directory.withdraw(&proposal.act, now).await.map_err(failed)?;
+        }
+    }
+    let ending = rekey::cancel_end(&found.rooms, found.of).await.map_err(|error| match error {
+        RekeyError::Keys(KeyError::Destroyed) => ActError::KeyGone,
+        RekeyError::Keys(KeyError::Unknown) => ActError::NoSuchKey,
+        other => rekey_error(other),
+    })?;
+    let was_to_be_at = ending.map(|ending| wire::Time(Millis::from_seconds(ending.due)));
+    Ok(Outcome::Done(Withdrawn { key: found.shown, was_proposed, was_to_be_at }))
+}
+
+/// Destroys the versions whose day has come, for the sweeper.
+pub(super) struct HouseKeyEnds {
+    pub(super) house: Arc<House>,
+}
+
+#[async_trait::async_trait]
+impl KeyEnds for HouseKeyEnds {
+    async fn end_due(&self, geo: &str, actor: Option<&Actor>) -> Ended {
+        let Some(room) = self.house.geos.iter().find(|room| room.geo.id == geo) else { return Ended::default() };
+        match rekey::end_due(&self.house.rekey_rooms(room), actor).await {
+            Ok(ends) => Ended { destroyed: ends.destroyed.len() as u64, stay: ends.stay },
+            Err(error) => Ended { destroyed: 0, stay: vec![format!("keys of {geo} whose day has come: {error}")] },
+        }
+    }
 }
 
 /// What waits for a second administrator in a geo.
@@ -156,26 +227,13 @@ pub(super) async fn proposals(acts: &HouseActs, room: &GeoRoom) -> Result<Vec<Pr
     Ok(shown.collect())
 }
 
-fn shown(key: String, retired: Retired) -> wire::DestroyedKey {
-    let shredded = retired.shredded.as_ref();
-    wire::DestroyedKey {
-        key,
-        scanned: retired.found.scanned,
-        remaining: retired.found.remaining,
-        receipt: retired.receipt,
-        files_scanned: shredded.map(|shredded| shredded.files_scanned),
-        salts_found: shredded.map(|shredded| shredded.salts_found),
-        overwritten_in_place: shredded.map(|shredded| shredded.overwritten_in_place),
-    }
-}
-
 pub(super) async fn report_compromise(
     acts: &HouseActs,
     order: &Order,
     key: &KeyRef,
 ) -> Result<Outcome<wire::KeyVersion>, ActError> {
     let found = find(acts, key).await?;
-    let Some((tenant, KeyKind::Trk)) = found.of else { return Err(ActError::NotBuilt) };
+    let VersionOf::Root { tenant, kind: KeyKind::Trk, version } = found.of else { return Err(ActError::NotBuilt) };
     if order.mode == Mode::Plan {
         let VersionUse { scanned, remaining } = found.in_use().await?;
         let steps = vec![
@@ -185,19 +243,20 @@ pub(super) async fn report_compromise(
         let counts = BTreeMap::from([("records".to_owned(), scanned), ("in_use".to_owned(), remaining)]);
         return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
     }
-    let (audit, version) = (found.rooms.audit.clone(), found.version);
-    let reported = Record::CompromiseReported { tenant, version };
+    let audit = found.rooms.audit.clone();
+    let reported = Record::CompromiseReported { tenant: TenantId(tenant), version };
     audit.append(&actor(order), reported).await.map_err(super::acts::log_error)?;
     let directory = &found.rooms.directory;
     // No commit may be between the wrapping of its data key and its row while the version changes under it.
     let _still = directory.pause_commits().await;
     let room = *acts.rooms(Some(directory.geo()))?.first().ok_or(ActError::GeoNotServed)?;
-    ask(room, move |keys| keys.report_compromise(tenant.0, version)).await?;
+    ask(room, move |keys| keys.report_compromise(tenant, version)).await?;
     Ok(Outcome::Done(wire::KeyVersion {
         id: found.shown,
         version,
         state: "compromised".into(),
         records: None,
         more: false,
+        destroy_at: None,
     }))
 }

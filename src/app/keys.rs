@@ -12,12 +12,15 @@ use crate::admin::wire;
 use crate::audit::{Event as Record, Hash};
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
+use crate::model::time::Millis;
 use crate::rekey::schedule::{Scheduled as On, Standing};
 use crate::rekey::{self, COUNT_ROWS_MAX, Counted, TenantCounts};
 use crate::seal::{
-    KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, RootStatus, TenantState, TenantStatus,
+    KeyClient, KeyError, KeyKind, KeyState, MasterState, ProviderKind, RootStatus, ServiceStatus, TenantState,
+    TenantStatus, VersionOf,
 };
 use crate::tenant::State;
+use std::collections::BTreeMap;
 
 pub(super) async fn status(
     acts: &HouseActs,
@@ -51,18 +54,27 @@ async fn geo_keys(
 ) -> Result<wire::GeoKeys, ActError> {
     let status = ask(room, KeyClient::status).await?;
     let geo = room.geo.id;
-    let master = status.masters.iter().map(|(master, records)| wire::KeyVersion {
-        id: format!("mk/{geo}/{}", master.name.version),
-        version: master.name.version,
-        state: match master.state {
-            MasterState::Active => "current",
-            MasterState::DecryptOnly => "decrypt-only",
-            MasterState::Disabled => "suspended",
-            MasterState::Destroyed => "destroyed",
+    let days = Days::of(&status);
+    let master = status.masters.iter().map(|(master, records)| {
+        let version = master.name.version;
+        let destroy_at = days.master(version).filter(|_| master.state != MasterState::Destroyed);
+        let is_known = status.known_masters.as_ref().is_some_and(|known| known.contains(&version));
+        wire::KeyVersion {
+            id: format!("mk/{geo}/{version}"),
+            version,
+            state: match master.state {
+                MasterState::Destroyed => "destroyed",
+                MasterState::Disabled => "suspended",
+                MasterState::DecryptOnly if destroy_at.is_some() => "destroy-scheduled",
+                MasterState::Active | MasterState::DecryptOnly if is_known => "compromised",
+                MasterState::Active => "current",
+                MasterState::DecryptOnly => "decrypt-only",
+            }
+            .into(),
+            records: Some(*records),
+            more: false,
+            destroy_at,
         }
-        .into(),
-        records: Some(*records),
-        more: false,
     });
     let rooms = acts.house.rekey_rooms(room);
     let counted = match left {
@@ -70,7 +82,7 @@ async fn geo_keys(
         None => None,
     };
     let directory = status.directory.iter();
-    let directory = directory.map(|root| version(format!("gdk/{geo}"), root, false, counted.as_ref())).collect();
+    let directory = directory.map(|root| version(format!("gdk/{geo}"), root, false, counted.as_ref(), None)).collect();
     let mut tenants = Vec::new();
     for tenant in &status.tenants {
         let id = TenantId(tenant.tenant);
@@ -86,7 +98,7 @@ async fn geo_keys(
             }
             _ => None,
         };
-        tenants.push(shown(tenant, name, counts.as_ref()));
+        tenants.push(shown(tenant, name, counts.as_ref(), &days));
     }
     let schedule = scheduled(acts, room, only, &tenants).await;
     let proposals = if only.is_some() { Vec::new() } else { super::keyend::proposals(acts, room).await? };
@@ -135,13 +147,36 @@ async fn scheduled(
     shown.map(|standing| schedule::shown(standing, named(standing), now)).collect()
 }
 
-fn shown(tenant: &TenantStatus, name: Option<String>, counts: Option<&TenantCounts>) -> wire::TenantKeys {
+/// The days that are set for versions.
+#[derive(Default)]
+struct Days(BTreeMap<VersionOf, i64>);
+
+impl Days {
+    fn of(status: &ServiceStatus) -> Self {
+        Self(status.endings.iter().flatten().map(|ending| (ending.of, ending.due)).collect())
+    }
+
+    fn day(&self, of: &VersionOf) -> Option<wire::Time> {
+        self.0.get(of).map(|due| wire::Time(Millis::from_seconds(*due)))
+    }
+
+    fn master(&self, version: u32) -> Option<wire::Time> {
+        self.day(&VersionOf::Master { version })
+    }
+
+    fn root(&self, tenant: TenantId, root: &RootStatus) -> Option<wire::Time> {
+        self.day(&VersionOf::Root { tenant: tenant.0, kind: root.kind, version: root.name.version })
+    }
+}
+
+fn shown(tenant: &TenantStatus, name: Option<String>, counts: Option<&TenantCounts>, days: &Days) -> wire::TenantKeys {
     let id = TenantId(tenant.tenant);
     let label = name.clone().unwrap_or_else(|| id.to_string());
     let suspended = tenant.state == TenantState::Suspended;
     let of_kind = |kind: KeyKind, prefix: &str, counted: Option<&Counted>| {
         let roots = tenant.roots.iter().filter(|root| root.kind == kind);
-        roots.map(|root| version(format!("{prefix}/{label}"), root, suspended, counted)).collect::<Vec<_>>()
+        let line = |root| version(format!("{prefix}/{label}"), root, suspended, counted, days.root(id, root));
+        roots.map(line).collect::<Vec<_>>()
     };
     let mut versions = of_kind(KeyKind::Trk, "tdk", counts.map(|counts| &counts.data));
     versions.extend(of_kind(KeyKind::Srk, "srk", counts.map(|counts| &counts.subjects)));
@@ -154,12 +189,19 @@ fn shown(tenant: &TenantStatus, name: Option<String>, counts: Option<&TenantCoun
             state: state.into(),
             records: Some(counted.under.get(number).copied().unwrap_or(0)),
             more: !counted.whole,
+            destroy_at: None,
         }));
     }
     wire::TenantKeys { tenant: id, name, versions }
 }
 
-fn version(of: String, root: &RootStatus, suspended: bool, counted: Option<&Counted>) -> wire::KeyVersion {
+fn version(
+    of: String,
+    root: &RootStatus,
+    suspended: bool,
+    counted: Option<&Counted>,
+    day: Option<wire::Time>,
+) -> wire::KeyVersion {
     let number = root.name.version;
     let is_live = root.state != KeyState::Destroyed;
     wire::KeyVersion {
@@ -168,6 +210,7 @@ fn version(of: String, root: &RootStatus, suspended: bool, counted: Option<&Coun
         state: match root.state {
             KeyState::Destroyed => "destroyed",
             _ if suspended => "suspended",
+            _ if day.is_some() => "destroy-scheduled",
             KeyState::PreActive => "pre-active",
             KeyState::Active => "current",
             KeyState::DecryptOnly => "decrypt-only",
@@ -176,6 +219,7 @@ fn version(of: String, root: &RootStatus, suspended: bool, counted: Option<&Coun
         .into(),
         records: counted.filter(|_| is_live).map(|counted| counted.under.get(&number).copied().unwrap_or(0)),
         more: is_live && counted.is_some_and(|counted| !counted.whole),
+        destroy_at: day.filter(|_| is_live),
     }
 }
 
@@ -244,7 +288,7 @@ async fn switch(
     // Read anew: while its keys are suspended, a tenant has no name.
     let known = tenancy.directory.tenant(id).await.map_err(|error| act_error(error.into()))?;
     let known = known.and_then(|entry| entry.detail.clone()).or_else(|| entry.detail.clone());
-    Ok(Outcome::Done(shown(&status, known.map(|detail| detail.name), None)))
+    Ok(Outcome::Done(shown(&status, known.map(|detail| detail.name), None, &Days::default())))
 }
 
 /// Asks the key service beside the requests: it blocks.

@@ -15,7 +15,7 @@ use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::BucketName;
 use crate::rekey::schedule::Scheduled;
 use crate::rekey::{self, RekeyError, Rooms, RootEvidence, Run, Watch};
-use crate::seal::KeyClient;
+use crate::seal::{KeyClient, KeyError, Refusal};
 use crate::tenant::State;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -386,7 +386,10 @@ pub(super) fn rekey_error(error: RekeyError) -> ActError {
         RekeyError::RegionNotServed(_) => ActError::RegionNotServed,
         RekeyError::NoSuchBucket => ActError::NoSuchBucket,
         RekeyError::Audit(error) => super::acts::log_error(error),
+        RekeyError::Keys(KeyError::Refused(Refusal::InUse)) => ActError::KeyInUse { remaining: 1, scanned: 0 },
+        RekeyError::Keys(KeyError::Destroyed) => ActError::KeyGone,
         RekeyError::Keys(_) => ActError::Unavailable("the key service"),
+        RekeyError::KeptByBackup { backup, until } => ActError::KeptByBackup { backup, until },
         RekeyError::InUse(found) => ActError::KeyInUse { remaining: found.remaining, scanned: found.scanned },
         RekeyError::Leftover(_) | RekeyError::Job(JobError::Running | JobError::Unfinished(_) | JobError::Fenced) => {
             ActError::Busy

@@ -170,6 +170,7 @@ pub(super) async fn inventory(acts: &HouseActs) -> Result<KeyInventory, ActError
                     tenant: tenant.map(|tenant| tenant.to_string()),
                     version,
                     state: shown.state.clone(),
+                    destroy_at: shown.destroy_at.map(|at| at.0.to_string()),
                     created_at: made(version),
                     last_rotation_at: last,
                 }

@@ -71,6 +71,7 @@ pub(super) async fn run(acts: &HouseActs, order: &Order) -> Result<Outcome<wire:
             ("tenants_held", foreseen.tenants_held),
             ("objects_expired", foreseen.objects_expired),
             ("uploads_aborted", foreseen.uploads_aborted),
+            ("keys_destroyed", foreseen.keys_destroyed),
             ("skipped", foreseen.skipped.len() as u64),
         ];
         let counts: BTreeMap<_, _> = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
@@ -166,6 +167,7 @@ fn shown(report: &Report) -> wire::SweepReport {
         objects_expired: report.objects_expired,
         uploads_aborted: report.uploads_aborted,
         orphans_removed: report.orphans_removed,
+        keys_destroyed: report.keys_destroyed,
         skipped: report.skipped.clone(),
     }
 }

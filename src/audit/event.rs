@@ -162,10 +162,14 @@ pub enum Event {
     CompromiseReported { tenant: TenantId, version: u32 },
     /// An administrator asks for the destruction of a version; another has to approve.
     DestructionProposed { key: String },
-    /// Such a request is taken back.
+    /// Such a request, or the day that was set, is taken back.
     DestructionWithdrawn { key: String },
-    /// The destruction of a version begins; approved, where two have to agree.
+    /// The destruction of a version may be scheduled; approved, where two have to agree.
     DestructionApproved { key: String },
+    /// A version that a scan found unused is to be destroyed so many seconds from now.
+    DestructionScheduled { key: String, after_s: i64 },
+    /// The day has come, another scan found it unused, and it is about to be destroyed.
+    DestructionDue { key: String },
     /// Every key of a tenant was destroyed.
     TenantKeysDestroyed { tenant: TenantId, versions: u32 },
     /// The last known wrapped key was tried.

@@ -413,8 +413,8 @@ pub enum Clock {
 
 #[cfg(test)]
 mod tests {
-    use super::start::seconds;
     use super::*;
+    use crate::model::time::seconds;
     use clap::CommandFactory;
 
     #[test]

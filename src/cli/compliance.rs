@@ -139,7 +139,7 @@ pub(super) async fn inventory(client: &Client, output: Output) -> Result<(), Fai
                 k.kind.clone(),
                 or_dash(&k.tenant),
                 version,
-                k.state.clone(),
+                k.destroy_at.as_ref().map_or_else(|| k.state.clone(), |at| format!("{} {at}", k.state)),
                 or_dash(&k.created_at),
                 or_dash(&k.last_rotation_at),
             ]

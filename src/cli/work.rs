@@ -8,7 +8,7 @@ use super::tenants::{rehearsed, show};
 use crate::admin::proposals::Withdrawn;
 use crate::admin::schedules::Scheduled;
 use crate::admin::wire::{
-    Destruction, KeyNamed, KeyStatus, KeyVersion, KeyWork, Nothing, Operation, OperationResult, OperationState,
+    DestroyKey, Destruction, KeyStatus, KeyVersion, KeyWork, Nothing, Operation, OperationResult, OperationState,
     Rotation, SuspendKeys, SweepReport, SweepStatus, TenantKeys,
 };
 use serde::Serialize;
@@ -55,20 +55,21 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
         Key::ReportCompromise { key, yes, rehearse } => {
             let question = "Objects under this version answer 403 until they are re-encrypted. Type the key's id:";
             confirm(&key, yes || rehearse.dry_run, question)?;
-            let how = How { dry_run: rehearse.dry_run, revision: None };
-            let reply: Reply<KeyVersion> = client.post(&["keys", "report-compromise"], &KeyNamed { key }, how).await?;
+            let path = of_version(&key, "compromise")?;
+            let reply: Reply<KeyVersion> = client.post(&path, &Nothing {}, rehearsed(rehearse)).await?;
             show(output, reply, |v: &KeyVersion| format!("{} is {}; now: key reencrypt", v.id, v.state))
         }
-        Key::Destroy { key, yes, long } => {
-            confirm(&key, yes || long.dry_run, "Destroyed for good. Type the key's id:")?;
-            destroy(client, output, key, long).await
+        Key::Destroy { key, after, yes, long } => {
+            confirm(&key, yes || long.dry_run, "On its day it is destroyed for good. Type the key's id:")?;
+            destroy(client, output, &key, after, long).await
         }
-        Key::Withdraw { key, rehearse } => {
-            let how = How { dry_run: rehearse.dry_run, revision: None };
-            let reply: Reply<Withdrawn> = client.post(&["keys", "withdraw"], &KeyNamed { key }, how).await?;
-            show(output, reply, |w: &Withdrawn| match w.was_proposed {
-                true => format!("{}: no longer proposed", w.key),
-                false => format!("{}: was not proposed", w.key),
+        Key::CancelDestroy { key, rehearse } => {
+            let path = of_version(&key, "cancel-destroy")?;
+            let reply: Reply<Withdrawn> = client.post(&path, &Nothing {}, rehearsed(rehearse)).await?;
+            show(output, reply, |w: &Withdrawn| match (&w.was_to_be_at, w.was_proposed) {
+                (Some(at), _) => format!("{}: no longer to be destroyed; it was to be on {}", w.key, at.0),
+                (None, true) => format!("{}: no longer proposed", w.key),
+                (None, false) => format!("{}: was neither scheduled nor proposed to be destroyed", w.key),
             })
         }
         Key::Reencrypt(Reencrypt::Tenant { tenant, bucket, pace, long }) => {
@@ -99,13 +100,24 @@ fn confirm(key: &str, known: bool, question: &str) -> Result<(), Failure> {
     }
 }
 
-async fn destroy(client: &Client, output: Output, key: String, long: Long) -> Result<(), Failure> {
+/// The route of an act on one version: `mk/europe/1` as three parts of a path.
+fn of_version<'a>(key: &'a str, act: &'a str) -> Result<Vec<&'a str>, Failure> {
+    let parts: Vec<_> = key.split('/').collect();
+    match parts[..] {
+        [kind, of, version] if !(kind.is_empty() || of.is_empty() || version.is_empty()) => {
+            Ok(vec!["keys", kind, of, version, act])
+        }
+        _ => Err(Failure::Usage(format!("{key:?} is no version of a key; `key status` lists them: mk/europe/1"))),
+    }
+}
+
+async fn destroy(client: &Client, output: Output, key: &str, after: Option<String>, long: Long) -> Result<(), Failure> {
     let how = How { dry_run: long.dry_run, revision: None };
-    match client.post(&["keys", "destroy"], &KeyNamed { key }, how).await? {
+    match client.post(&of_version(key, "destroy")?, &DestroyKey { after }, how).await? {
         Reply::Done(Destruction::Begun(operation)) => see_through(client, output, *operation, long).await,
         reply => show(output, reply, |destruction: &Destruction| match destruction {
             Destruction::Proposed { key } => {
-                format!("{key}: proposed. Another administrator has to ask for the same within a day")
+                format!("{key}: proposed. Another administrator has to ask for the same, --after too, within a day")
             }
             Destruction::Begun(operation) => operation.id.clone(),
         }),
@@ -202,7 +214,15 @@ fn outcome(result: &OperationResult) -> String {
         OperationResult::Rotation(r) => rotated(r),
         OperationResult::Reencryption(r) => reencrypted(r),
         OperationResult::Destruction(d) => {
-            format!("{} destroyed; scan of {} just before: {} under it", d.key, d.scanned, d.remaining)
+            format!(
+                "{} is destroyed after {} d, on {}; scan of {}: {} under it (cancel: geoseal key cancel-destroy {})",
+                d.key,
+                d.after_s.div_euclid(86_400),
+                d.destroy_at.0,
+                d.scanned,
+                d.remaining,
+                d.key
+            )
         }
         OperationResult::Sweep(s) => swept(s),
         OperationResult::SubjectErasure(e) => super::dsr::erased(e),
@@ -230,6 +250,7 @@ fn swept(s: &SweepReport) -> String {
         (s.objects_expired, "objects expired"),
         (s.uploads_aborted, "uploads given up"),
         (s.orphans_removed, "orphans removed"),
+        (s.keys_destroyed, "keys destroyed"),
     ];
     let done: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let mut text = if done.is_empty() { "nothing was due".to_owned() } else { done.join(", ") };
@@ -239,14 +260,19 @@ fn swept(s: &SweepReport) -> String {
 
 fn tenant_versions(keys: &TenantKeys) -> String {
     let of = keys.name.clone().unwrap_or_else(|| keys.tenant.to_string());
-    let rows = keys.versions.iter().map(|v| [of.clone(), v.id.clone(), v.state.clone()]);
+    let rows = keys.versions.iter().map(|v| [of.clone(), v.id.clone(), state(v)]);
     table(["of", "version", "state"], rows)
+}
+
+/// With the day of one that is to be destroyed.
+fn state(version: &KeyVersion) -> String {
+    version.destroy_at.as_ref().map_or_else(|| version.state.clone(), |at| format!("{} {}", version.state, at.0))
 }
 
 fn versions(status: &KeyStatus) -> String {
     let row = |of: &str, v: &KeyVersion| {
         let more = if v.more { " or more" } else { "" };
-        [of.to_owned(), v.id.clone(), v.state.clone(), v.records.map_or(String::new(), |n| format!("{n}{more}"))]
+        [of.to_owned(), v.id.clone(), state(v), v.records.map_or(String::new(), |n| format!("{n}{more}"))]
     };
     let mut rows = vec![];
     for geo in &status.geos {

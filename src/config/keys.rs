@@ -130,6 +130,11 @@ fn unwraps(asked: Option<u32>, table: &str, wrong: &mut Vec<String>) -> u32 {
     asked.unwrap_or(UNWRAPS)
 }
 
+/// Thirty days if nothing is said, as long as the end of a key waits.
+pub(super) fn backup_age(days: Option<u16>) -> u32 {
+    days.map_or(30, u32::from)
+}
+
 fn host_and_port(url: &str) -> Option<(String, u16)> {
     let (host, port) = url.strip_prefix("tls://")?.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -154,6 +159,8 @@ pub struct KeyServiceConfig {
     pub unwraps_per_minute_max: u32,
     /// Whether a tenant's keys may be destroyed before the 90 days are over, on its own instruction.
     pub early_purge: bool,
+    /// For how many days a backup keeps the versions of keys alive that it needs.
+    pub backup_age_max_days: u32,
     /// Logging.
     pub log: LogConfig,
 }
@@ -197,6 +204,8 @@ struct File {
     /// Whether a tenant's keys may be destroyed early.
     #[serde(default)]
     early_purge: bool,
+    /// For how many days a backup keeps the versions of keys alive that it needs.
+    backup_age_max_days: Option<u16>,
     #[serde(default)]
     log: LogConfig,
 }
@@ -247,6 +256,7 @@ impl KeyServiceConfig {
             }),
             unwraps_per_minute_max,
             early_purge: file.early_purge,
+            backup_age_max_days: backup_age(file.backup_age_max_days),
             log: file.log,
         })
     }

@@ -48,6 +48,27 @@ impl FromStr for Millis {
     }
 }
 
+/// `91d`, `12h`, `1d30m`, `45s` in seconds; at least one. The error says how it is written.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || "a duration is such as 91d, 12h, 1d30m or 45s".to_owned();
+    let (mut sum, mut rest) = (0_u64, text);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        let mut after = rest[digits..].chars();
+        let unit = match after.next() {
+            Some('d') => 86_400,
+            Some('h') => 3_600,
+            Some('m') => 60,
+            Some('s') => 1,
+            _ => return Err(wrong()),
+        };
+        sum = number.checked_mul(unit).and_then(|s| sum.checked_add(s)).ok_or_else(wrong)?;
+        rest = after.as_str();
+    }
+    if sum == 0 { Err(wrong()) } else { Ok(sum) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

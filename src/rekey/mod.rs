@@ -8,13 +8,13 @@
 
 mod counts;
 mod directory_key;
+mod ending;
 mod epoch;
 mod index_key;
 mod index_root;
 mod master;
 mod reencrypt;
 mod removed;
-mod retire;
 mod rooms;
 mod roots;
 pub mod schedule;
@@ -22,23 +22,26 @@ mod segments;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 pub use counts::{COUNT_ROWS_MAX, Counted, TenantCounts, count_directory, count_tenant};
 pub use directory_key::rotate_directory_key;
+pub use ending::{EndSet, Ends, cancel_end, end_due, kept_by, opaque, schedule_end, uses};
 pub use epoch::{abort_epoch, close_epoch};
 pub use index_key::{IndexKeyEvidence, rotate_index_key};
 pub use master::{MasterEvidence, rotate_master};
 pub use reencrypt::{ReencryptEvidence, reencrypt};
 pub use removed::{Removals, removals};
-pub use retire::{Retired, VersionUse, master_use, retire, retire_master, version_use};
 pub use rooms::{Rooms, Run, Watch};
 pub use roots::{RootEvidence, rotate_index_root, rotate_subject_root};
 pub use tenant::{TenantEvidence, rotate_tenant};
+pub use uses::VersionUse;
 
 use crate::audit::AuditError;
 use crate::blob::BlobError;
 use crate::directory::{DirectoryError, JobError};
 use crate::index::IndexError;
+use crate::model::time::Millis;
 use crate::seal::{KeyError, OpenError};
 
 /// Rows read at once; their rewrites share a commit.
@@ -76,6 +79,14 @@ pub enum RekeyError {
     /// A version may not be destroyed: so many of the records that were read need it, or a request still holds it.
     #[error("the version is in use: {} of {} records need it", .0.remaining, .0.scanned)]
     InUse(VersionUse),
+    /// A version may not be destroyed on the day that was asked for: a backup needs it for longer.
+    #[error("backup {backup} needs the version until {until}")]
+    KeptByBackup {
+        /// Which.
+        backup: String,
+        /// When it is older than backups may be.
+        until: Millis,
+    },
     /// The blob store failed.
     #[error(transparent)]
     Blobs(#[from] BlobError),

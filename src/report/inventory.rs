@@ -24,6 +24,9 @@ pub struct KeyLine {
     pub version: u32,
     /// `current`, `decrypt-only`, `compromised`, `destroy-scheduled`, `destroyed`, `suspended`.
     pub state: String,
+    /// Of one that is scheduled to be destroyed: not before then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroy_at: Option<String>,
     /// When it was made, as the audit log says. None: before the log's first entry on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,

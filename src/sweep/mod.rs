@@ -14,6 +14,7 @@ mod deferred;
 mod epoch;
 mod find;
 mod inventory;
+mod key_ends;
 mod lifecycle;
 pub mod logged;
 mod note;
@@ -29,6 +30,7 @@ mod uploads;
 pub mod whereabouts;
 
 pub use deferred::Deferrals;
+pub use key_ends::{Ended, KeyEnds};
 pub use run::{GeoRooms, Report, Status, Sweeper};
 
 use crate::audit::AuditError;

@@ -7,6 +7,7 @@ use super::certificate::Kind;
 use super::closing::MasterGone;
 use super::deferred::Deferrals;
 use super::find::{Found, name};
+use super::key_ends::KeyEnds;
 use super::plan::{Act, Item, Plan, Why};
 use super::{SweepError, archive, blocking, lifecycle, orphans, purge, uploads};
 use crate::audit::{Actor, Event as Record};
@@ -57,6 +58,7 @@ pub struct Sweeper {
     alone: tokio::sync::Mutex<()>,
     status: Mutex<Status>,
     deferrals: Option<Arc<dyn Deferrals>>,
+    key_ends: Option<Arc<dyn KeyEnds>>,
 }
 
 impl fmt::Debug for Sweeper {
@@ -107,6 +109,8 @@ pub struct Report {
     pub acts_resumed: u64,
     /// Epochs whose close was finished.
     pub epochs_closed: u64,
+    /// Versions of keys that were destroyed on their day.
+    pub keys_destroyed: u64,
     /// What was not done and why, in opaque ids.
     pub skipped: Vec<String>,
     /// One sweep does not go on without end: more is due, and the next should begin at once.
@@ -119,12 +123,17 @@ impl Sweeper {
     /// A sweeper over its geos. `interval_s`: seconds between two sweeps.
     pub fn new(geos: Vec<GeoRooms>, clock: Arc<dyn Clock>, interval_s: i64) -> Self {
         let (alone, status) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { geos, clock, interval_s, alone, status, deferrals: None }
+        Self { geos, clock, interval_s, alone, status, deferrals: None, key_ends: None }
     }
 
     /// The same, and what holds put off is carried out by `deferrals`.
     pub fn with_deferrals(self, deferrals: Arc<dyn Deferrals>) -> Self {
         Self { deferrals: Some(deferrals), ..self }
+    }
+
+    /// The same, and versions of keys whose day has come are destroyed by `key_ends`.
+    pub fn with_key_ends(self, key_ends: Arc<dyn KeyEnds>) -> Self {
+        Self { key_ends: Some(key_ends), ..self }
     }
 
     /// What a sweep would do now. Changes nothing.
@@ -160,7 +169,17 @@ impl Sweeper {
             }
         }
         report.done = plan.acts;
+        self.end_keys(None, &mut report).await;
         report
+    }
+
+    async fn end_keys(&self, actor: Option<&Actor>, report: &mut Report) {
+        for rooms in &self.geos {
+            let Some(key_ends) = &self.key_ends else { return };
+            let ended = key_ends.end_due(rooms.tenancy.directory.geo().id, actor).await;
+            report.keys_destroyed += ended.destroyed;
+            report.skipped.extend(ended.stay);
+        }
     }
 
     /// Sweeps once; waits for a sweep that is under way. Fails when no geo could be looked at.
@@ -208,6 +227,7 @@ impl Sweeper {
                 Err(error) => report.skipped.push(format!("epoch of {}: {error}", rooms.tenancy.directory.geo().id)),
             }
         }
+        self.end_keys(Some(actor), &mut report).await;
         let done: HashSet<Act> = report.done.drain(..).collect();
         report.done.extend(plan.acts.iter().filter(|act| done.contains(act)));
         for (roots, row) in &found.spent {

@@ -61,6 +61,7 @@ const ELSEWHERE: &[&str] = &[
     "hold release",
     "hold show",
     // tests/life
+    "key cancel-destroy",
     "key destroy",
     "key reencrypt tenant",
     "key report-compromise",
@@ -68,7 +69,6 @@ const ELSEWHERE: &[&str] = &[
     "key rotate index-key",
     "key rotate index-root",
     "key rotate subject-root",
-    "key withdraw",
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

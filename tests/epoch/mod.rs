@@ -4,6 +4,7 @@
 mod anchors;
 mod backup;
 mod close;
+mod ending;
 mod removed;
 mod schedule;
 mod snapshots;

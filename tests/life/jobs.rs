@@ -197,7 +197,7 @@ fn k11_two_administrators_have_to_agree_before_a_key_is_destroyed() {
     assert!(deputy.run(&server, &["key", "destroy", "tdk/demo/2", "--yes"]).refused().contains("use"), "another key");
 
     // Taken back: the deputy's word is then a proposal, not an approval.
-    server.geoseal(&["key", "withdraw", "tdk/demo/1"]).ok();
+    assert!(server.geoseal(&["key", "cancel-destroy", "tdk/demo/1"]).ok().contains("no longer proposed"));
     assert_eq!(waiting(&server), 0);
     assert_eq!(deputy.run(&server, &destroy).json()["proposed"]["key"], "tdk/demo/1");
     // A day later it has run out.
@@ -205,12 +205,17 @@ fn k11_two_administrators_have_to_agree_before_a_key_is_destroyed() {
     assert_eq!(waiting(&server), 0, "it ran out");
     assert_eq!(server.geoseal(&destroy).json()["proposed"]["key"], "tdk/demo/1", "a proposal once more");
 
-    // What was true when it was proposed is looked at again when it is approved: by then rows need the version.
+    // Two agree on the wait, too: another one is a proposal of its own.
+    let sooner = [&destroy[..], &["--after", "2d"]].concat();
+    assert_eq!(deputy.run(&server, &sooner).json()["proposed"]["key"], "tdk/demo/1");
+
+    // What was true when it was proposed is looked at again when it is approved.
     let dry = deputy.run(&server, &["key", "destroy", "tdk/demo/1", "--dry-run", "--json"]).json();
     assert_eq!(dry["counts"]["in_use"], 0, "{dry}");
     let done = deputy.run(&server, &destroy).json();
     assert_eq!(done["result"]["destruction"]["remaining"], 0, "{done}");
-    assert_eq!(waiting(&server), 0, "it is used up");
+    assert_eq!(done["result"]["destruction"]["after_s"], 30 * 86_400, "{done}");
+    assert_eq!(waiting(&server), 1, "it is used up, the other stands");
     read_back(&server, &stored);
 
     // One that is in use: both agree, and the scan at the approval refuses all the same.
@@ -222,9 +227,14 @@ fn k11_two_administrators_have_to_agree_before_a_key_is_destroyed() {
     read_back(&server, &stored);
     assert_eq!(state(&server, "demo"), "ACTIVE");
 
+    server.geoseal(&["dev", "clock", "advance", "30d1m"]).ok();
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!(entry(&server, "root-retired", 0)["detail"]["version"], "1");
+
     let events: Vec<_> =
         audit(&server).iter().map(|entry| entry["event"].as_str().unwrap_or_default().to_owned()).collect();
-    for event in ["destruction-proposed", "destruction-withdrawn", "destruction-approved", "root-retired"] {
+    let told = ["proposed", "withdrawn", "approved", "scheduled", "due"].map(|act| format!("destruction-{act}"));
+    for event in told.iter().map(String::as_str).chain(["root-retired"]) {
         assert!(events.iter().any(|seen| seen == event), "{event} is not in the log: {events:?}");
     }
     server.geoseal(&["audit", "verify"]).ok();

@@ -350,7 +350,11 @@ fn k09_status_counts_the_records_under_every_version_of_every_kind() {
 /// K-11: a key is not destroyed while rows need it, whatever was counted before; and once they do not, it is.
 #[test]
 fn r50_k11_a_key_in_use_is_not_destroyed() {
-    let server = Server::start();
+    let server = Launch::default().flag("--simulated-clock").start();
+    let advance = |by: &str| {
+        server.geoseal(&["dev", "clock", "advance", by]).ok();
+        server.geoseal(&["sweep", "run"]).ok();
+    };
     let stored = still(&server);
     let versions = |of: &str| -> BTreeMap<String, String> {
         let status = server.geoseal(&["key", "status", "--json"]).json();
@@ -380,12 +384,17 @@ fn r50_k11_a_key_in_use_is_not_destroyed() {
     assert_eq!(dry["counts"]["in_use"], 0, "{dry}");
     let done = server.geoseal(&["key", "destroy", "tdk/demo/1", "--yes", "--json"]).json();
     assert_eq!(done["result"]["destruction"]["remaining"], 0, "{done}");
+    assert_eq!(versions("tdk/")["tdk/demo/1"], "destroy-scheduled");
+    advance("24h1m");
     assert_eq!(versions("tdk/")["tdk/demo/1"], "destroyed");
     read_back(&server, &stored);
     // The master key likewise: refused while active, then rotated away from, then destroyed.
     assert!(!server.geoseal(&["key", "destroy", "mk/europe/1", "--yes"]).refused().is_empty());
     server.geoseal(&["key", "rotate", "master", "--geo", "europe"]).ok();
     server.geoseal(&["key", "destroy", "mk/europe/1", "--yes"]).ok();
+    advance("29d");
+    assert_eq!(versions("mk/")["mk/europe/1"], "destroy-scheduled");
+    advance("1d1m");
     assert_eq!(versions("mk/")["mk/europe/1"], "destroyed");
     read_back(&server, &stored);
     server.geoseal(&["audit", "verify"]).ok();

@@ -6,9 +6,9 @@ use super::changes::{Change, Entries, apply, decode_changes};
 use super::file::{frame_key, open_file, unwrap_file_key};
 use crate::context::Id;
 use crate::disk;
-use crate::error::{KeyError, KeystoreError};
+use crate::error::{KeyError, KeystoreError, ProviderError};
 use crate::material::Secret;
-use crate::provider::{MasterKeys, RootSecret, Witness};
+use crate::provider::{MasterKeys, MasterState, RootSecret, Witness};
 use crate::record::ProviderRecord;
 use crate::row::RowKey;
 use crate::shards::Shards;
@@ -33,6 +33,17 @@ pub(super) struct Loaded {
     pub(super) journal: Option<File>,
 }
 
+/// A provider that refuses, and why where it can be told.
+fn whose(error: KeyError, record: &ProviderRecord, provider: &dyn MasterKeys) -> KeyError {
+    let master = record.fields.master;
+    let versions = provider.versions().unwrap_or_default();
+    let is_gone = versions.iter().any(|known| known.name == master && known.state == MasterState::Destroyed);
+    match error {
+        KeyError::Provider(ProviderError::Refused) if is_gone => KeystoreError::MasterDestroyed(master.version).into(),
+        error => error,
+    }
+}
+
 impl Loaded {
     pub(super) fn open(
         dir: &Path,
@@ -43,7 +54,7 @@ impl Loaded {
         older: Older,
     ) -> Result<Self, KeyError> {
         let (record, at) = ProviderRecord::parse(bytes).map_err(|_| KeystoreError::Damaged)?;
-        let file_key = unwrap_file_key(geo, &record, provider)?;
+        let file_key = unwrap_file_key(geo, &record, provider).map_err(|error| whose(error, &record, provider))?;
         let frames = frame_key(geo, RootSecret(Secret::filled(|out| *out = *file_key.0.bytes())));
         let (generation, mut entries) = open_file(geo, &record, file_key, &bytes[at..])?;
         let shards = Shards::of_main(&mut entries)?;

@@ -5,7 +5,7 @@
 //! is on disk but before the witness hears of it), then everything is opened anew and must go on.
 
 use super::fill;
-use super::world::{TENANT, World, object};
+use super::world::{TENANT, World, await_end, master, object};
 use crate::{
     GeoKeyService, KeyError, KeyName, KeyProbe, LocalKeyring, MasterKeys, MasterVersion, ObjectContext, ProviderError,
     ProviderKind, RETENTION_SECONDS, RootFields, RootSecret, TenantState, Witness, disk,
@@ -66,7 +66,7 @@ impl MasterKeys for Dying {
 
 /// Runs `act` with a provider that dies ever later, until `act` gets through; after each death, `check` on a fresh
 /// start. Returns how many places it died at.
-fn cut_everywhere(
+pub(super) fn cut_everywhere(
     prepare: impl Fn(&World),
     act: impl Fn(&GeoKeyService) -> Result<(), KeyError>,
     check: impl Fn(&World, GeoKeyService),
@@ -135,7 +135,7 @@ fn rotating_the_master_key() {
             while service.rotate_master_step(token, 2)?.finished.is_none() {}
             Ok(())
         },
-        |_, service| {
+        |world, service| {
             service.tenant(TENANT).unwrap();
             let job = service.rotate_master().unwrap();
             let to = job.to;
@@ -145,6 +145,7 @@ fn rotating_the_master_key() {
                 }
             };
             assert_eq!((evidence.records, evidence.per_version.get(&to)), (5, Some(&5)));
+            await_end(&world.clock, &service, master(to - 1));
             service.destroy_master_version(to - 1).unwrap();
             service.tenant(TENANT).unwrap();
         },

@@ -4,6 +4,7 @@ mod agree;
 mod cases;
 mod crash;
 mod directory_key;
+mod ending;
 mod epoch;
 mod geo;
 mod k17;

@@ -1,6 +1,6 @@
 //! The key service: creation, leases, rotation, destruction, and what it must refuse.
 
-use super::world::{TENANT, World, object};
+use super::world::{TENANT, World, await_end, master, object, trk};
 use super::{fill, geo};
 use crate::{
     EARLY_SECONDS, Head, KeyError, KeyKind, KeyName, KeyProbe, KeyState, KeystoreError, LocalKeyring, MasterKeys,
@@ -116,14 +116,17 @@ fn master_rotation_resumes_anywhere_and_ends_in_a_scan_of_zero() {
         for (tenant, record) in tenants.iter().zip(&records) {
             assert!(service.tenant(*tenant).unwrap().open_dek(record, &object(*tenant, 1)).is_ok());
         }
-        assert_eq!(service.destroy_master_version(1).unwrap_err(), Refusal::Rotating.into());
+        let refused = service.schedule_end(master(1), 0, 0).unwrap_err();
+        assert!(matches!(refused, KeyError::Refused(Refusal::Active | Refusal::InUse)), "{refused:?}");
         if let Some(evidence) = service.rotate_master_step(again.token, 4).unwrap().finished {
             break evidence;
         }
     };
     assert_eq!((evidence.records, &evidence.per_version), (17, &BTreeMap::from([(2, 17)])));
     assert_eq!(service.rotation().unwrap(), None);
-    assert_eq!(service.destroy_master_version(2).unwrap_err(), Refusal::Active.into());
+    assert_eq!(service.schedule_end(master(2), 0, 0).unwrap_err(), Refusal::Active.into());
+    assert_eq!(service.destroy_master_version(1).unwrap_err(), Refusal::NoDue.into(), "its day was not set");
+    await_end(&world.clock, &service, master(1));
     service.destroy_master_version(1).unwrap();
     drop(service);
     let service = world.open().unwrap();
@@ -151,10 +154,14 @@ fn tenant_rotation_keeps_the_old_version_for_reading_until_it_is_retired() {
     let new = keys.rewrap_dek(&old, &context).unwrap().expect("it was under version 1");
     assert_eq!(keys.rewrap_dek(&new, &context).unwrap(), None);
     assert_eq!(keys.open_dek(&new, &context).unwrap().id(), dek.id());
-    assert_eq!(service.retire_tenant_version(TENANT, 2, 0).unwrap_err(), Refusal::Active.into());
-    assert_eq!(service.retire_tenant_version(TENANT, 1, 3).unwrap_err(), Refusal::InUse.into(), "records left");
-    assert_eq!(service.retire_tenant_version(TENANT, 1, 0).unwrap_err(), Refusal::InUse.into(), "a request holds it");
+    assert_eq!(service.schedule_end(trk(TENANT, 2), 0, 0).unwrap_err(), Refusal::Active.into());
+    assert_eq!(service.schedule_end(trk(TENANT, 1), 0, 3).unwrap_err(), Refusal::InUse.into(), "records left");
+    assert_eq!(service.schedule_end(trk(TENANT, 1), 0, 0).unwrap_err(), Refusal::InUse.into(), "a request holds it");
     drop(old_keys);
+    assert_eq!(service.retire_tenant_version(TENANT, 1, 0).unwrap_err(), Refusal::NoDue.into(), "its day was not set");
+    await_end(&world.clock, &service, trk(TENANT, 1));
+    assert_eq!(service.retire_tenant_version(TENANT, 1, 3).unwrap_err(), Refusal::InUse.into(), "records by now");
+    drop(keys);
     let evidence = service.retire_tenant_version(TENANT, 1, 0).unwrap();
     assert_eq!((evidence.destroyed[0].0, evidence.destroyed[0].1.version, evidence.salts_found), (KeyKind::Trk, 1, 0));
     let keys = service.tenant(TENANT).unwrap();

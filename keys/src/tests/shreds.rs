@@ -2,7 +2,7 @@
 //! put back. K-14, K-15 (the part of it that needs no epoch), K-21 for keys.
 
 use super::fill;
-use super::world::{TENANT, World, object};
+use super::world::{TENANT, World, await_end, master, object, trk};
 use crate::shred_log::path_beside;
 use crate::{
     DekRecord, GeoKeyService, Head, KeyError, KeyKind, KeyProbe, KeystoreError, RETENTION_SECONDS, Shred, Shredded,
@@ -230,6 +230,7 @@ fn a_retired_version_that_a_restored_store_still_lives_by_stays_and_is_reported(
     let between = world.dir.path().join("between");
     copy(&world.keystore(), &between);
     let service = world.open().unwrap();
+    await_end(&world.clock, &service, trk(OTHER, 1));
     service.retire_tenant_version(OTHER, 1, 0).unwrap();
     drop(service);
 
@@ -271,6 +272,7 @@ fn the_log_goes_with_the_master_key() {
     let token = service.rotate_master().unwrap().token;
     while service.rotate_master_step(token, 100).unwrap().finished.is_none() {}
     assert_eq!(service.scan_masters().unwrap().per_version.len(), 1);
+    await_end(&world.clock, &service, master(1));
     service.destroy_master_version(1).unwrap();
     drop(service);
     let service = world.open().unwrap();

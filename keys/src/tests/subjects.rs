@@ -1,6 +1,6 @@
 //! The keys of data subjects: at hand and void, in shards and out of them. Case names are those of SECURITY.md.
 
-use super::world::{TENANT, World, object};
+use super::world::{TENANT, World, await_end, master, object};
 use super::{fill, geo};
 use crate::keystore::{Change, Keystore};
 use crate::shards::Limits;
@@ -140,6 +140,7 @@ fn a_master_rotation_and_a_destroyed_tenant_reach_the_shards() {
     };
     // Three roots of each tenant, the geo's, and the file keys.
     assert_eq!((evidence.records, evidence.per_version), (7 + files, BTreeMap::from([(2, 7 + files)])));
+    await_end(&world.clock, &service, master(1));
     service.destroy_master_version(1).unwrap();
     service.set_due(TENANT, 0).unwrap();
     world.advance(crate::RETENTION_SECONDS);

@@ -1,7 +1,7 @@
 //! A key service in a temporary directory, with a clock that the test moves.
 
 use super::{fill, geo};
-use crate::{Clock, GeoKeyService, Id, KeyError, LocalKeyring, MasterKeys, Unlock};
+use crate::{Clock, GeoKeyService, Id, KeyError, LocalKeyring, MasterKeys, Unlock, VersionOf};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -61,6 +61,22 @@ impl World {
     pub(crate) fn open_with(&self, provider: Box<dyn MasterKeys>) -> Result<GeoKeyService, KeyError> {
         GeoKeyService::open(&self.keystore(), geo(), provider, Arc::clone(&self.clock) as Arc<dyn Clock>)
     }
+}
+
+/// Sets a version's day as soon as may be and lets it come.
+pub(crate) fn await_end(clock: &TestClock, service: &GeoKeyService, of: VersionOf) {
+    let ending = service.schedule_end(of, 0, 0).unwrap();
+    clock.0.store(ending.due, Ordering::SeqCst);
+}
+
+/// The geo's master key, in a version.
+pub(crate) fn master(version: u32) -> VersionOf {
+    VersionOf::Master { version }
+}
+
+/// A tenant's data key, in a version.
+pub(crate) fn trk(tenant: Id, version: u32) -> VersionOf {
+    VersionOf::Root { tenant, kind: crate::KeyKind::Trk, version }
 }
 
 /// A context of `tenant` for the object number `n`.

@@ -206,11 +206,11 @@ impl Acts for House {
         Ok(wire::KeyStatus { geos: vec![] })
     }
 
-    async fn destroy_key(&self, _: &Order, _: &KeyRef) -> Result<Outcome<wire::Destruction>, ActError> {
+    async fn destroy_key(&self, _: &Order, _: &KeyRef, _: Option<i64>) -> Result<Outcome<wire::Destruction>, ActError> {
         Err(ActError::NoSuchKey)
     }
 
-    async fn withdraw_destruction(&self, _: &Order, _: &KeyRef) -> Result<Outcome<Withdrawn>, ActError> {
+    async fn cancel_destruction(&self, _: &Order, _: &KeyRef) -> Result<Outcome<Withdrawn>, ActError> {
         Err(ActError::NoSuchKey)
     }
 

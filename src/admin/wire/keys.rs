@@ -1,6 +1,6 @@
 //! Keys: their versions and states, and what comes of work on them.
 
-use super::Operation;
+use super::{Operation, Time};
 use crate::model::ids::TenantId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ pub struct KeyVersion {
     /// Counting stopped at its bound: there may be more than `records`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+    /// Of one that is scheduled to be destroyed: not before then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroy_at: Option<Time>,
 }
 
 /// The keys of one geo.
@@ -76,48 +79,41 @@ pub struct KeyStatus {
     pub geos: Vec<GeoKeys>,
 }
 
-/// Which version of a key: `mk/europe/1`, `tdk/contoso/1`, `srk/contoso/1` or `tik/contoso/1`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeyNamed {
-    /// As `GET /admin/v1/keys` names it.
-    pub key: String,
+/// `POST /admin/v1/keys/{kind}/{of}/{version}/destroy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DestroyKey {
+    /// How long it waits, such as `30d`: a day at the least. None: 30 days, or a day where the version is compromised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// What came of asking for a key's destruction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Destruction {
-    /// Another administrator has to ask for the same within a day.
+    /// Another administrator has to ask for the same, with the same wait, within a day.
     Proposed {
         /// Which key.
         key: String,
     },
-    /// It begins.
+    /// The scan begins, at whose end the day is set.
     Begun(Box<Operation>),
 }
 
-/// A version of a key that was destroyed.
+/// A version of a key that is to be destroyed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct DestroyedKey {
+pub struct ScheduledKey {
     /// Which.
     pub key: String,
     /// Records that the scan just before read.
     pub scanned: u64,
-    /// How many of them needed the key: zero, or it was not destroyed.
+    /// How many of them needed the key: zero, or its day was not set.
     pub remaining: u64,
-    /// The provider's receipt, of a master key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<String>,
-    /// Files of the key store that were read for what must be gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub files_scanned: Option<u64>,
-    /// Places where a salt of a destroyed record still stood: zero.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub salts_found: Option<u64>,
-    /// Whether overwriting reaches the old bytes on this file system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overwritten_in_place: Option<bool>,
+    /// Not before then, by the key service's clock. Another scan is made on that day.
+    pub destroy_at: Time,
+    /// How long it waits, in seconds.
+    pub after_s: i64,
 }
 
 /// How long work on keys is to be done.

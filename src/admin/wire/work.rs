@@ -1,6 +1,6 @@
 //! Long work, and the sweeper.
 
-use super::{DestroyedKey, Problem, Rotation, SubjectErasure, Time};
+use super::{Problem, Rotation, ScheduledKey, SubjectErasure, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,8 @@ pub enum OperationResult {
     Rotation(Rotation),
     /// Of a re-encryption; `rewrapped` counts the objects, `remaining` the uploads in progress.
     Reencryption(Rotation),
-    /// Of a destruction.
-    Destruction(DestroyedKey),
+    /// Of a destruction that was scheduled.
+    Destruction(ScheduledKey),
     /// Of a sweep.
     Sweep(SweepReport),
     /// Of a data subject's erasure.
@@ -113,6 +113,9 @@ pub struct SweepReport {
     pub uploads_aborted: u64,
     /// Blobs and temporary files that no row named.
     pub orphans_removed: u64,
+    /// Versions of keys that were destroyed on their day.
+    #[serde(default)]
+    pub keys_destroyed: u64,
     /// What could not be done this time and why, without names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,

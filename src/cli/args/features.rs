@@ -116,7 +116,7 @@ pub enum Grant {
         #[arg(long = "bucket", value_name = "BUCKET", required = true)]
         buckets: Vec<String>,
         /// How long, such as 2h; a day at most
-        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = super::start::seconds)]
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = crate::model::time::seconds)]
         seconds: u64,
         /// Write the login to this new file (mode 600) as environment variables, and print no secret
         #[arg(long, value_name = "FILE")]

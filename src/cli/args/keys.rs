@@ -41,10 +41,14 @@ pub enum Key {
         #[allow(missing_docs)]
         rehearse: Rehearse,
     },
-    /// Destroy one version of a key, once a scan finds nothing under it; a second administrator may have to agree
+    /// Schedule the destruction of one version of a key, once a scan finds nothing under it; a second administrator may
+    /// have to agree
     Destroy {
         /// As `key status` names it: mk/europe/1, tdk/contoso/1, srk/contoso/1, tik/contoso/1
         key: String,
+        /// How long it waits, from 1d; without it 30d, or 1d where the version is compromised
+        #[arg(long, value_name = "SPAN")]
+        after: Option<String>,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -52,8 +56,8 @@ pub enum Key {
         #[allow(missing_docs)]
         long: Long,
     },
-    /// Take back that an administrator proposed the destruction of a version
-    Withdraw {
+    /// Take the destruction of a version back while it waits: for its day, or for a second administrator
+    CancelDestroy {
         /// Which version, as in `key destroy`
         key: String,
         #[command(flatten)]

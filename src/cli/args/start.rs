@@ -47,7 +47,7 @@ pub enum DevClock {
     /// Move it forward
     Advance {
         /// How far: 91d, 12h, 1d30m, 45s
-        #[arg(value_parser = seconds)]
+        #[arg(value_parser = crate::model::time::seconds)]
         by: u64,
         /// Say what would happen
         #[arg(long)]
@@ -139,25 +139,4 @@ pub struct Serve {
     /// Why; the audit log keeps the SHA-256 of this text
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-}
-
-/// `91d`, `12h`, `1d30m`, `45s` in seconds.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
-    let wrong = || "a duration is such as 91d, 12h, 1d30m or 45s".to_owned();
-    let (mut sum, mut rest) = (0_u64, text);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        let mut after = rest[digits..].chars();
-        let unit = match after.next() {
-            Some('d') => 86_400,
-            Some('h') => 3_600,
-            Some('m') => 60,
-            Some('s') => 1,
-            _ => return Err(wrong()),
-        };
-        sum = number.checked_mul(unit).and_then(|s| sum.checked_add(s)).ok_or_else(wrong)?;
-        rest = after.as_str();
-    }
-    if sum == 0 { Err(wrong()) } else { Ok(sum) }
 }

@@ -5,6 +5,7 @@ use crate::context::{Id, NO_ID, ObjectContext};
 use crate::provider::{MasterKeys, RootSecret};
 use crate::record::{KeyKind, KeyName, RootFields};
 use crate::tests::world::TENANT;
+use crate::tests::world::{await_end, master};
 use crate::tests::{fill, geo, secret};
 use crate::{MasterState, ProviderError, ProviderSettings, Unlock};
 use std::path::Path;
@@ -158,6 +159,7 @@ fn serves<F: Fn(&Path) -> ProviderSettings>(place: &Place<F>) {
     assert_eq!(job.to, 3);
     while service.rotate_master_step(job.token, 2).unwrap().finished.is_none() {}
     assert_eq!(service.scan_masters().unwrap().per_version.keys().copied().collect::<Vec<_>>(), [3]);
+    await_end(&place.clock, &service, master(2));
     assert!(!service.destroy_master_version(2).unwrap().is_empty());
     place.end_leases();
     assert!(service.tenant(TENANT).is_ok());
