@@ -74,11 +74,15 @@ fn k15_yesterdays_key_store_and_every_live_key_open_nothing_of_what_was_destroye
         }
     }
     copy(&kept, &world.keystore());
-    assert_eq!(restored(&world).err(), Some(ProviderError::Refused.into()), "not even to an operator who insists");
+    assert_eq!(
+        restored(&world).err(),
+        Some(KeystoreError::MasterDestroyed(1).into()),
+        "not even to an operator who insists"
+    );
     for file in ["keyring.witness", "keystore.shreds"] {
         fs::remove_file(world.dir.path().join(file)).unwrap();
     }
-    assert_eq!(restored(&world).err(), Some(ProviderError::Refused.into()), "nor without witness and log");
+    assert_eq!(restored(&world).err(), Some(KeystoreError::MasterDestroyed(1).into()), "nor without witness and log");
     drop(keyring);
     assert_eq!(places(world.dir.path(), &subject_record[48..72]), Vec::<std::path::PathBuf>::new());
 }
