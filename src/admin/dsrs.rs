@@ -100,8 +100,17 @@ pub struct Request {
     pub changed_at: Time,
     /// Whether what it put in force still is: a restriction, or that nothing is stored of them again.
     pub in_force: bool,
-    /// Objects dealt with.
+    /// Objects dealt with, batches apart.
     pub objects: u64,
+    /// Versions of them.
+    #[serde(default)]
+    pub versions: u64,
+    /// Versions of batches that were written anew.
+    #[serde(default)]
+    pub batches: u64,
+    /// Windows of figures dealt with.
+    #[serde(default)]
+    pub kpi_hours: u64,
     /// Uploads in progress dealt with.
     pub uploads: u64,
     /// Objects that a hold keeps; it goes on when that is released.

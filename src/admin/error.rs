@@ -132,6 +132,9 @@ pub enum ActError {
     /// No such request of a data subject.
     #[error("there is no such request")]
     NoSuchRequest,
+    /// A name without a kind of which nothing is stored, while something is of the kinds that are listed.
+    #[error("the data subject is ambiguous: nothing is stored of the name itself, but of this id of another kind")]
+    AmbiguousSubject(Vec<&'static str>),
     /// The request's state does not allow the step.
     #[error("the request's state does not allow this: it is {0}")]
     WrongRequestState(&'static str),
@@ -278,6 +281,9 @@ impl ActError {
             Self::NoSuchCredential => Face(S::NOT_FOUND, "NoSuchCredential", Some("see `geoseal credential list`")),
             Self::NoSuchOperation => Face(S::NOT_FOUND, "NoSuchOperation", None),
             Self::NoSuchRequest => Face(S::NOT_FOUND, "NoSuchRequest", Some("see `geoseal dsr list`")),
+            Self::AmbiguousSubject(_) => {
+                Face(S::NOT_FOUND, "AmbiguousSubject", Some("write the kind before the id, as in KIND:ID"))
+            }
             Self::WrongRequestState(_) => Face(S::CONFLICT, "WrongRequestState", Some("see `geoseal dsr show`")),
             Self::NoSuchObject => Face(S::NOT_FOUND, "NoSuchObject", Some("name an object that names who asks")),
             Self::NoCertificate => Face(S::NOT_FOUND, "NoCertificate", Some("it is made when the purge has ended")),
@@ -345,6 +351,7 @@ impl ActError {
                 Class::ALL.iter().filter(|class| **class != Class::Transient).map(Class::to_string).collect()
             }
             Self::UnknownPurpose => Purpose::ALL.iter().map(Purpose::to_string).collect(),
+            Self::AmbiguousSubject(kinds) => kinds.iter().map(|kind| (*kind).to_owned()).collect(),
             _ => Vec::new(),
         };
         let detail = match self {

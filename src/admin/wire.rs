@@ -125,6 +125,9 @@ pub struct Plan {
     /// The same in figures, such as `tenant_keys: 4102`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
+    /// Legal holds that put some of it off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<String>,
 }
 
 /// The compliance clock of this server.

@@ -11,13 +11,14 @@ use crate::audit::{Actor, Hash};
 use crate::directory::SubjectRequest;
 use crate::model::dsr::{RequestKind, RequestState, RequestStep};
 use crate::model::ids::{TenantId, VersionId};
+use crate::model::names::SubjectName;
 use crate::model::standing::Word;
 use crate::store::Store;
 use crate::subject::rectify::Corrected;
 use crate::subject::requests::{Asked, Desk};
-use crate::subject::{self, Erased, Foreseen, InPart, SubjectError, bundle};
+use crate::subject::{self, Erased, Foreseen, InPart, Rewritten, SubjectError, bundle, contacts};
 use crate::sweep::certificate::{AuditEntry, Certificate, Destruction, Signed};
-use crate::sweep::of_subject::{Backups, Rewritten, SubjectCertificate};
+use crate::sweep::of_subject::{self, Backups, SubjectCertificate};
 use crate::tenancy::Tenancy;
 use crate::tenant::access::{Access, Operation, access};
 use futures::{StreamExt, TryStreamExt};
@@ -39,6 +40,7 @@ impl DsrActs for HouseActs {
         new: NewRequest,
     ) -> Result<Outcome<Request>, ActError> {
         let found = reachable(self, tenant).await?;
+        one_meant(&found, &new.subject).await?;
         if order.mode == Mode::Plan {
             let steps = vec!["log the request, and keep it; nothing that is stored changes".to_owned()];
             return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
@@ -225,7 +227,7 @@ pub(super) async fn start(
     let about = request.subject.map_or_else(|| format!("{tenant}/DSR-{number}"), |subject| subject.to_string());
     let kind = if request.kind == RequestKind::Erase { "erase-subject" } else { "restrict-subject" };
     Ok(acts.operations.start(kind, &about, now, |progress| async move {
-        let total = foreseen.objects + foreseen.uploads;
+        let total = foreseen.stored() + foreseen.uploads;
         progress.phase(if kind == "erase-subject" { "erasing" } else { "restricting" }, total);
         let watch = |done| progress.done(done);
         let hands = Hands { tenancy: &tenancy, store: &store };
@@ -246,12 +248,14 @@ async fn in_part(
     watch: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<wire::OperationResult, ActError> {
     let desk = Desk { tenancy: hands.tenancy, actor: by, tenant, because: None };
+    let mut rewritten = Rewritten::default();
     if let Some((name, entry)) = desk.known(request).await.map_err(subject_error)? {
-        let whom = (&name, entry.id);
-        let number = Some(request.number);
-        subject::rewrite(hands.tenancy, hands.store, by, tenant, whom, number).await.map_err(subject_error)?;
+        let (whom, number) = ((&name, entry.id), Some(request.number));
+        let done = subject::rewrite(hands.tenancy, hands.store, by, tenant, whom, number).await;
+        rewritten = done.map_err(subject_error)?;
     }
-    let gone = desk.erase_in_part(request, watch).await.map_err(subject_error)?;
+    let mut gone = desk.erase_in_part(request, watch).await.map_err(subject_error)?;
+    gone.windows.extend(rewritten.windows);
     let request = desk.defer(request, foreseen, gone).await.map_err(subject_error)?;
     Ok(wire::OperationResult::Request(shown(&request)))
 }
@@ -273,9 +277,10 @@ async fn finish(
         let request = desk.step(number, RequestStep::End, ended).await.map_err(subject_error)?;
         return Ok(wire::OperationResult::Request(shown(&request)));
     }
+    let mut now = Rewritten::default();
     if let Some(subject) = request.subject {
         let done = super::subjects::rewrite(tenancy, store, by, tenant, subject, Some(number)).await;
-        done.map_err(subject_error)?;
+        now = done.map_err(subject_error)?;
     }
     let erased = match request.subject {
         Some(subject) => Some(subject::erase(tenancy, by, tenant, subject, watch).await.map_err(subject_error)?),
@@ -285,20 +290,21 @@ async fn finish(
     let rewritten = desk.request(number).await.map_err(subject_error)?.rewritten.unwrap_or_default();
     let certificate = certificate(tenancy, tenant, request, (erased.as_ref(), &rewritten)).await?;
     let issued = desk.certified(request.number, certificate.hash()).await.map_err(subject_error)?;
-    let (objects, uploads) = erased.as_ref().map_or((0, 0), |erased| (erased.objects, erased.uploads));
+    let mut done = erased.as_ref().map(erased_shown).unwrap_or_default();
+    done.dsr = Some(format!("DSR-{number}"));
+    now.windows.extend(erased.iter().flat_map(|erased| &erased.windows));
+    (done.batches, done.kpi_hours) = (now.versions.len() as u64, now.windows.len() as u64);
     let ended = |request: &mut SubjectRequest| {
         (request.name, request.in_force) = (None, request.block);
         (request.certificate, request.issued) = (Some(certificate.text().to_owned()), Some(issued));
-        request.objects += objects;
-        request.uploads += uploads;
+        request.deal_with(done.objects, done.versions, now.windows.len());
+        request.uploads += done.uploads;
         (request.kept, request.matters) = (0, Vec::new());
     };
     desk.step(number, RequestStep::End, ended).await.map_err(subject_error)?;
     let waits_no_more = tenancy.directory.drop_deferred(tenant, &format!("DSR-{number}")).await;
     waits_no_more.map_err(|error| subject_error(error.into()))?;
     desk.forget_names(request.token).await.map_err(subject_error)?;
-    let mut done = erased.as_ref().map(erased_shown).unwrap_or_default();
-    done.dsr = Some(format!("DSR-{number}"));
     Ok(wire::OperationResult::SubjectErasure(done))
 }
 
@@ -386,8 +392,7 @@ async fn defer_if_held(
     foreseen: &Foreseen,
 ) -> Result<Option<ActError>, ActError> {
     let is_deferred = matches!(access(found.entry.standing.state, Operation::DataSubject), Access::Deferred);
-    let all_held = foreseen.held > 0 && foreseen.held == foreseen.objects && foreseen.uploads == 0;
-    if !all_held && !is_deferred {
+    if !foreseen.is_all_held() && !is_deferred {
         return Ok(None);
     }
     let mut foreseen = foreseen.clone();
@@ -406,6 +411,15 @@ async fn reachable(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTenant, 
         Access::Yes | Access::Deferred => Ok(found),
         Access::If(_, no) | Access::No(no) => Err(ActError::StateRefuses(no)),
     }
+}
+
+/// A request is of one person: a name that may mean another is refused.
+pub(super) async fn one_meant(found: &FoundTenant, name: &SubjectName) -> Result<(), ActError> {
+    let meant = contacts::kinds_meant(&found.tenancy, found.entry.standing.id, name).await.map_err(subject_error)?;
+    if meant.is_empty() {
+        return Ok(());
+    }
+    Err(ActError::AmbiguousSubject(meant.into_iter().map(contacts::ContactKind::as_str).collect()))
 }
 
 fn desk<'a>(found: &'a FoundTenant, by: &'a Actor) -> Desk<'a> {
@@ -437,8 +451,19 @@ async fn plan(found: &FoundTenant, by: &Actor, number: u64) -> Result<wire::Plan
     if request.kind == RequestKind::Erase && request.block {
         steps.insert(1, "refuse to store it again".to_owned());
     }
+    if matches!(request.kind, RequestKind::Access | RequestKind::Restrict) {
+        // Holds are in nobody's way here: a copy has what they keep, too.
+        let counts = counted([("objects", foreseen.stored()), ("uploads", foreseen.uploads)]);
+        return Ok(wire::Plan { steps, counts, ..wire::Plan::default() });
+    }
     steps.extend(foreseen.matters.iter().map(|matter| waits_for(matter)));
-    Ok(wire::Plan { steps, counts: counts_of(&foreseen), ..wire::Plan::default() })
+    Ok(foretold(steps, &foreseen))
+}
+
+/// What an erasure would do, as a plan.
+pub(super) fn foretold(steps: Vec<String>, foreseen: &Foreseen) -> wire::Plan {
+    let holds = foreseen.matters.iter().cloned().collect();
+    wire::Plan { steps, counts: counts_of(foreseen), holds, ..wire::Plan::default() }
 }
 
 pub(super) fn waits_for(matter: &str) -> String {
@@ -446,12 +471,15 @@ pub(super) fn waits_for(matter: &str) -> String {
 }
 
 /// What an erasure would touch, as a plan tells it.
-pub(super) fn counts_of(foreseen: &Foreseen) -> BTreeMap<String, u64> {
-    let free = foreseen.objects - foreseen.held;
+fn counts_of(foreseen: &Foreseen) -> BTreeMap<String, u64> {
     counted([
-        ("objects", free - foreseen.batches.min(free)),
+        ("objects", foreseen.objects),
+        ("versions", foreseen.versions),
         ("batches", foreseen.batches),
         ("bytes", foreseen.bytes),
+        // Tenants share nothing in this release, so there is no copy.
+        ("collaboration_copies", 0),
+        ("kpi_hours", foreseen.windows.len() as u64),
         ("uploads", foreseen.uploads),
         ("deferred", foreseen.held),
     ])
@@ -480,12 +508,12 @@ async fn certificate(
         subject: erased.map(|erased| erased.subject.to_string()),
         opened_at: request.opened.to_string(),
         inaccessible_at: erased.map(|erased| erased.inaccessible.to_string()),
-        objects: erased.map_or(0, |erased| erased.objects),
+        objects: erased.map_or(0, |erased| erased.versions),
         uploads: erased.map_or(0, |erased| erased.uploads),
         blobs: erased.map_or(0, |erased| erased.blobs),
         rewritten: rewritten
             .iter()
-            .map(|(from, to)| Rewritten { from: from.to_string(), to: to.map(|to| to.to_string()) })
+            .map(|(from, to)| of_subject::Rewritten { from: from.to_string(), to: to.map(|to| to.to_string()) })
             .collect(),
         destruction: shredded
             .map(|s| Destruction::judged(s.files_scanned, s.salts_found, s.overwritten_in_place, &s.file_system)),
@@ -533,6 +561,9 @@ fn shown(request: &SubjectRequest) -> Request {
         changed_at: wire::Time(request.changed),
         in_force: request.in_force,
         objects: request.objects,
+        versions: request.versions.unwrap_or(request.objects),
+        batches: request.rewritten.as_ref().map_or(0, |rewritten| rewritten.len() as u64),
+        kpi_hours: request.windows.unwrap_or_default(),
         uploads: request.uploads,
         deferred: request.kept,
         holds: request.matters.clone(),

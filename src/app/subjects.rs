@@ -32,6 +32,7 @@ pub(super) async fn erase(
         Access::Yes | Access::Deferred => {}
         Access::If(_, no) | Access::No(no) => return Err(ActError::StateRefuses(no)),
     }
+    dsrs::one_meant(&found, &new.subject).await?;
     if order.mode == Mode::Plan {
         let subject = subject::foresee(tenancy, id, &new.subject).await.map_err(subject_error)?;
         let counts = subject.as_ref().map(|(_, foreseen)| foreseen.clone()).unwrap_or_default();
@@ -48,8 +49,7 @@ pub(super) async fn erase(
             steps.push("refuse to store it again".to_owned());
         }
         steps.extend(counts.matters.iter().map(|matter| dsrs::waits_for(matter)));
-        let counts = dsrs::counts_of(&counts);
-        return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
+        return Ok(Outcome::Planned(dsrs::foretold(steps, &counts)));
     }
     let expected = entry.detail.as_ref().map(|detail| detail.name.as_str());
     if expected.is_none() || confirm != expected {
@@ -138,6 +138,9 @@ pub(super) fn erased_shown(erased: &Erased) -> wire::SubjectErasure {
         dsr: None,
         level: Some(if absent { "S2" } else { "S1" }.into()),
         objects: erased.objects,
+        versions: erased.versions,
+        batches: 0,
+        kpi_hours: erased.windows.len() as u64,
         uploads: erased.uploads,
         blobs: erased.blobs,
         inaccessible_at: Some(wire::Time(erased.inaccessible)),

@@ -5,11 +5,11 @@ use super::args::{Dsr, DsrKind, DsrRef, DsrWhy, Long};
 use super::client::{Client, How, Reply};
 use super::failure::Failure;
 use super::files::failed;
-use super::print::{Output, ask, record, table};
+use super::print::{Output, ask, count, counted, record, table};
 use super::tenants::{rehearsed, show};
 use super::work::work_on;
 use crate::admin::dsrs::{Because, Kind, OpenRequest, Rectified, Rectify, Request, Requests, Run};
-use crate::admin::wire::{EraseSubject, Nothing, Plan, SubjectErasure};
+use crate::admin::wire::{EraseSubject, Nothing, Operation, Plan, SubjectErasure};
 use futures::StreamExt;
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -67,7 +67,15 @@ pub(super) async fn dsr(client: &Client, output: Output, command: Dsr) -> Result
                 (None, Some(file)) => {
                     let subject = subject(&file)?;
                     let body = EraseSubject { subject, basis, block_reingest: Some(block_reingest), confirm };
-                    work_on(client, output, &["tenants", &tenant, "dsrs", "erase"], &body, long).await
+                    let path = ["tenants", &tenant, "dsrs", "erase"];
+                    if !long.dry_run {
+                        return work_on(client, output, &path, &body, long).await;
+                    }
+                    let how = How { dry_run: true, revision: None };
+                    match client.post::<Operation>(&path, &body, how).await? {
+                        Reply::Planned(plan) => rehearsal(output, plan),
+                        Reply::Done(_) => Err(Failure::Failed("the answer is not a plan".into())),
+                    }
                 }
                 (None, None) => Err(Failure::Usage("name the request, or give --subject-file".into())),
             }
@@ -94,7 +102,48 @@ async fn preview(client: &Client, output: Output, of: &DsrRef) -> Result<(), Fai
     let how = How { dry_run: false, revision: None };
     let reply: Reply<Plan> = client.post(&path(of, "preview"), &Nothing {}, how).await?;
     let Reply::Done(plan) = reply else { return Err(Failure::Failed("the answer is not a plan".into())) };
-    show(output, Reply::<Request>::Planned(plan), told)
+    rehearsal(output, plan)
+}
+
+/// Prints a plan; that of an erasure in a sentence.
+fn rehearsal(output: Output, plan: Plan) -> Result<(), Failure> {
+    if !plan.counts.contains_key("versions") {
+        return show(output, Reply::<Request>::Planned(plan), told);
+    }
+    output.result(&plan, |plan| format!("{}\nnothing was changed; plan {}", foretold(plan), plan.plan_id))
+}
+
+/// What an erasure would take, and what holds keep from it.
+fn foretold(plan: &Plan) -> String {
+    let n = |of: &str| plan.counts.get(of).copied().unwrap_or_default();
+    let mut line = taken(n("objects"), n("versions"), n("kpi_hours"), n("collaboration_copies"));
+    line += &more(n("batches"), n("uploads"));
+    if n("deferred") > 0 {
+        let holds = if plan.holds.len() == 1 { "hold" } else { "holds" };
+        line += &format!("; {} under {holds} {} → deferred", counted(n("deferred"), "object"), plan.holds.join(", "));
+    }
+    line
+}
+
+/// `38 objects, 41 versions, 0 collaboration copies, 3 KPI hours`.
+fn taken(objects: u64, versions: u64, hours: u64, copies: u64) -> String {
+    let (objects, versions, hours) =
+        (counted(objects, "object"), counted(versions, "version"), counted(hours, "KPI hour"));
+    let shared = if copies == 1 { "copy" } else { "copies" };
+    format!("{objects}, {versions}, {} collaboration {shared}, {hours}", count(copies))
+}
+
+/// What there is seldom.
+fn more(batches: u64, uploads: u64) -> String {
+    let mut text = String::new();
+    if batches > 0 {
+        let noun = if batches == 1 { "batch" } else { "batches" };
+        text += &format!(", {} {noun} written anew", count(batches));
+    }
+    if uploads > 0 {
+        text += &format!(", {}", counted(uploads, "upload"));
+    }
+    text
 }
 
 async fn list(client: &Client, output: Output, tenant: &str) -> Result<(), Failure> {
@@ -154,11 +203,17 @@ fn day(time: &str) -> String {
 /// A request in a sentence.
 pub(super) fn told(r: &Request) -> String {
     let force = if r.in_force { "; in force" } else { "" };
-    format!("{} is {}{force}", r.id, r.state)
+    if r.deferred == 0 {
+        return format!("{} is {}{force}", r.id, r.state);
+    }
+    let gone = taken(r.objects, r.versions, r.kpi_hours, 0) + &more(r.batches, r.uploads);
+    let holds = if r.holds.len() == 1 { "hold" } else { "holds" };
+    let kept = counted(r.deferred, "object");
+    format!("{} is {}{force}: {gone}; {kept} under {holds} {} → deferred", r.id, r.state, r.holds.join(", "))
 }
 
 fn shown(r: &Request) -> String {
-    let count = |count: u64| Some(count).filter(|count| *count > 0).map(|count| count.to_string());
+    let some = |n: u64| Some(n).filter(|n| *n > 0).map(count);
     record(&[
         ("request", Some(r.id.clone())),
         ("kind", Some(format!("{:?}", r.kind).to_lowercase())),
@@ -167,9 +222,12 @@ fn shown(r: &Request) -> String {
         ("entered", Some(r.opened_at.0.to_string())),
         ("due", Some(r.due_at.0.to_string())),
         ("in force", Some(if r.in_force { "yes" } else { "no" }.to_owned())),
-        ("objects", count(r.objects)),
-        ("uploads", count(r.uploads)),
-        ("deferred", count(r.deferred)),
+        ("objects", some(r.objects)),
+        ("versions", some(r.versions)),
+        ("batches written anew", some(r.batches)),
+        ("KPI hours", some(r.kpi_hours)),
+        ("uploads", some(r.uploads)),
+        ("deferred", some(r.deferred)),
         ("holds", Some(r.holds.join(", ")).filter(|holds| !holds.is_empty())),
         ("subject", r.subject.clone()),
         ("certificate", r.certificate.as_ref().map(|_| "yes: see `dsr certificate`".to_owned())),
@@ -198,11 +256,10 @@ pub(super) fn erased(e: &SubjectErasure) -> String {
     let (Some(subject), Some(level)) = (&e.subject, &e.level) else {
         return "there is no such data subject: nothing was changed".into();
     };
-    let SubjectErasure { objects, uploads, blobs, files_scanned, salts_found, .. } = e;
-    format!(
-        "erased {subject}: {objects} objects, {uploads} uploads, {blobs} blobs; key destroyed, {level}: {files_scanned} \
-         files read, {salts_found} traces"
-    )
+    let gone = taken(e.objects, e.versions, e.kpi_hours, 0) + &more(e.batches, e.uploads);
+    let (blobs, read) = (counted(e.blobs, "blob"), counted(e.files_scanned, "file"));
+    let traces = counted(e.salts_found, "trace");
+    format!("erased {subject}: {gone}; {blobs}; key destroyed, {level}: {read} read, {traces}")
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ fn said(h: &Hold) -> String {
         HoldState::ReleaseAsked => {
             format!("{id} release_asked: another administrator agrees with `hold release` within a day")
         }
-        HoldState::Released if h.deferred.is_empty() => format!("{id} released; nothing waited for it"),
+        HoldState::Released if h.deferred.is_empty() => format!("{id} released; no deferred act resumes"),
         HoldState::Released => {
             let acts: Vec<_> = h.deferred.iter().map(act).collect();
             let resume = if acts.len() == 1 { "act resumes" } else { "acts resume" };

@@ -51,7 +51,7 @@ pub struct SubjectRequest {
     /// Whether what it put in force (a restriction, a refusal to store again) still is.
     #[n(10)]
     pub in_force: bool,
-    /// Objects dealt with so far.
+    /// Objects dealt with so far; in requests of before versions were told apart, versions of them.
     #[n(11)]
     pub objects: u64,
     /// Uploads in progress dealt with so far.
@@ -78,6 +78,12 @@ pub struct SubjectRequest {
     /// Batches written anew for it so far: the version that was destroyed, and the one in its place, if anything was left.
     #[n(19)]
     pub rewritten: Option<Vec<(VersionId, Option<VersionId>)>>,
+    /// Versions of objects dealt with so far.
+    #[n(20)]
+    pub versions: Option<u64>,
+    /// Windows of figures dealt with so far.
+    #[n(21)]
+    pub windows: Option<u64>,
 }
 
 /// An object that is being put right.
@@ -99,6 +105,15 @@ pub struct Correction {
     /// The version in its place.
     #[n(4)]
     pub to: VersionId,
+}
+
+impl SubjectRequest {
+    /// Counts what a run of it did.
+    pub fn deal_with(&mut self, objects: u64, versions: u64, windows: usize) {
+        self.objects += objects;
+        self.versions = Some(self.versions.unwrap_or_default() + versions);
+        self.windows = Some(self.windows.unwrap_or_default() + windows as u64);
+    }
 }
 
 /// A subject's name under the tenant's register key.

@@ -4,7 +4,7 @@
 //! A crash leaves batches that are still to be done, and the next run finds them by their places.
 
 use super::SubjectError;
-use super::places::{Premises, Visited, drop_lone_marks};
+use super::places::{Premises, Visited, Window, drop_lone_marks, window};
 use super::requests::Desk;
 use crate::audit::{Actor, Event as Record};
 use crate::index::IndexError;
@@ -13,12 +13,15 @@ use crate::model::names::{ObjectName, SubjectName};
 use crate::store::Store;
 use crate::store::types::StoreError;
 use crate::tenancy::Tenancy;
+use std::collections::BTreeSet;
 
 /// What was written anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewritten {
     /// The version that was destroyed, and the one in its place, if anything was left.
     pub versions: Vec<(VersionId, Option<VersionId>)>,
+    /// The windows of figures among them.
+    pub windows: BTreeSet<Window>,
 }
 
 /// Takes somebody's records out of every batch, every version of it. What a hold keeps stays as it is. For a `request`, by its
@@ -56,6 +59,7 @@ pub async fn rewrite(
                     match store.drop_from_batch(&bucket.at, &object, (from, to), name).await {
                         Ok(is_left) => {
                             written.push((from, is_left.then_some(to)));
+                            done.windows.extend(window(bucket, row));
                             if !is_left {
                                 drop_lone_marks(roots, bucket, &object).await?;
                             }

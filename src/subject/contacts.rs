@@ -51,6 +51,28 @@ impl Contact {
     }
 }
 
+/// The kinds of contacts that a name without a kind may mean: those of which something is stored, where nothing is of the name
+/// itself. None: the name means what it says.
+pub async fn kinds_meant(
+    tenancy: &Tenancy,
+    tenant: TenantId,
+    name: &SubjectName,
+) -> Result<Vec<ContactKind>, SubjectError> {
+    let directory = &tenancy.directory;
+    let mut kinds = Vec::new();
+    if name.as_str().contains(':') || directory.subject(tenant, name).await?.is_some() {
+        return Ok(kinds);
+    }
+    for kind in [ContactKind::Contact, ContactKind::Lead] {
+        if let Some(contact) = Contact::of(kind, name.as_str())
+            && directory.subject(tenant, &contact.name).await?.is_some()
+        {
+            kinds.push(kind);
+        }
+    }
+    Ok(kinds)
+}
+
 /// Has a tenant collect nothing more of somebody, or, with `follow`, collect again. Answers how they stand, and whether
 /// that was a change.
 pub async fn follow(

@@ -13,41 +13,63 @@
 //! of orphans.
 
 use super::SubjectError;
-use super::places::{Premises, Visited, drop_lone_marks};
+use super::places::{Premises, Visited, Window, drop_lone_marks, window};
 use crate::audit::{Actor, Event as Record, Receipt};
 use crate::directory::{DirectoryError, SubjectEntry, matters_of_row};
 use crate::index::{Condition, IndexError};
-use crate::model::ids::{SegmentId, SubjectId, TenantId};
+use crate::model::ids::{ObjectId, SegmentId, SubjectId, TenantId};
 use crate::model::names::{ObjectName, SubjectName};
 use crate::model::time::Millis;
 use crate::model::versioning::VersionAsked;
 use crate::regions::RegionRoots;
 use crate::seal::{KeyError, ShredEvidence};
 use crate::tenancy::Tenancy;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// What an erasure would remove, as counted now.
+/// What an erasure would remove, as counted now: what a run that begins now does, unless something is written meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Foreseen {
-    /// Objects, held ones too.
+    /// Objects that go, batches apart.
     pub objects: u64,
-    /// Their plaintext bytes.
+    /// Their versions that go.
+    pub versions: u64,
+    /// The plaintext bytes of those, and of the batches.
     pub bytes: u64,
     /// Uploads in progress.
     pub uploads: u64,
-    /// How many of the objects are batches that are written anew without it.
+    /// Versions of batches that are written anew without it.
     pub batches: u64,
-    /// How many of the objects a legal hold keeps.
+    /// Windows of figures that lose their rows.
+    pub windows: BTreeSet<Window>,
+    /// Objects of which a legal hold keeps something, batches too.
     pub held: u64,
+    /// Versions that they keep.
+    pub held_versions: u64,
     /// By which matters.
     pub matters: BTreeSet<String>,
 }
 
+impl Foreseen {
+    /// Versions of objects and of batches that there are, held or not.
+    pub fn stored(&self) -> u64 {
+        self.versions + self.batches + self.held_versions
+    }
+
+    /// Whether holds keep all there is.
+    pub fn is_all_held(&self) -> bool {
+        self.held > 0 && (self.versions, self.batches, self.uploads) == (0, 0, 0)
+    }
+}
+
 /// What was removed while holds keep the rest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InPart {
-    /// Objects removed.
+    /// Objects of which something was removed, batches apart.
     pub objects: u64,
+    /// Versions of them that were.
+    pub versions: u64,
+    /// Windows of figures that went.
+    pub windows: BTreeSet<Window>,
     /// Uploads ended.
     pub uploads: u64,
     /// Blobs deleted.
@@ -59,8 +81,12 @@ pub struct InPart {
 pub struct Erased {
     /// Whom.
     pub subject: SubjectId,
-    /// Objects removed in this run.
+    /// Objects removed in this run, batches apart.
     pub objects: u64,
+    /// Versions of them removed in this run.
+    pub versions: u64,
+    /// Windows of figures that went in this run.
+    pub windows: BTreeSet<Window>,
     /// Uploads ended in this run.
     pub uploads: u64,
     /// Blobs deleted in this run.
@@ -82,6 +108,7 @@ pub async fn foresee(
     let Some(entry) = tenancy.directory.subject(tenant, name).await? else { return Ok(None) };
     let premises = Premises::of(tenancy, tenant).await?;
     let (mut foreseen, tokens) = (Foreseen::default(), premises.tokens(name));
+    let (mut going, mut held) = (HashSet::new(), HashSet::new());
     let holds = tenancy.directory.holds(tenant).await?;
     for roots in &premises.regions {
         for token in &tokens {
@@ -90,15 +117,22 @@ pub async fn foresee(
                 let (page, next) = premises.visit(roots, *token, entry.id, after.as_ref()).await?;
                 for visited in &page {
                     foreseen.uploads += u64::from(visited.row.upload.is_some() && visited.object.is_none());
-                    if let Some(object) = &visited.object {
-                        foreseen.objects += 1;
-                        foreseen.bytes += object.size;
-                        foreseen.batches += u64::from(object.subjects.is_some());
-                        if let (Some(holds), Some(bucket)) = (&holds, &visited.bucket) {
-                            let matters = matters_of_row(holds, bucket.at.name.as_str(), object);
-                            foreseen.held += u64::from(!matters.is_empty());
-                            foreseen.matters.extend(matters);
-                        }
+                    let (Some(object), Some(bucket)) = (&visited.object, &visited.bucket) else { continue };
+                    let over = holds.as_ref().map(|holds| matters_of_row(holds, bucket.at.name.as_str(), object));
+                    let matters = over.unwrap_or_default();
+                    if !matters.is_empty() {
+                        held.insert(object.object_id);
+                        foreseen.held_versions += 1;
+                        foreseen.matters.extend(matters);
+                        continue;
+                    }
+                    foreseen.bytes += object.size;
+                    foreseen.windows.extend(window(bucket, object));
+                    if object.subjects.is_some() {
+                        foreseen.batches += 1;
+                    } else {
+                        foreseen.versions += 1;
+                        going.insert(object.object_id);
                     }
                 }
                 after = next;
@@ -108,6 +142,7 @@ pub async fn foresee(
             }
         }
     }
+    (foreseen.objects, foreseen.held) = (going.len() as u64, held.len() as u64);
     Ok(Some((entry, foreseen)))
 }
 
@@ -148,11 +183,12 @@ pub async fn erase(
     if let Some(name) = &name {
         erasure.remove(name, &lists, &mut gone).await?;
     }
-    let Gone { objects, uploads, blobs, .. } = gone;
-    let receipt =
-        tenancy.audit.append(actor, Record::SubjectErased { tenant, subject, objects, uploads, blobs }).await?;
+    let Gone { objects, versions, windows, uploads, blobs, .. } = gone;
+    let ended = Record::SubjectErased { tenant, subject, objects: versions, uploads, blobs };
+    let receipt = tenancy.audit.append(actor, ended).await?;
     tenancy.directory.end_erasure(tenant, subject).await?;
-    Ok(Erased { subject, objects, uploads, blobs, inaccessible, shredded, receipt })
+    let objects = objects.len() as u64;
+    Ok(Erased { subject, objects, versions, windows, uploads, blobs, inaccessible, shredded, receipt })
 }
 
 /// Removes what no hold keeps of somebody, while holds keep the rest: the subject's key has to live for those. The
@@ -168,9 +204,10 @@ pub async fn erase_in_part(
     let lists = erasure.part_lists(name).await?;
     let mut gone = Gone::default();
     erasure.remove(name, &lists, &mut gone).await?;
-    let Gone { objects, uploads, blobs, kept, .. } = gone;
-    tenancy.audit.append(actor, Record::SubjectErasedInPart { tenant, subject, objects, uploads, blobs, kept }).await?;
-    Ok(InPart { objects, uploads, blobs })
+    let Gone { objects, versions, windows, uploads, blobs, kept, .. } = gone;
+    let ended = Record::SubjectErasedInPart { tenant, subject, objects: versions, uploads, blobs, kept };
+    tenancy.audit.append(actor, ended).await?;
+    Ok(InPart { objects: objects.len() as u64, versions, windows, uploads, blobs })
 }
 
 /// Takes up the erasures that a crash cut off. Answers how many.
@@ -204,7 +241,8 @@ enum Holds {
 /// What became of one place.
 #[derive(Default)]
 struct Dealt {
-    removed: bool,
+    removed: Option<ObjectId>,
+    window: Option<Window>,
     ended: bool,
     kept: bool,
     doomed: Vec<SegmentId>,
@@ -213,7 +251,9 @@ struct Dealt {
 /// What a run has removed.
 #[derive(Default)]
 struct Gone {
-    objects: u64,
+    objects: HashSet<ObjectId>,
+    versions: u64,
+    windows: BTreeSet<Window>,
     uploads: u64,
     blobs: u64,
     places: u64,
@@ -311,7 +351,9 @@ impl Erasure<'_> {
             let removals = page.iter().map(|visited| self.remove_one(premises, roots, visited, lists));
             let mut dealt_with = Vec::with_capacity(page.len());
             for (dealt, visited) in futures::future::try_join_all(removals).await?.into_iter().zip(&page) {
-                gone.objects += u64::from(dealt.removed);
+                gone.versions += u64::from(dealt.removed.is_some());
+                gone.objects.extend(dealt.removed);
+                gone.windows.extend(dealt.window);
                 gone.uploads += u64::from(dealt.ended);
                 gone.blobs += dealt.doomed.len() as u64;
                 if !dealt.doomed.is_empty() {
@@ -365,7 +407,7 @@ impl Erasure<'_> {
                     return Ok(dealt);
                 }
                 Ok(Some(row)) => {
-                    dealt.removed = true;
+                    (dealt.removed, dealt.window) = (Some(row.object_id), window(bucket, &row));
                     dealt.doomed = match (row.place, row.segments.first()) {
                         (crate::index::rows::v1::Place::PartList, Some(list)) => {
                             lists.get(&list.id).cloned().unwrap_or_else(|| vec![list.id])

@@ -15,6 +15,7 @@ mod zip;
 
 pub use batches::{Rewritten, rewrite};
 pub use erase::{Erased, Foreseen, InPart, begin, erase, erase_in_part, foresee, resume};
+pub use places::Window;
 
 use crate::audit::AuditError;
 use crate::blob::BlobError;

@@ -4,17 +4,34 @@ use super::SubjectError;
 use crate::directory::{DirectoryError, OpenedBucket};
 use crate::index::rows::v1::{ObjectRow, Place, SubjectRow};
 use crate::index::{Condition, Found, PlaceKey};
+use crate::model::classes::Class;
 use crate::model::ids::{BucketId, SegmentId, SubjectId, TenantId};
 use crate::model::names::{ObjectName, SubjectName};
 use crate::model::versioning::VersionAsked;
 use crate::regions::RegionRoots;
 use crate::seal::{self, TenantKeys};
 use crate::tenancy::Tenancy;
+use ring::digest::{Context, SHA256};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Places read at once.
 pub(super) const STEP: usize = 256;
+
+/// A window of figures, by a hash of where it lies.
+pub type Window = [u8; 32];
+
+/// The window whose figures an object holds, if it holds any: jobs put the figures of a window into a folder of its own.
+pub(super) fn window(bucket: &OpenedBucket, row: &ObjectRow) -> Option<Window> {
+    if Class::of(&row.metadata) != Some(Class::Kpi) {
+        return None;
+    }
+    let folder = row.name.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut context = Context::new(&SHA256);
+    context.update(&bucket.at.bucket.0);
+    context.update(folder.as_bytes());
+    Some(context.finish().as_ref().try_into().expect("SHA-256 is 32 bytes"))
+}
 
 /// The served regions of a tenant and its buckets, opened.
 pub(super) struct Premises {

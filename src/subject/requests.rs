@@ -83,6 +83,8 @@ impl Desk<'_> {
             correction: None,
             issued: None,
             rewritten: None,
+            versions: None,
+            windows: None,
         };
         directory.keep_request(self.tenant, &request).await?;
         Ok(request)
@@ -218,7 +220,7 @@ impl Desk<'_> {
         }
         let put_off = |request: &mut SubjectRequest| {
             (request.kept, request.matters) = (foreseen.held, matters);
-            request.objects += gone.objects;
+            request.deal_with(gone.objects, gone.versions, gone.windows.len());
             request.uploads += gone.uploads;
         };
         self.step(request.number, RequestStep::Defer, put_off).await

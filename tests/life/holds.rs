@@ -360,7 +360,7 @@ fn p3_a_deferred_erasure_is_carried_out_by_the_first_sweep_after_the_release() {
     let who = ["--subject-file", &subject, "--basis", "art17"];
     let erase = [&["dsr", "erase", "--tenant", "contoso", "--confirm", "contoso"], &who[..]].concat();
     let rehearsed = server.geoseal(&[&erase[..], &["--dry-run"]].concat()).ok();
-    assert!(rehearsed.contains("legal hold"), "{rehearsed}");
+    assert!(rehearsed.contains("1 object under hold M-2 → deferred"), "{rehearsed}");
     assert_eq!(server.geoseal(&erase).code(), Some(7));
     server.geoseal(&["sweep", "run"]).ok();
     assert_eq!(get(&server, &contoso, "of-held").0, 200, "the hold wins");

@@ -4,6 +4,7 @@
 mod batches;
 mod contacts;
 mod export;
+mod forms;
 mod rectify;
 mod requests;
 mod versions;

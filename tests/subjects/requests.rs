@@ -68,7 +68,7 @@ pub(super) fn get(server: &Server, name: &str) -> Response {
 }
 
 /// A body that begins with what it is of.
-fn body(what: &str, len: usize) -> Vec<u8> {
+pub(super) fn body(what: &str, len: usize) -> Vec<u8> {
     format!("{what}|").bytes().chain(b"0123456789".iter().copied().cycle()).take(len).collect()
 }
 

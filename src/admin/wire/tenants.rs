@@ -378,8 +378,17 @@ pub struct SubjectErasure {
     /// `S1`, inaccessible, or `S2`, absent: its wrapped key was overwritten on this server's disk, and not found again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
-    /// Objects removed.
+    /// Objects removed, batches apart.
     pub objects: u64,
+    /// Versions of them.
+    #[serde(default)]
+    pub versions: u64,
+    /// Versions of batches that were written anew without the subject's records.
+    #[serde(default)]
+    pub batches: u64,
+    /// Windows of figures that lost the subject's rows.
+    #[serde(default)]
+    pub kpi_hours: u64,
     /// Uploads in progress that were ended.
     pub uploads: u64,
     /// Blobs deleted.
