@@ -191,6 +191,14 @@ impl Answer {
         Self { headers, ..Self::tar(stream) }
     }
 
+    /// The same, to be saved under this name.
+    pub(super) fn as_file(mut self, name: &str) -> Self {
+        let saved = format!("attachment; filename=\"{name}\"");
+        let saved = HeaderValue::from_str(&saved).expect("the name of a file of ours is ASCII");
+        self.headers.insert(header::CONTENT_DISPOSITION, saved);
+        self
+    }
+
     /// The same, kept nowhere once it is sent.
     pub(super) fn once(self) -> Self {
         Self { memorable: false, ..self }

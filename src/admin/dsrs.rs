@@ -12,6 +12,7 @@ use crate::store::types::Upload;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -125,6 +126,45 @@ pub struct Request {
     /// Of an erasure: its signed certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<serde_json::Value>,
+    /// Of one for access: the link that was made last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkShown>,
+}
+
+/// What is known of a link. Its token is known to nobody but who got it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LinkShown {
+    /// When it ends.
+    pub expires_at: Time,
+    /// Downloads that were begun.
+    pub downloads_begun: u32,
+    /// When the copy was fetched: it gives no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent_at: Option<Time>,
+}
+
+/// Where links lead, on the admin listener; the token follows.
+pub const LINKS: &str = "/bundles/";
+
+/// `POST …/dsrs/{dsr}/link`: a link that gives the copy once. Told this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BundleLink {
+    /// The request.
+    pub id: String,
+    /// On the admin listener: `/bundles/TOKEN`. Whoever has it has the copy.
+    pub path: String,
+    /// When it ends.
+    pub expires_at: Time,
+    /// Downloads that may be begun; the first whole one is the last.
+    pub downloads_max: u32,
+}
+
+/// A copy that is fetched by a link.
+pub struct Fetched {
+    /// The request.
+    pub id: String,
+    /// The archive.
+    pub archive: Streamed,
 }
 
 /// The requests of a tenant.
@@ -159,6 +199,9 @@ pub struct Correction {
     /// Its content, and the length of that.
     pub content: (Upload, u64),
 }
+
+/// How long a token is looked for at least.
+const LOOK_FOR: Duration = Duration::from_millis(50);
 
 /// The basis of a request. Errors: `BadField` without one.
 pub(super) fn basis(given: Option<&str>) -> Result<String, ActError> {
@@ -281,6 +324,38 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
+        acts::<super::wire::Nothing, BundleLink>(
+            "/admin/v1/tenants/{tenant}/dsrs/{dsr}/link",
+            Acts,
+            "linkBundle",
+            "A link by which who asked may fetch the copy once, within 7 days; one of before is void",
+            |c| {
+                Box::pin(async move {
+                    let super::wire::Nothing {} = c.body()?;
+                    let made = c.acts.link_bundle(&c.order, &c.tenant()?, number(c.param("dsr"))?).await?;
+                    Ok(outcome(&c, StatusCode::CREATED, made)?.once())
+                })
+            },
+        ),
+        Route {
+            effect: Effect::Spends,
+            ..looks::<String>(
+                "/bundles/{token}",
+                super::auth::Role::Open,
+                "fetchBundle",
+                "The copy that a link gives once, as a zip archive",
+                &[],
+                |c| {
+                    Box::pin(async move {
+                        // Whatever is wrong with a token, the answer takes as long.
+                        let fetched = c.acts.fetch_bundle(c.param("token"));
+                        let (fetched, ()) = tokio::join!(fetched, tokio::time::sleep(LOOK_FOR));
+                        let Fetched { id, archive } = fetched?;
+                        Ok(Answer::zip(archive).as_file(&format!("{id}.zip")))
+                    })
+                },
+            )
+        },
         acts::<Rectify, Rectified>(
             "/admin/v1/tenants/{tenant}/dsrs/{dsr}/rectify",
             ActsOnStream,
@@ -376,6 +451,16 @@ pub trait DsrActs: Send + Sync {
     /// Hands out a copy. WrongRequestState.
     async fn bundle(&self, order: &Order, t: &TenantRef, number: u64) -> Result<Outcome<Streamed>, ActError> {
         Err(ActError::NotBuilt)
+    }
+
+    /// Makes a link by which the copy is fetched once. WrongRequestState.
+    async fn link_bundle(&self, order: &Order, t: &TenantRef, number: u64) -> Result<Outcome<BundleLink>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// What a link gives. NoSuchLink, LinkOver.
+    async fn fetch_bundle(&self, token: &str) -> Result<Fetched, ActError> {
+        Err(ActError::NoSuchLink)
     }
 
     /// Puts an object right. PutOff, NoSuchObject, WrongRequestState.

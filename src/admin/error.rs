@@ -132,6 +132,12 @@ pub enum ActError {
     /// No such request of a data subject.
     #[error("there is no such request")]
     NoSuchRequest,
+    /// No link has this token.
+    #[error("there is no such link")]
+    NoSuchLink,
+    /// The link was used, or has ended.
+    #[error("the link was used, or has ended")]
+    LinkOver,
     /// A name without a kind of which nothing is stored, while something is of the kinds that are listed.
     #[error("the data subject is ambiguous: nothing is stored of the name itself, but of this id of another kind")]
     AmbiguousSubject(Vec<&'static str>),
@@ -281,6 +287,8 @@ impl ActError {
             Self::NoSuchCredential => Face(S::NOT_FOUND, "NoSuchCredential", Some("see `geoseal credential list`")),
             Self::NoSuchOperation => Face(S::NOT_FOUND, "NoSuchOperation", None),
             Self::NoSuchRequest => Face(S::NOT_FOUND, "NoSuchRequest", Some("see `geoseal dsr list`")),
+            Self::NoSuchLink => Face(S::NOT_FOUND, "NoSuchLink", None),
+            Self::LinkOver => Face(S::GONE, "LinkOver", Some("ask whoever sent it for another")),
             Self::AmbiguousSubject(_) => {
                 Face(S::NOT_FOUND, "AmbiguousSubject", Some("write the kind before the id, as in KIND:ID"))
             }

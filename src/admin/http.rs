@@ -15,7 +15,7 @@ use super::routes::{Effect, Route, routes};
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{RawPathParams, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use bytes::Bytes;
@@ -84,6 +84,7 @@ fn finish(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
@@ -95,6 +96,9 @@ async fn answer(
     request: Request,
 ) -> Result<Response, ActError> {
     let (head, body) = request.into_parts();
+    if route.effect == Effect::Spends && head.method == Method::HEAD {
+        return Err(ActError::MethodNotAllowed);
+    }
     let mut query = query(route, &head.uri)?;
     let mode = mode(query.remove("dryRun").as_deref())?;
     let expect = expected(route, &head.headers)?;
@@ -128,7 +132,7 @@ async fn answer(
 /// An act's task also holds its slot: a caller who hangs up and asks again finds the first request, not a free key.
 async fn run(route: &Arc<Route>, call: Call, slot: Option<Slot>) -> Result<Response, ActError> {
     let act = (route.run)(call);
-    if route.effect == Effect::Looks {
+    if !route.effect.acts() {
         return act.await.map(Answer::into_response);
     }
     let task = tokio::spawn(async move {
@@ -152,7 +156,7 @@ fn query(route: &Route, uri: &Uri) -> Result<BTreeMap<String, String>, ActError>
         .map_err(|_| ActError::BadQuery("not name=value pairs".into()))?;
     let mut query = BTreeMap::new();
     for (name, value) in pairs.0 {
-        let known = route.query.contains(&name.as_str()) || (route.effect != Effect::Looks && name == "dryRun");
+        let known = route.query.contains(&name.as_str()) || (route.effect.acts() && name == "dryRun");
         if !known {
             return Err(ActError::BadQuery("an unknown parameter".into()));
         }
@@ -176,7 +180,7 @@ fn expected(route: &Route, headers: &HeaderMap) -> Result<Option<u64>, ActError>
     let bad = ActError::BadHeader("If-Match");
     match (one(headers, &header::IF_MATCH, "If-Match")?, route.effect) {
         (None | Some("*"), _) => Ok(None),
-        (Some(_), Effect::Looks | Effect::Acts | Effect::ActsOnStream) => Err(bad),
+        (Some(_), Effect::Looks | Effect::Acts | Effect::ActsOnStream | Effect::Spends) => Err(bad),
         (Some(tag), Effect::ActsOnRecord) => {
             let digits = tag.strip_prefix('"').and_then(|t| t.strip_suffix('"')).ok_or(bad.clone())?;
             digits.parse().map(Some).map_err(|_| bad)
@@ -186,7 +190,7 @@ fn expected(route: &Route, headers: &HeaderMap) -> Result<Option<u64>, ActError>
 
 fn idempotency(route: &Route, headers: &HeaderMap) -> Result<Option<String>, ActError> {
     match one(headers, &IDEMPOTENCY, "Idempotency-Key")? {
-        _ if route.effect == Effect::Looks => Ok(None),
+        _ if !route.effect.acts() => Ok(None),
         None => Ok(None),
         // What is not read whole cannot be told from another request.
         Some(_) if route.effect == Effect::ActsOnStream => Err(ActError::BadHeader("Idempotency-Key")),

@@ -2,6 +2,7 @@
 //! who are known, that it is unavailable.
 
 use super::auth::{Logins, Role};
+use super::dsrs::LINKS;
 use super::error::ActError;
 use super::wire;
 use arc_swap::ArcSwapOption;
@@ -52,6 +53,7 @@ impl Lobby {
                 let readiness = wire::Readiness { ready: false, waiting_for };
                 (StatusCode::SERVICE_UNAVAILABLE, axum::Json(readiness)).into_response()
             }
+            path if path.starts_with(LINKS) => ActError::Unavailable("what this server serves").into_response(),
             _ => match self.0.logins.admit(request.headers(), Role::Auditor) {
                 Ok(_) => ActError::Unavailable("what this server serves").into_response(),
                 Err(error) => error.into_response(),

@@ -70,6 +70,9 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
 fn gives(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     let schema = (route.gives)(schemas);
     match route.effect {
+        Effect::Spends => {
+            json!({ "application/zip": { "schema": { "type": "string", "format": "binary" } } })
+        }
         Effect::Looks if route.name == "metrics" => json!({ "application/openmetrics-text": { "schema": schema } }),
         Effect::Looks => json!({ "application/json": { "schema": schema } }),
         Effect::Acts | Effect::ActsOnRecord | Effect::ActsOnStream => {
@@ -87,7 +90,7 @@ fn parameters(route: &Route) -> Vec<Value> {
     let dry_run = json!({ "name": "dryRun", "in": "query", "schema": { "type": "boolean" } });
     let header = |name: &str| json!({ "name": name, "in": "header", "schema": text });
     let act = match route.effect {
-        Effect::Looks => vec![],
+        Effect::Looks | Effect::Spends => vec![],
         Effect::Acts => vec![dry_run, header("Idempotency-Key")],
         Effect::ActsOnRecord => vec![dry_run, header("Idempotency-Key"), header("If-Match")],
         Effect::ActsOnStream => vec![dry_run],

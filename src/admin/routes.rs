@@ -44,6 +44,15 @@ pub(super) enum Effect {
     ActsOnRecord,
     /// Something, with a body that is read as it comes: a line of JSON, and bytes. Takes `dryRun`.
     ActsOnStream,
+    /// What may be asked for so often only: takes none of them, and no HEAD.
+    Spends,
+}
+
+impl Effect {
+    /// Whether it is an act, which can be rehearsed.
+    pub(super) fn acts(self) -> bool {
+        matches!(self, Self::Acts | Self::ActsOnRecord | Self::ActsOnStream)
+    }
 }
 
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {

@@ -10,7 +10,7 @@ use world::{ADMIN, AUDITOR, Server, bare};
 
 /// docs/threat-cases.md A-18: the table is the router, so this is every route there is.
 #[tokio::test]
-async fn every_route_but_two_refuses_a_caller_without_credentials() {
+async fn every_route_but_three_refuses_a_caller_without_credentials() {
     let server = Server::new();
     let mut open = vec![];
     for route in routes() {
@@ -25,7 +25,11 @@ async fn every_route_but_two_refuses_a_caller_without_credentials() {
             }
         }
     }
-    assert_eq!(open, ["/healthz", "/readyz"]);
+    // The third asks for a token that nobody guesses, and nothing else.
+    assert_eq!(open, ["/healthz", "/readyz", "/bundles/{token}"]);
+    let link = server.send(bare("GET", "/bundles/00", None)).await;
+    assert_eq!(link.status(), StatusCode::NOT_FOUND);
+    assert_eq!(server.send(bare("HEAD", "/bundles/00", None)).await.status(), StatusCode::METHOD_NOT_ALLOWED);
     for unknown in ["/", "/admin", "/admin/v1", "/admin/v2/tenants", "/debug/pprof", "/metrics/"] {
         assert_eq!(server.send(bare("GET", unknown, None)).await.status(), StatusCode::UNAUTHORIZED, "{unknown}");
         assert_eq!(server.send(bare("GET", unknown, Some(ADMIN))).await.status(), StatusCode::NOT_FOUND, "{unknown}");
@@ -43,7 +47,17 @@ async fn an_auditor_reaches_exactly_the_routes_that_look_at_no_tenant() {
             reached.push(route.name);
         }
     }
-    let looks = ["health", "readiness", "metrics", "openapi", "regions", "certificate", "keyStatus", "operation"];
+    let looks = [
+        "health",
+        "readiness",
+        "fetchBundle",
+        "metrics",
+        "openapi",
+        "regions",
+        "certificate",
+        "keyStatus",
+        "operation",
+    ];
     let more = ["sweepStatus", "auditTail", "auditVerify", "logKey", "logCheckpoint", "logLines", "logProof", "clock"];
     let evidence = ["epochs", "epochCertificate", "listBackups", "logGrowth"];
     let reports = [

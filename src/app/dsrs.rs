@@ -2,9 +2,11 @@
 
 use super::acts::HouseActs;
 use super::subjects::{erased_shown, subject_error};
-use super::tenants::{FoundTenant, actor, find};
+use super::tenants::{FoundTenant, actor, find, state};
 use crate::admin::acts::{Broke, Mode, Order, Outcome, Streamed, TenantRef};
-use crate::admin::dsrs::{Correction, DsrActs, Kind, NewRequest, Rectified, Request, Stop};
+use crate::admin::dsrs::{
+    BundleLink, Correction, DsrActs, Fetched, Kind, LINKS, LinkShown, NewRequest, Rectified, Request, Stop,
+};
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::{Actor, Hash};
@@ -16,11 +18,13 @@ use crate::model::standing::Word;
 use crate::store::Store;
 use crate::subject::rectify::Corrected;
 use crate::subject::requests::{Asked, Desk};
-use crate::subject::{self, Erased, Foreseen, InPart, Rewritten, SubjectError, bundle, contacts};
+use crate::subject::{self, Erased, Foreseen, InPart, Rewritten, SubjectError, bundle, contacts, link};
 use crate::sweep::certificate::{AuditEntry, Certificate, Destruction, Signed};
 use crate::sweep::of_subject::{self, Backups, SubjectCertificate};
 use crate::tenancy::Tenancy;
 use crate::tenant::access::{Access, Operation, access};
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 
@@ -124,17 +128,60 @@ impl DsrActs for HouseActs {
         if order.mode == Mode::Plan {
             return plan(&found, &by, number).await.map(Outcome::Planned);
         }
-        let name = desk.name(&request).await.map_err(subject_error)?;
-        // Asked for again it is handed out again.
-        let again = request.state == RequestState::Done;
-        if !again {
-            desk.step(number, RequestStep::Begin, |_| {}).await.map_err(subject_error)?;
-        }
-        let leaving = bundle::begin(desk, &self.house.store, &request, name).await.map_err(subject_error)?;
-        if !again {
-            desk.step(number, RequestStep::End, |_| {}).await.map_err(subject_error)?;
-        }
+        let leaving = hand_out(self, &desk, &request).await.map_err(subject_error)?;
         Ok(Outcome::Done(leaving.map_err(|_| Broke).boxed()))
+    }
+
+    async fn link_bundle(
+        &self,
+        order: &Order,
+        tenant: &TenantRef,
+        number: u64,
+    ) -> Result<Outcome<BundleLink>, ActError> {
+        let (found, by) = (reachable(self, tenant).await?, actor(order));
+        let desk = desk(&found, &by);
+        let request = desk.request(number).await.map_err(subject_error)?;
+        if request.kind != RequestKind::Access {
+            let rule = "only a request for access is answered with a copy";
+            return Err(ActError::BadField { field: "kind", rule });
+        }
+        if !matches!(access(found.entry.standing.state, Operation::DataSubject), Access::Yes) {
+            return Err(ActError::WrongState(state(found.entry.standing.state)));
+        }
+        if order.mode == Mode::Plan {
+            let mut plan = plan(&found, &by, number).await?;
+            let days = link::LINK_S / 86_400;
+            plan.steps = vec![format!("log it; make a link that gives a copy once within {days} days")];
+            return Ok(Outcome::Planned(plan));
+        }
+        let (token, until) = desk.make_link(number).await.map_err(subject_error)?;
+        Ok(Outcome::Done(BundleLink {
+            id: format!("DSR-{number}"),
+            path: format!("{LINKS}{}", *token.text()),
+            expires_at: wire::Time(until),
+            downloads_max: link::DOWNLOADS_MAX,
+        }))
+    }
+
+    async fn fetch_bundle(&self, token: &str) -> Result<Fetched, ActError> {
+        let token = link::Token::parse(token).ok_or(ActError::NoSuchLink)?;
+        let found = find(self, &TenantRef::Id(token.tenant())).await.map_err(|error| match error {
+            ActError::NoSuchTenant => ActError::NoSuchLink,
+            error => error,
+        })?;
+        // What only holds keep of a tenant is for counsel.
+        let allowed = matches!(access(found.entry.standing.state, Operation::DataSubject), Access::Yes);
+        let by = Actor::part("data-subject");
+        let desk = desk(&found, &by);
+        let request = desk.use_link(&token, allowed).await.map_err(subject_error)?;
+        let leaving = hand_out(self, &desk, &request).await.map_err(|error| match error {
+            // Who asked was erased meanwhile.
+            SubjectError::WrongStep(_) => ActError::LinkOver,
+            error => subject_error(error),
+        })?;
+        let leaving = link::once(found.tenancy.clone(), by.clone(), &token, leaving);
+        let leaving = leaving.inspect_err(|error| tracing::info!(%error, "a download by a link broke off"));
+        Ok(Fetched { id: format!("DSR-{}", token.number()), archive: leaving.map_err(|_| Broke).boxed() })
     }
 
     async fn rectify(
@@ -197,6 +244,29 @@ impl DsrActs for HouseActs {
         };
         Ok(Outcome::Done(shown(&stopped.map_err(subject_error)?)))
     }
+}
+
+/// Begins to hand out the copy that is asked for; asked for again it is handed out again. Errors: `WrongStep` when who asked is
+/// known no more.
+async fn hand_out(
+    acts: &HouseActs,
+    desk: &Desk<'_>,
+    request: &SubjectRequest,
+) -> Result<BoxStream<'static, Result<Bytes, SubjectError>>, SubjectError> {
+    let name = desk.name(request).await?;
+    let again = request.state == RequestState::Done;
+    if !again {
+        desk.step(request.number, RequestStep::Begin, |_| {}).await?;
+    }
+    let leaving = bundle::begin(*desk, &acts.house.store, request, name).await?;
+    if !again {
+        match desk.step(request.number, RequestStep::End, |_| {}).await {
+            // Somebody else began to fetch it at the same time.
+            Ok(_) | Err(SubjectError::WrongStep(RequestState::Done)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(leaving)
 }
 
 /// Carries a request on that is Open, Previewed, Running or Deferred: RUNNING, what has to hold at once, and the rest as
@@ -569,5 +639,10 @@ fn shown(request: &SubjectRequest) -> Request {
         holds: request.matters.clone(),
         subject: request.subject.map(|subject| subject.to_string()),
         certificate: request.certificate.as_ref().and_then(|text| serde_json::from_str(text).ok()),
+        link: request.link.as_ref().map(|link| LinkShown {
+            expires_at: wire::Time(link.until),
+            downloads_begun: link.begun,
+            spent_at: link.spent.map(wire::Time),
+        }),
     }
 }

@@ -290,6 +290,8 @@ impl Opening<'_> {
             tracing::warn!(tenants = again, "the restored backup held destroyed tenants: deleted again");
         }
         for room in house.geos.iter().filter(|room| room.is_restored) {
+            let dropped = room.directory.drop_links().await;
+            dropped.map_err(|error| AppError::Resume(error.to_string()))?;
             let keys = room.keys.clone();
             let cleared = tokio::task::spawn_blocking(move || keys.clear_restore_note()).await;
             cleared.map_err(|_| AppError::Worker)?.map_err(|error| AppError::keys(room.geo, error))?;

@@ -159,6 +159,8 @@ pub(super) fn subject_error(error: SubjectError) -> ActError {
         SubjectError::Audit(error) => super::acts::log_error(error),
         SubjectError::RegionNotServed(_) => ActError::RegionNotServed,
         SubjectError::NoSuchRequest => ActError::NoSuchRequest,
+        SubjectError::NoSuchLink => ActError::NoSuchLink,
+        SubjectError::LinkOver => ActError::LinkOver,
         SubjectError::WrongStep(state) => ActError::WrongRequestState(state.as_str()),
         SubjectError::NoSuchObject
         | SubjectError::Store(StoreError::NoSuchObject | StoreError::NoSuchVersion | StoreError::PreconditionFailed) => {

@@ -277,6 +277,10 @@ pub enum Event {
     SubjectCertificateIssued { tenant: TenantId, dsr: u64, certificate: Hash },
     /// A copy of all that is stored of who asks is handed out.
     DsrBundle { tenant: TenantId, dsr: u64 },
+    /// A link was made by which who asks may fetch it once, until `until`, RFC 3339; one of before is void.
+    DsrLinkMade { tenant: TenantId, dsr: u64, until: String },
+    /// By that link a whole copy was fetched: it is void.
+    DsrLinkSpent { tenant: TenantId, dsr: u64 },
     /// By a request somebody is to stand so with a tenant: `restricted`, `not-to-be-stored`, or either taken back.
     SubjectStanding {
         tenant: TenantId,

@@ -222,6 +222,13 @@ impl Client {
         url
     }
 
+    /// The address of what the admin listener has beside its API.
+    pub(super) fn beside(&self, path: &str) -> String {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url.to_string()
+    }
+
     async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Zeroizing<Vec<u8>>), Failure> {
         let request = request.header(AUTHORIZATION, self.token.clone());
         let mut sent = 0;

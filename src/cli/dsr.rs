@@ -1,20 +1,23 @@
 //! `geoseal dsr …`: data subjects' requests. A subject's name, and an object's, is read from a file or from standard input,
 //! never taken as an argument, and is in nothing that is printed.
 
-use super::args::{Dsr, DsrKind, DsrRef, DsrWhy, Long};
+use super::args::{Dsr, DsrKind, DsrRef, DsrWhy, Long, Rehearse};
 use super::client::{Client, How, Reply};
 use super::failure::Failure;
-use super::files::failed;
+use super::files::{Readers, failed, write_new};
 use super::print::{Output, ask, count, counted, record, table};
 use super::tenants::{rehearsed, show};
 use super::work::work_on;
-use crate::admin::dsrs::{Because, Kind, OpenRequest, Rectified, Rectify, Request, Requests, Run};
-use crate::admin::wire::{EraseSubject, Nothing, Operation, Plan, SubjectErasure};
+use crate::admin::dsrs::{
+    Because, BundleLink, Kind, LinkShown, OpenRequest, Rectified, Rectify, Request, Requests, Run,
+};
+use crate::admin::wire::{EraseSubject, Nothing, Operation, Plan, SubjectErasure, Time};
 use futures::StreamExt;
+use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest subject file that is read, in bytes: a name, and a line feed.
 const SUBJECT_BYTES_MAX: u64 = 4096;
@@ -44,6 +47,7 @@ pub(super) async fn dsr(client: &Client, output: Output, command: Dsr) -> Result
             super::certificates::fetch(client, &path, since_checkpoint.as_deref()).await
         }
         Dsr::Export { of, out, dry_run } => export(client, output, &of, &out, dry_run).await,
+        Dsr::Link { of, out, rehearse } => link(client, output, &of, out.as_deref(), rehearse).await,
         Dsr::Rectify { of, bucket, object_file, content, rehearse } => {
             let said = Rectify { bucket, object: subject(&object_file)? };
             let reply = client.post_file(&path(&of, "rectify"), &said, &content, rehearsed(rehearse)).await?;
@@ -196,6 +200,50 @@ async fn export(client: &Client, output: Output, of: &DsrRef, out: &Path, dry_ru
     output.result(&done, |_| format!("{}: {bytes} bytes in {}; it is not sealed", of.dsr, out.display()))
 }
 
+/// A link, as it is to be sent to who asked.
+#[derive(Serialize)]
+struct Sent {
+    id: String,
+    /// None: it was written to a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out: Option<PathBuf>,
+    expires_at: Time,
+    downloads_max: u32,
+}
+
+async fn link(
+    client: &Client,
+    output: Output,
+    of: &DsrRef,
+    out: Option<&Path>,
+    rehearse: Rehearse,
+) -> Result<(), Failure> {
+    if let Some(out) = out.filter(|out| out.exists()) {
+        return Err(Failure::Usage(format!("{} exists: it is not overwritten", out.display())));
+    }
+    let reply: Reply<BundleLink> = client.post(&path(of, "link"), &Nothing {}, rehearsed(rehearse)).await?;
+    let made = match reply {
+        Reply::Done(made) => made,
+        planned @ Reply::Planned(_) => return show(output, planned, |_: &BundleLink| String::new()),
+    };
+    let BundleLink { id, path, expires_at, downloads_max } = made;
+    let url = client.beside(&path);
+    if let Some(out) = out {
+        write_new(out, format!("{url}\n").as_bytes(), Readers::Owner)?;
+    }
+    let sent = Sent { id, url: out.is_none().then_some(url), out: out.map(Path::to_owned), expires_at, downloads_max };
+    output.result(&sent, |sent| {
+        let where_to = match (&sent.url, &sent.out) {
+            (Some(url), _) => url.clone(),
+            (None, Some(out)) => format!("written to {}", out.display()),
+            (None, None) => String::new(),
+        };
+        format!("{where_to}\n{}: one copy, until {}", sent.id, sent.expires_at.0)
+    })
+}
+
 fn day(time: &str) -> String {
     time.split('T').next().unwrap_or(time).to_owned()
 }
@@ -230,8 +278,17 @@ fn shown(r: &Request) -> String {
         ("deferred", some(r.deferred)),
         ("holds", Some(r.holds.join(", ")).filter(|holds| !holds.is_empty())),
         ("subject", r.subject.clone()),
+        ("link", r.link.as_ref().map(linked)),
         ("certificate", r.certificate.as_ref().map(|_| "yes: see `dsr certificate`".to_owned())),
     ])
+}
+
+fn linked(link: &LinkShown) -> String {
+    let begun = counted(link.downloads_begun.into(), "download");
+    match link.spent_at {
+        Some(at) => format!("used {}", at.0),
+        None => format!("until {}, {begun} begun", link.expires_at.0),
+    }
 }
 
 /// The one line of a file.

@@ -59,7 +59,7 @@ pub use logins::{LoginEntry, LoginStub};
 pub use notices::{Notices, Sent};
 pub use periods::Period;
 pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
-pub use requests::{Correction, SealedName, SubjectRequest};
+pub use requests::{BundleLink, Correction, SealedName, SubjectRequest};
 pub use reroot::Rerooted;
 pub use revoked::RevokedToken;
 pub use standings::{LEDGER_STEP, NameToken, REGISTER};

@@ -84,6 +84,27 @@ pub struct SubjectRequest {
     /// Windows of figures dealt with so far.
     #[n(21)]
     pub windows: Option<u64>,
+    /// Of one for access: the link by which who asked may fetch the copy.
+    #[n(22)]
+    pub link: Option<BundleLink>,
+}
+
+/// A link that gives the copy once.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct BundleLink {
+    /// The SHA-256 of its token.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub hash: [u8; 32],
+    /// When it ends, by the latest plausible time.
+    #[n(1)]
+    pub until: Millis,
+    /// Downloads that were begun.
+    #[n(2)]
+    pub begun: u32,
+    /// When one of them was whole.
+    #[n(3)]
+    pub spent: Option<Millis>,
 }
 
 /// An object that is being put right.
@@ -175,6 +196,26 @@ impl Directory {
             match page.last() {
                 Some((last, _)) if page.len() == SCAN => range = range.behind(last),
                 _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Forgets the links of all requests: after the restore of a backup, which may know of a link that was used since.
+    pub async fn drop_links(&self) -> Result<(), DirectoryError> {
+        let _one_at_a_time = self.requests.lock().await;
+        let mut range = KeyRange::prefix(&[kind::REQUEST]);
+        loop {
+            let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
+            for (row_key, sealed) in &page {
+                let tenant = row_key.get(1..17).and_then(|id| id.try_into().ok()).ok_or(DirectoryError::Integrity)?;
+                let request = self.open_request(row_key, sealed)?;
+                if request.link.is_some() {
+                    self.keep_request(TenantId(tenant), &SubjectRequest { link: None, ..request }).await?;
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == SCAN => range = range.behind(last),
+                _ => return Ok(()),
             }
         }
     }

@@ -8,6 +8,7 @@ mod batches;
 pub mod bundle;
 pub mod contacts;
 mod erase;
+pub mod link;
 mod places;
 pub mod rectify;
 pub mod requests;
@@ -52,6 +53,12 @@ pub enum SubjectError {
     /// There is no such request of the tenant.
     #[error("there is no such request")]
     NoSuchRequest,
+    /// There is no such link, or the token is another.
+    #[error("there is no such link")]
+    NoSuchLink,
+    /// The link was used, has ended, or leads to nothing any more.
+    #[error("the link is over")]
+    LinkOver,
     /// The request is in a state from which this step does not lead.
     #[error("the request is {}: it cannot take this step", .0.as_str())]
     WrongStep(RequestState),

@@ -85,6 +85,7 @@ impl Desk<'_> {
             rewritten: None,
             versions: None,
             windows: None,
+            link: None,
         };
         directory.keep_request(self.tenant, &request).await?;
         Ok(request)

@@ -29,6 +29,7 @@ const ELSEWHERE: &[&str] = &[
     "dsr erase",
     "dsr export",
     "dsr lift",
+    "dsr link",
     "dsr list",
     "dsr open",
     "dsr certificate",

@@ -35,7 +35,7 @@ pub(crate) fn tenant(server: &Server, name: &str) -> Credentials {
 }
 
 /// A tenant's state as `tenant show` has it.
-fn state(server: &Server, tenant: &str) -> String {
+pub(crate) fn state(server: &Server, tenant: &str) -> String {
     server.geoseal(&["tenant", "show", tenant, "--json"]).json()["state"].as_str().expect("a state").to_owned()
 }
 

@@ -5,6 +5,7 @@ mod batches;
 mod contacts;
 mod export;
 mod forms;
+mod link;
 mod rectify;
 mod requests;
 mod versions;

@@ -20,7 +20,7 @@ const BOB: &str = "contact:bob-7t2m";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Opens a bundle as anybody would, and checks it by what it says of itself.
-const OPEN_BUNDLE: &str = r#"
+pub(super) const OPEN_BUNDLE: &str = r#"
 import hashlib, json, sys, zipfile
 bundle = zipfile.ZipFile(sys.argv[1])
 assert bundle.testzip() is None

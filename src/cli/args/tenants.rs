@@ -271,6 +271,18 @@ pub enum Dsr {
         #[arg(long)]
         dry_run: bool,
     },
+    /// A link by which who asked for access fetches the copy, once within 7 days; one of before is void
+    Link {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        of: DsrRef,
+        /// Write the link to this new file (mode 600), and print none: whoever has it has the copy
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
     /// Answer a request to rectify: an object's new content; the versions of before are destroyed
     Rectify {
         #[command(flatten)]
