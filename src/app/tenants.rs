@@ -11,7 +11,7 @@ use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::model::login::Role;
 use crate::model::names::AccessId;
-use crate::seal::KeyError;
+use crate::seal::{KeyError, KeyKind, KeyState};
 use crate::tenancy::{Tenancy, TenancyError};
 use crate::tenant::{self, Effect, Event, Refusal, Replication, State};
 use std::sync::Arc;
@@ -62,12 +62,12 @@ pub(super) async fn create(acts: &HouseActs, order: &Order, new: NewTenant) -> R
     }
     let detail = Detail { name: new.name.as_str().to_owned(), contact: new.contact };
     let entry = tenancy.create(&actor(order), life, detail).await.map_err(act_error)?;
-    Ok(Outcome::Done(shown(&tenancy, &entry).await))
+    Ok(Outcome::Done(shown_with_master(&tenancy, &entry).await))
 }
 
 pub(super) async fn show(acts: &HouseActs, tenant: &TenantRef) -> Result<wire::Tenant, ActError> {
     let found = find(acts, tenant).await?;
-    Ok(shown(&found.tenancy, &found.entry).await)
+    Ok(shown_with_master(&found.tenancy, &found.entry).await)
 }
 
 pub(super) async fn list(
@@ -182,7 +182,9 @@ pub(super) async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenan
     let left = standing.deadlines().map(|(at, due)| due.seconds() - now.lo_for(&at).seconds()).min();
     let left = left.map(|seconds| u64::try_from(seconds.max(0)).unwrap_or(0).div_ceil(86_400));
     let living = matches!(standing.state, State::Active | State::Disabled | State::Terminated);
-    let key = tenancy.directory.keys(standing.id).await.ok().map(|keys| format!("tdk/{}", keys.active_trk().version));
+    let label = entry.detail.as_ref().map_or_else(|| standing.id.to_string(), |detail| detail.name.clone());
+    let keys = tenancy.directory.keys(standing.id).await.ok();
+    let key = keys.map(|keys| format!("tdk/{label}/{}", keys.active_trk().version));
     wire::Tenant {
         id: standing.id,
         name: entry.detail.as_ref().map(|detail| detail.name.clone()),
@@ -210,6 +212,19 @@ pub(super) async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenan
         warnings: warnings(standing),
         notices: super::notices::shown(&tenancy.directory, entry).await,
     }
+}
+
+/// With the master key above its data key, for which the key service is asked: of one tenant, not of a list.
+async fn shown_with_master(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenant {
+    let mut tenant = shown(tenancy, entry).await;
+    let (keys, id) = (tenancy.directory.key_service().clone(), entry.standing.id);
+    let status = tokio::task::spawn_blocking(move || keys.tenant_status(id.0)).await;
+    let roots = status.ok().and_then(Result::ok).flatten().map(|status| status.roots).unwrap_or_default();
+    let active = roots.iter().find(|root| root.kind == KeyKind::Trk && root.state == KeyState::Active);
+    if let (Some(key), Some(master)) = (&mut tenant.key, active.and_then(|root| root.master)) {
+        *key += &format!(" (mk/{}/{master})", tenant.geo);
+    }
+    tenant
 }
 
 fn warnings(standing: &tenant::Standing) -> Vec<String> {

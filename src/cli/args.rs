@@ -6,7 +6,7 @@ mod keys;
 mod start;
 mod tenants;
 
-pub use features::{Bucket, Feature, Follow, Grant};
+pub use features::{Bucket, Feature, Follow, Grant, Messages};
 pub use holds::Hold;
 pub use keys::{Epoch, Key, Keys, Pace, Reencrypt, Resume, Rotate, Suspend};
 pub use start::{Dev, DevClock, DevCommand, Init, Keeper, Serve};

@@ -1,10 +1,10 @@
 //! `geoseal feature …` and `geoseal bucket …`.
 
-use super::args::{Bucket, Feature, Follow};
+use super::args::{Bucket, Feature, Follow, Messages};
 use super::client::{Client, How};
 use super::failure::Failure;
 use super::files::failed;
-use super::print::{Output, record};
+use super::print::{Output, count, counted, record};
 use super::tenants::{consented, rehearsed, show};
 use crate::admin::features as wire;
 use crate::admin::features::{
@@ -54,14 +54,13 @@ async fn change(
 fn standing(f: &TenantFeature) -> String {
     let since = f.since.map_or(String::new(), |at| at.0.to_string());
     if !f.enabled {
-        let kept =
-            f.objects.map_or(String::new(), |objects| format!("; {objects} objects kept; TTL frozen at {since}"));
-        return format!("disabled{kept}");
+        let kept = f.objects.map(|objects| format!("; {} kept; TTL frozen at {since}", counted(objects, "object")));
+        return format!("disabled{}", kept.unwrap_or_default());
     }
     let consent = f.consents.last().map_or(String::new(), |consent| format!("; consent sha256:{}", consent.sha256));
     let back = f.compared.as_ref().map_or(String::new(), |c| {
         let list = if c.same { "the same list" } else { "not the same list" };
-        format!("; {} objects, {} missing, {list}", c.objects, c.missing)
+        format!("; {}, {} missing, {list}", counted(c.objects, "object"), count(c.missing))
     });
     format!("enabled since {since}{consent}{back}")
 }
@@ -86,15 +85,14 @@ fn described(f: &TenantFeature) -> String {
 /// printed.
 pub(super) async fn follow(client: &Client, output: Output, command: Follow) -> Result<(), Failure> {
     match command {
-        Follow::Add { tenant, message_file, rehearse } => {
-            let messages = lines(&message_file)?;
-            let body = wire::Follow { messages };
+        Follow::Add(Messages { tenant, message_file, rehearse }) => {
+            let body = wire::Follow { messages: lines(&message_file)? };
             let reply = client.post(&["tenants", &tenant, "follows"], &body, rehearsed(rehearse)).await?;
             show(output, reply, |done: &Followed| {
                 format!("{} messages are followed, {} new", done.followed, done.added)
             })
         }
-        Follow::Remove { tenant, message_file, rehearse } => {
+        Follow::Remove(Messages { tenant, message_file, rehearse }) => {
             let body = wire::Follow { messages: lines(&message_file)? };
             let reply = client.post(&["tenants", &tenant, "follows", "remove"], &body, rehearsed(rehearse)).await?;
             show(output, reply, |done: &Unfollowed| format!("{} messages are followed no more", done.removed))

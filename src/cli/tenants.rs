@@ -120,7 +120,8 @@ async fn terminate(
         let due = after.purge_due_at.map_or(String::new(), |t| format!("; purge due {}", t.0));
         let left = after.days_left.map_or(String::new(), |d| format!(" ({d} d)"));
         let unchanged = if after.revision == before.revision { "; no change" } else { "" };
-        format!("{} {}{at}; read-only{due}{left}{unchanged}", name(after), after.state.as_str())
+        let export = format!("; export: geoseal export --tenant {} --out DIR --key-file FILE", name(after));
+        format!("{} {}{at}; read-only{due}{left}{unchanged}{export}", name(after), after.state.as_str())
     })
 }
 
@@ -238,18 +239,22 @@ fn name(tenant: &wire::Tenant) -> String {
 }
 
 fn created(t: &wire::Tenant) -> String {
-    let mut line = format!("{} {} geo={} home={}", name(t), t.state.as_str(), t.geo, t.home);
+    let replica = replication(t.replication);
+    let mut line = format!("{} {} geo={} home={} replica={replica}", name(t), t.state.as_str(), t.geo, t.home);
     line.extend(t.key.iter().map(|key| format!(" key={key}")));
     line.extend(t.consent_sha256.iter().map(|sha256| format!(" consent=sha256:{sha256}")));
     line.extend(t.warnings.iter().map(|warning| format!("\nwarning: {warning}")));
     line
 }
 
-fn shown(t: &wire::Tenant) -> String {
-    let replication = match t.replication {
+fn replication(of: wire::Replication) -> &'static str {
+    match of {
         wire::Replication::None => "none",
         wire::Replication::Geo => "geo",
-    };
+    }
+}
+
+fn shown(t: &wire::Tenant) -> String {
     let list = |all: &[String]| (!all.is_empty()).then(|| all.join(", "));
     record(&[
         ("id", Some(t.id.to_string())),
@@ -257,7 +262,7 @@ fn shown(t: &wire::Tenant) -> String {
         ("state", Some(t.state.as_str().into())),
         ("geo", Some(t.geo.clone())),
         ("home", Some(t.home.clone())),
-        ("replication", Some(replication.into())),
+        ("replication", Some(replication(t.replication).into())),
         ("created", Some(t.created_at.0.to_string())),
         ("terminated", t.terminated_at.map(|at| at.0.to_string())),
         ("purge due", t.purge_due_at.map(|at| at.0.to_string())),

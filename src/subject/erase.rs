@@ -13,11 +13,11 @@
 //! of orphans.
 
 use super::SubjectError;
-use super::places::{Premises, Visited, Window, drop_lone_marks, window};
+use super::places::{Premises, Visited, Window, called, drop_lone_marks, window};
 use crate::audit::{Actor, Event as Record, Receipt};
 use crate::directory::{DirectoryError, SubjectEntry, matters_of_row};
 use crate::index::{Condition, IndexError};
-use crate::model::ids::{ObjectId, SegmentId, SubjectId, TenantId};
+use crate::model::ids::{SegmentId, SubjectId, TenantId};
 use crate::model::names::{ObjectName, SubjectName};
 use crate::model::time::Millis;
 use crate::model::versioning::VersionAsked;
@@ -121,7 +121,7 @@ pub async fn foresee(
                     let over = holds.as_ref().map(|holds| matters_of_row(holds, bucket.at.name.as_str(), object));
                     let matters = over.unwrap_or_default();
                     if !matters.is_empty() {
-                        held.insert(object.object_id);
+                        held.insert(called(bucket, &object.name));
                         foreseen.held_versions += 1;
                         foreseen.matters.extend(matters);
                         continue;
@@ -132,7 +132,7 @@ pub async fn foresee(
                         foreseen.batches += 1;
                     } else {
                         foreseen.versions += 1;
-                        going.insert(object.object_id);
+                        going.insert(called(bucket, &object.name));
                     }
                 }
                 after = next;
@@ -241,7 +241,8 @@ enum Holds {
 /// What became of one place.
 #[derive(Default)]
 struct Dealt {
-    removed: Option<ObjectId>,
+    /// The object of which a version was removed.
+    removed: Option<[u8; 32]>,
     window: Option<Window>,
     ended: bool,
     kept: bool,
@@ -251,7 +252,7 @@ struct Dealt {
 /// What a run has removed.
 #[derive(Default)]
 struct Gone {
-    objects: HashSet<ObjectId>,
+    objects: HashSet<[u8; 32]>,
     versions: u64,
     windows: BTreeSet<Window>,
     uploads: u64,
@@ -407,7 +408,7 @@ impl Erasure<'_> {
                     return Ok(dealt);
                 }
                 Ok(Some(row)) => {
-                    (dealt.removed, dealt.window) = (Some(row.object_id), window(bucket, &row));
+                    (dealt.removed, dealt.window) = (Some(called(bucket, &row.name)), window(bucket, &row));
                     dealt.doomed = match (row.place, row.segments.first()) {
                         (crate::index::rows::v1::Place::PartList, Some(list)) => {
                             lists.get(&list.id).cloned().unwrap_or_else(|| vec![list.id])

@@ -169,7 +169,7 @@ impl Leaving {
         }
     }
 
-    async fn spend(&self) -> Result<(), SubjectError> {
+    async fn spend(&mut self) -> Result<(), SubjectError> {
         let (tenant, number, hash) = self.of;
         let desk = Desk { tenancy: &self.tenancy, actor: &self.by, tenant, because: None };
         desk.spend_link(number, hash).await

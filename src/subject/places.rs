@@ -26,11 +26,15 @@ pub(super) fn window(bucket: &OpenedBucket, row: &ObjectRow) -> Option<Window> {
     if Class::of(&row.metadata) != Some(Class::Kpi) {
         return None;
     }
-    let folder = row.name.rsplit_once('/').map_or("", |(folder, _)| folder);
+    Some(called(bucket, row.name.rsplit_once('/').map_or("", |(folder, _)| folder)))
+}
+
+/// Tells one name of the buckets from another, and versions of one object from those of others.
+pub(super) fn called(bucket: &OpenedBucket, name: &str) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     context.update(&bucket.at.bucket.0);
-    context.update(folder.as_bytes());
-    Some(context.finish().as_ref().try_into().expect("SHA-256 is 32 bytes"))
+    context.update(name.as_bytes());
+    context.finish().as_ref().try_into().expect("SHA-256 is 32 bytes")
 }
 
 /// The served regions of a tenant and its buckets, opened.

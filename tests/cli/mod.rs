@@ -5,6 +5,7 @@ mod admin;
 mod audit;
 mod codes;
 mod dev;
+mod forms;
 mod init;
 mod regions;
 mod rollback;

@@ -253,7 +253,7 @@ pub struct Tenant {
     /// Whom to reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
-    /// Its current data key and the master key above it, such as `tdk/contoso/1 (mk/europe/3)`.
+    /// Its current data key and, where one tenant is asked for, the master key above it: `tdk/contoso/1 (mk/europe/3)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Holds that keep it from destruction.

@@ -1,7 +1,7 @@
 //! Features of tenants, and what their buckets are for.
 
 use super::Rehearse;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
 /// `geoseal feature …`.
@@ -54,33 +54,27 @@ pub enum Feature {
     },
 }
 
+/// Messages of a tenant.
+#[derive(Debug, Clone, Args)]
+pub struct Messages {
+    /// The tenant's name or id
+    #[arg(long)]
+    pub tenant: String,
+    /// The file that holds ids of messages, one a line, at most 1000; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub message_file: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub rehearse: Rehearse,
+}
+
 /// `geoseal follow …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Follow {
     /// Register messages as followed; only keyed tokens of their ids are kept
-    Add {
-        /// The tenant's name or id
-        #[arg(long)]
-        tenant: String,
-        /// The file that holds ids of messages, one a line, at most 1000; - is standard input
-        #[arg(long, value_name = "FILE")]
-        message_file: PathBuf,
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        rehearse: Rehearse,
-    },
+    Add(Messages),
     /// Follow messages no more; what was collected of them stays
-    Remove {
-        /// The tenant's name or id
-        #[arg(long)]
-        tenant: String,
-        /// The file that holds ids of messages, one a line, at most 1000; - is standard input
-        #[arg(long, value_name = "FILE")]
-        message_file: PathBuf,
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        rehearse: Rehearse,
-    },
+    Remove(Messages),
     /// Say whether what a user tracks is captured
     Capture {
         /// The tenant's name or id
