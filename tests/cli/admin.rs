@@ -54,13 +54,15 @@ fn every_route_asks_who_calls() {
     let count = |role: &str| routes.iter().filter(|route| route.2 == role).count();
     assert!(count("admin") >= 12 && count("auditor") >= 10 && routes.len() >= 25, "{routes:?}");
     let open: Vec<_> = routes.iter().filter(|route| route.2 == "open").map(|route| route.1.as_str()).collect();
-    assert_eq!(open, ["/healthz", "/readyz"]);
+    assert_eq!(open, ["/bundles/europe", "/healthz", "/readyz"]);
     let wrong = "0".repeat(64);
     for (method, path, role) in &routes {
         let request = Request::new(method, path);
         let (nobody, stranger) = (anybody(&request), with(&wrong, &request));
         if role == "open" {
-            assert_eq!((nobody.status, stranger.status), (200, 200), "{method} {path}");
+            // A link is open to who has its token, and to nobody else.
+            let answer = if path.starts_with("/bundles/") { 404 } else { 200 };
+            assert_eq!((nobody.status, stranger.status), (answer, answer), "{method} {path}");
             continue;
         }
         for refused in [&nobody, &stranger] {
