@@ -1,4 +1,4 @@
 //! What may not be found outside: in the data directory, in the logs.
 
 mod canary;
-mod needles;
+pub(crate) mod needles;

@@ -10,11 +10,11 @@ use base64::{
 
 /// Things to look for, each with a word to report it by.
 #[derive(Default)]
-pub(super) struct Needles(Vec<(String, Vec<u8>)>);
+pub(crate) struct Needles(Vec<(String, Vec<u8>)>);
 
 impl Needles {
     /// One more secret, in every spelling.
-    pub(super) fn add(&mut self, what: &str, secret: &[u8]) {
+    pub(crate) fn add(&mut self, what: &str, secret: &[u8]) {
         assert!(secret.len() >= 12, "{what}: short needles are found by chance");
         let mut spell = |how: &str, bytes: Vec<u8>| self.0.push((format!("{what}, {how}"), bytes));
         spell("as it is", secret.to_vec());
@@ -38,13 +38,13 @@ impl Needles {
     }
 
     /// Where any of them lies in these bytes, by the word to report.
-    pub(super) fn found_in(&self, bytes: &[u8]) -> Vec<&str> {
+    pub(crate) fn found_in(&self, bytes: &[u8]) -> Vec<&str> {
         let lies = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
         self.0.iter().filter(|(_, needle)| lies(needle)).map(|(what, _)| what.as_str()).collect()
     }
 
     /// Every file under a directory that holds one, or whose path does, and the number of files that were read.
-    pub(super) fn found_under(&self, directory: &Path) -> (Vec<String>, usize) {
+    pub(crate) fn found_under(&self, directory: &Path) -> (Vec<String>, usize) {
         let (mut found, mut files, mut folders) = (vec![], 0, vec![directory.to_owned()]);
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).expect("the data directory can be read") {
