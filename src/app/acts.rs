@@ -2,6 +2,7 @@
 
 use super::admins;
 use super::house::{GeoRoom, House};
+use super::probes::Listeners;
 use super::schedule::Counted;
 use super::{
     backups, clocks, epochs, exports, holds, keyend, keys, keywork, notices, reports, subjects, sweeps, tenants,
@@ -64,6 +65,8 @@ pub(super) struct HouseActs {
     /// What the logs say in all.
     pub(super) digests: reports::Digests,
     pub(super) compliance: ComplianceConfig,
+    /// Where this process listens, once it does.
+    pub(super) listeners: Listeners,
     /// Who carries notices of a tenant's coming end.
     pub(super) courier: Option<Arc<notices::Courier>>,
 }
@@ -75,6 +78,7 @@ impl HouseActs {
         metrics: Metrics,
         logins: Logins,
         config: &Config,
+        listeners: Listeners,
     ) -> Result<Self, ConfigError> {
         let courier = config.notices.as_ref().map(notices::Courier::new).transpose()?.map(Arc::new);
         let (sweep_interval, epoch, two_person) = (config.sweep_interval, config.epoch, config.admin.two_person);
@@ -114,6 +118,7 @@ impl HouseActs {
             counted,
             digests,
             compliance,
+            listeners,
             courier,
         })
     }

@@ -24,6 +24,7 @@ mod keyend;
 mod keys;
 mod keywork;
 mod notices;
+mod probes;
 mod process;
 mod providers;
 mod register;

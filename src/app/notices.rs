@@ -9,9 +9,10 @@ use super::acts::HouseActs;
 use super::house::GeoRoom;
 use crate::audit::{Actor, Event as Record, Hash};
 use crate::config::{ConfigError, NoticesConfig};
-use crate::directory::{Notices, Sent, TenantEntry};
+use crate::directory::{DirectoryError, Notices, Sent, TenantEntry};
 use crate::model::clock::Reading;
 use crate::model::time::Millis;
+use crate::report::controls::NoticesDue;
 use crate::tenant::notice::{self, Stage};
 use crate::tenant::{Standing, State, Termination};
 use base64::Engine as _;
@@ -126,6 +127,27 @@ async fn send_next(room: &GeoRoom, courier: &Courier, entry: &TenantEntry, now: 
         }
     }
     room.directory.keep_notices(tenant, &known).await.map_err(|error| error.to_string())
+}
+
+/// What is due in a geo and did not arrive; none, where nothing is sent.
+pub(super) async fn owed(acts: &HouseActs, room: &GeoRoom) -> Result<Option<NoticesDue>, DirectoryError> {
+    if acts.courier.is_none() {
+        return Ok(None);
+    }
+    let (now, mut owed) = (acts.house.clock.now(), NoticesDue::default());
+    let by = u64::try_from(now.cc_hi.plus_seconds(AHEAD_S).seconds()).unwrap_or(0);
+    for row in room.directory.due_by(by, TENANTS_MAX).await? {
+        let Some(entry) = room.directory.tenant(row.tenant).await? else { continue };
+        let (standing, State::Terminated) = (&entry.standing, entry.standing.state) else { continue };
+        let Some(termination) = &standing.termination else { continue };
+        let known = room.directory.notices(standing.id, termination.at.at).await?;
+        let due = notice::due(standing, &now);
+        let due = due.into_iter().filter(|stage| arrived(&known, *stage, standing).is_none()).count() as u64;
+        owed.due += due;
+        // One at a time is tried; those behind it wait.
+        owed.failing += u64::from(due > 0 && known.attempts > 0);
+    }
+    Ok(Some(owed))
 }
 
 /// When it arrived; one about an early destruction that was taken back does not stand for that of a later one.

@@ -8,10 +8,11 @@ use crate::admin::acts::{Sight, TenantRef};
 use crate::admin::error::ActError;
 use crate::audit::{Actor, AuditError, Event as Record, Hash};
 use crate::config::ComplianceConfig;
-use crate::directory::{Directory, SweepRun};
+use crate::directory::{Directory, DirectoryError, SweepRun};
+use crate::model::dsr::RequestState;
 use crate::model::ids::TenantId;
 use crate::model::time::Millis;
-use crate::report::controls::{self, Controls, Freshness};
+use crate::report::controls::{self, Controls, Freshness, Gathered, RequestsOpen};
 use crate::report::inventory::{KeyInventory, KeyLine};
 use crate::report::population::{self, Known, Population};
 use crate::report::record::{Controller, Processor, ProcessorRecord, Subprocessor};
@@ -39,7 +40,7 @@ impl Digests {
     }
 
     /// Brings the digest up to the log and asks it. Reads files, after a start the whole log.
-    fn ask<T>(&self, room: &GeoRoom, question: impl FnOnce(&Digest) -> T) -> Result<T, AuditError> {
+    pub(super) fn ask<T>(&self, room: &GeoRoom, question: impl FnOnce(&Digest) -> T) -> Result<T, AuditError> {
         let fresh = Mutex::default();
         let mut digest = self.0.get(room.geo.id).unwrap_or(&fresh).lock();
         loop {
@@ -113,16 +114,38 @@ pub(super) async fn controls(acts: &HouseActs) -> Result<Controls, ActError> {
     let mut all = Vec::new();
     for room in &acts.house.geos {
         let sweeps = room.directory.sweeps(1).await.map_err(|error| act_error(error.into()))?;
-        let swept = sweeps.first().and_then(|run| run.ended);
-        all.extend(controls::of_geo(room.geo.id, &acts.digests.of(room)?, swept, witnessed(room, now)?, now));
+        let gathered = Gathered {
+            sweep: sweeps.first().and_then(|run| run.ended),
+            witnessed: witnessed(room, now)?,
+            notices: super::notices::owed(acts, room).await.map_err(|error| act_error(error.into()))?,
+            requests: open_requests(room, now).await.map_err(|error| act_error(error.into()))?,
+        };
+        all.extend(controls::of_geo(room.geo.id, &acts.digests.of(room)?, &gathered, now));
     }
+    let failed = all.iter().filter(|control| control.status == Freshness::Failed).count() as u64;
     let stale = all.iter().filter(|control| matches!(control.status, Freshness::Stale | Freshness::Never)).count();
     Ok(Controls {
         at: now.to_string(),
         certification: "not certified: the statements of this software about itself, with evidence".into(),
         controls: all,
         stale: stale as u64,
+        failed,
     })
+}
+
+/// Data subjects' requests of a geo that have not ended.
+async fn open_requests(room: &GeoRoom, now: Millis) -> Result<RequestsOpen, DirectoryError> {
+    const OPEN: [RequestState; 4] =
+        [RequestState::Open, RequestState::Previewed, RequestState::Running, RequestState::Deferred];
+    let mut found = RequestsOpen::default();
+    for (tenant, number) in room.directory.requests_in(&OPEN).await? {
+        let request = room.directory.request(tenant, number).await?;
+        found.open += 1;
+        // What a hold defers is the hold's to answer for.
+        let waits = request.filter(|request| request.state != RequestState::Deferred);
+        found.overdue += u64::from(waits.is_some_and(|request| request.due <= now));
+    }
+    Ok(found)
 }
 
 /// Now, when everybody who remembers the log on his own agrees with it.

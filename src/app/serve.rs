@@ -4,6 +4,7 @@
 use super::AppError;
 use super::acts::HouseActs;
 use super::house::{self, House, Time};
+use super::probes::{Listener, Listeners};
 use super::providers;
 use crate::admin::auth::Logins;
 use crate::admin::http::router;
@@ -166,8 +167,15 @@ impl Server {
         let Self { config, time, accepted, registry, calls, metrics, s3, admin, logins } = self;
         let listen = (config.s3.listen, config.admin.listen);
         let faces = Faces { entrance: Entrance::default(), lobby: Lobby::closed(logins.clone(), NOTICE) };
-        let opening =
-            Opening { config: &config, accepted: accepted.as_ref(), metrics: &metrics, logins, faces: &faces };
+        let listeners = Listeners::default();
+        let opening = Opening {
+            config: &config,
+            accepted: accepted.as_ref(),
+            metrics: &metrics,
+            logins,
+            faces: &faces,
+            listeners: listeners.clone(),
+        };
         let known = dev.as_ref().and_then(|(_, login)| login.as_ref());
         let is_dev = dev.is_some();
         let mut registry = Some(registry);
@@ -181,6 +189,10 @@ impl Server {
         let s3_socket = bind(listen.0)?;
         let admin_socket = bind(listen.1)?;
         let addresses = (local(&s3_socket, listen.0)?, local(&admin_socket, listen.1)?);
+        listeners.are(vec![
+            Listener { address: addresses.0, certificates: s3.certificates.clone() },
+            Listener { address: addresses.1, certificates: admin.certificates.clone() },
+        ]);
         let drain = Drain::new();
         for door in [&s3, &admin] {
             let poll = Duration::from_secs(config.limits.certificate_poll_s);
@@ -244,6 +256,7 @@ struct Opening<'a> {
     metrics: &'a Metrics,
     logins: Logins,
     faces: &'a Faces,
+    listeners: Listeners,
 }
 
 /// The house, open.
@@ -277,8 +290,9 @@ impl Opening<'_> {
         let resumed = super::admins::resume(&house, &self.logins).await;
         resumed.map_err(|error| AppError::Resume(error.to_string()))?;
         let registry = Arc::new(registry);
-        let acts =
-            Arc::new(HouseActs::new(house.clone(), registry, self.metrics.clone(), self.logins.clone(), self.config)?);
+        let (metrics, logins, listeners) = (self.metrics.clone(), self.logins.clone(), self.listeners.clone());
+        let acts = HouseActs::new(house.clone(), registry, metrics, logins, self.config, listeners)?;
+        let acts = Arc::new(acts);
         for room in house.geos.iter().filter(|room| !room.subjects_again.is_empty()) {
             let again = super::subjects::redelete(&house.tenancy_of(room), &house.store, &room.subjects_again).await;
             let again = again.map_err(|error| AppError::Redelete(error.to_string()))?;
@@ -307,6 +321,7 @@ impl Opening<'_> {
             tokio::spawn(save_clock(house.clone(), peers, self.metrics.clone())),
             tokio::spawn(super::witness::keep(house.clone())),
             tokio::spawn(super::sweeps::on_schedule(acts.clone())),
+            tokio::spawn(super::probes::on_schedule(acts.clone())),
             tokio::spawn(super::schedule::on_schedule(acts.clone())),
             tokio::spawn(super::notices::on_schedule(acts.clone())),
             tokio::spawn(super::features::keep_counts(house.clone())),

@@ -308,6 +308,13 @@ pub enum Event {
     NoticeSent { tenant: TenantId, stage: String, attempts: u32 },
     /// The whole chain was walked, and so many entries are as they were written.
     LogVerified { entries: u64 },
+    /// Each listener was spoken to from outside: `failed` of them take plaintext or an old version of TLS, or take no new
+    /// one, or have a certificate that is about to end. The first of them ends in so many days.
+    ListenersProbed { listeners: u32, failed: u32, certificate_days: i64 },
+    /// Bodies that are and are not what they claim were given to what verifies uploads; it judged `failed` of them wrongly.
+    DigestsProbed { claims: u32, failed: u32 },
+    /// A sample of what is stored was read: `failed` rows and blobs are not sealed, do not open, or open after a change.
+    SealingProbed { tenants: u32, rows: u32, blobs: u32, failed: u32 },
     /// A witness on other media begins to remember the log, which has so many entries.
     WitnessBegun { entries: u64 },
     /// The sweeper did something. Sweeps that do nothing are not recorded.

@@ -31,13 +31,25 @@ async fn controls(client: &Client, output: Output) -> Result<(), Failure> {
         let row = |c: &Control| {
             let period = c.period_days.map_or("-".into(), |days| format!("{days} d"));
             let last = c.last_at.clone().unwrap_or_else(|| "-".into());
-            let status = if c.status == Freshness::Stale { "STALE".into() } else { word(&c.status) };
-            [c.id.clone(), c.geo.clone(), status, last, period, c.description.clone(), c.evidence.clone()]
+            let status = match c.status {
+                Freshness::Stale => "STALE".into(),
+                Freshness::Failed => "FAILED".into(),
+                _ => word(&c.status),
+            };
+            let found = c.finding.clone().unwrap_or_else(|| "-".into());
+            [c.id.clone(), c.geo.clone(), status, last, period, found, c.description.clone(), c.evidence.clone()]
         };
-        let lines =
-            table(["control", "geo", "status", "last", "period", "what", "evidence"], all.controls.iter().map(row));
-        format!("{lines}\n{} of {} stale or never exercised; {}", all.stale, all.controls.len(), all.certification)
-    })
+        let titles = ["control", "geo", "status", "last", "period", "found", "what", "evidence"];
+        let lines = table(titles, all.controls.iter().map(row));
+        let (stale, failed, of) = (all.stale, all.failed, all.controls.len());
+        format!("{lines}\n{stale} of {of} stale or never exercised, {failed} failed; {}", all.certification)
+    })?;
+    let failed = all.controls.iter().filter(|control| control.status == Freshness::Failed);
+    let failed: Vec<_> = failed.map(|control| format!("{} in {}", control.id, control.geo)).collect();
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Unfit(format!("controls that do not hold: {}", failed.join(", ")))),
+    }
 }
 
 /// A record that is not complete is printed all the same, and says so.

@@ -101,6 +101,17 @@ impl Directory {
         Ok(tenants)
     }
 
+    /// The ids of at most `limit` tenants behind `after`, in every state. Opens nothing.
+    pub async fn tenant_ids(&self, after: Option<TenantId>, limit: usize) -> Result<Vec<TenantId>, DirectoryError> {
+        let mut range = KeyRange::prefix(&[kind::TENANT]);
+        if let Some(after) = after {
+            range = range.behind(&rows::row_key(kind::TENANT, &[&after.0]));
+        }
+        let page = self.engine.scan_keys(range, limit.min(SCAN)).await?;
+        let id = |row_key: &bytes::Bytes| row_key.get(1..17).and_then(|id| id.try_into().ok()).map(TenantId);
+        page.iter().map(|row_key| id(row_key).ok_or(DirectoryError::Integrity)).collect()
+    }
+
     /// Enters a new tenant, whose keys exist. Errors: `NameTaken`.
     pub async fn enter_tenant(&self, standing: Standing, detail: Detail) -> Result<Arc<TenantEntry>, DirectoryError> {
         let name = TenantName::parse(&detail.name).map_err(|_| DirectoryError::Integrity)?;

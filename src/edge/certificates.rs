@@ -163,6 +163,11 @@ impl Certificates {
         self.served.load_full()
     }
 
+    /// Whole days until what is served ends, by the clock that its dates are judged by; negative behind its end.
+    pub fn days_left(&self) -> i64 {
+        (self.meters.certificate_expires.get() - (self.now)().seconds()).div_euclid(86_400)
+    }
+
     /// Looks at the files and swaps them in if they are new and good. Reads the disk.
     pub fn reload(&self) -> Reloaded {
         let built = match Pems::read(&self.files) {

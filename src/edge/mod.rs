@@ -17,6 +17,7 @@ mod framing;
 mod limits;
 mod meters;
 mod pace;
+mod probe;
 mod serve;
 mod wire;
 
@@ -27,4 +28,5 @@ pub use certificates::{CertificateError, CertificateFiles, Certificates, ClientF
 pub use drain::{Drain, DrainToken};
 pub use limits::EdgeLimits;
 pub use meters::{EdgeMeters, Refusal};
+pub use probe::{Probed, probe};
 pub use serve::{Door, Drained};

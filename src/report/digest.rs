@@ -49,6 +49,17 @@ pub struct Digest {
     ends: Vec<End>,
     made: HashMap<KeyVersion, Seen>,
     begun: HashMap<(&'static str, Option<TenantId>), Seen>,
+    found: HashMap<String, Found>,
+    holds: HashMap<(TenantId, String), Seen>,
+}
+
+/// What the newest probe of a kind found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How much of what it looked at is not as it has to be.
+    pub failed: u64,
+    /// In words: counts, no name.
+    pub words: String,
 }
 
 impl Digest {
@@ -77,6 +88,16 @@ impl Digest {
         self.made.get(&(kind, tenant, version)).copied()
     }
 
+    /// What the newest probe of that name found, `listeners-probed`.
+    pub fn found(&self, event: &str) -> Option<&Found> {
+        self.found.get(event)
+    }
+
+    /// How many holds are in force, and when the oldest of them was placed.
+    pub fn holds(&self) -> (u64, Option<Seen>) {
+        (self.holds.len() as u64, self.holds.values().copied().min_by_key(|seen| seen.index))
+    }
+
     /// Takes the next entry; one that is not next is left alone.
     pub fn take(&mut self, entry: &Entry) {
         if entry.index != self.next {
@@ -90,6 +111,19 @@ impl Digest {
         if let Some(event) = entry.event() {
             self.tenants(&event, seen);
             self.keys(&event, seen);
+            self.matters(&event, seen);
+            if let Some(found) = found(&event) {
+                self.found.insert(entry.name().to_owned(), found);
+            }
+        }
+    }
+
+    fn matters(&mut self, event: &Event, seen: Seen) {
+        match event {
+            Event::HoldPlaced { tenant, hold } => _ = self.holds.insert((*tenant, hold.clone()), seen),
+            Event::HoldReleased { tenant, hold } => _ = self.holds.remove(&(*tenant, hold.clone())),
+            Event::TenantPurged { tenant } => self.holds.retain(|(of, _), _| of != tenant),
+            _ => {}
         }
     }
 
@@ -151,6 +185,23 @@ impl Digest {
             _ => {}
         }
     }
+}
+
+fn found(event: &Event) -> Option<Found> {
+    let (failed, words) = match event {
+        Event::ListenersProbed { listeners, failed, certificate_days } => (
+            *failed,
+            format!("{listeners} listeners, {failed} not as they should; a certificate ends in {certificate_days} d"),
+        ),
+        Event::DigestsProbed { claims, failed } => {
+            (*failed, format!("{claims} claims judged, {failed} of them wrongly"))
+        }
+        Event::SealingProbed { tenants, rows, blobs, failed } => {
+            (*failed, format!("{rows} rows and {blobs} blobs of {tenants} tenants, {failed} not as they should"))
+        }
+        _ => return None,
+    };
+    Some(Found { failed: failed.into(), words })
 }
 
 fn root(kind: &str) -> &'static str {

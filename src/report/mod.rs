@@ -15,5 +15,5 @@ pub mod record;
 pub mod residency;
 pub mod sweeps;
 
-pub use digest::{Digest, End, Seen};
+pub use digest::{Digest, End, Found, Seen};
 pub use period::{BadPeriod, Period};

@@ -19,6 +19,7 @@ mod lifecycle;
 mod list;
 mod meters;
 mod multipart;
+pub mod probe;
 mod put;
 mod read;
 mod receive;

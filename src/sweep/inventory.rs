@@ -121,6 +121,11 @@ impl Stock {
         Ok(uploads)
     }
 
+    /// The data key of one object, under its subject's key or the tenant's.
+    pub(super) async fn dek(&self, row: &ObjectRow, context: &seal::ObjectContext) -> Result<seal::Dek, SweepError> {
+        Ok(self.directory.open_dek(&self.keys, row.subject, &row.dek_record, context).await?)
+    }
+
     /// The blobs of one object, the list of its parts last.
     pub(super) async fn blobs(&self, row: &ObjectRow, missing: MissingList) -> Result<Vec<SegmentRef>, SweepError> {
         let list = match (row.place, row.segments.first()) {

@@ -21,6 +21,7 @@ mod note;
 pub mod of_subject;
 mod orphans;
 pub mod plan;
+pub mod probe;
 mod purge;
 mod redelete;
 mod run;

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod notices;
+mod probes;
 mod reports;
 mod witness;
 
