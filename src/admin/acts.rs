@@ -12,12 +12,14 @@ use super::contacts::ContactActs;
 use super::dsrs::{DsrActs, NewRequest};
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
-use super::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, SweepHistory};
+use super::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, Subprocessors, SweepHistory};
 use super::features::FeatureActs;
 use super::holds::{Hold, HoldAct};
 use super::proposals::Withdrawn;
 use super::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use super::wire;
+use crate::audit::Hash;
+use crate::audit::tree::Tile;
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName, TenantName};
@@ -400,12 +402,22 @@ pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
     /// BadQuery.
     async fn log_growth(&self, geo: &'static Geo, since: u64) -> Result<LogGrowth, ActError>;
 
+    /// A tile of this geo's audit log. GeoNotServed, NoSuchRoute.
+    async fn log_tile(&self, geo: &'static Geo, tile: Tile) -> Result<Vec<u8>, ActError>;
+
+    /// The entry of this geo's audit log that names a certificate of this hash, and what shows that it is in it.
+    /// GeoNotServed, NotInLog.
+    async fn certificate_proof(&self, geo: &'static Geo, certificate: Hash) -> Result<LogProof, ActError>;
+
     /// The certificate of a purged tenant, as it was signed, with its proofs of the log; also from the log's first `since`
     /// entries on. NoCertificate, BadQuery.
     async fn certificate(&self, tenant: &TenantRef, since: Option<u64>) -> Result<serde_json::Value, ActError>;
 
     /// Every control with its newest evidence.
     async fn controls(&self) -> Result<Controls, ActError>;
+
+    /// Whom the processor has work for it.
+    async fn subprocessors(&self) -> Result<Subprocessors, ActError>;
 
     /// The record of processing activities.
     async fn processor_record(&self, sight: Sight) -> Result<ProcessorRecord, ActError>;

@@ -210,10 +210,13 @@ impl Answer {
     }
 
     pub(super) fn open_metrics(text: String) -> Self {
-        let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
-        let body = Zeroizing::new(text.into_bytes());
-        Self { status: StatusCode::OK, headers, body, stream: None, memorable: true }
+        Self::document("application/openmetrics-text; version=1.0.0; charset=utf-8", text.into_bytes())
+    }
+
+    /// Something else than JSON.
+    pub(super) fn document(kind: &'static str, body: Vec<u8>) -> Self {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        Self { status: StatusCode::OK, headers, body: Zeroizing::new(body), stream: None, memorable: true }
     }
 
     pub(super) fn with_revision(mut self, revision: u64) -> Self {

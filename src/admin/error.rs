@@ -150,6 +150,9 @@ pub enum ActError {
     /// The tenant is not purged.
     #[error("there is no certificate: the tenant is not purged")]
     NoCertificate,
+    /// The log names no such certificate.
+    #[error("the log names no certificate of this SHA-256")]
+    NotInLog,
     /// The request has no certificate.
     #[error("there is no certificate: the request is no erasure, or not done")]
     NotErased,
@@ -295,6 +298,7 @@ impl ActError {
             Self::WrongRequestState(_) => Face(S::CONFLICT, "WrongRequestState", Some("see `geoseal dsr show`")),
             Self::NoSuchObject => Face(S::NOT_FOUND, "NoSuchObject", Some("name an object that names who asks")),
             Self::NoCertificate => Face(S::NOT_FOUND, "NoCertificate", Some("it is made when the purge has ended")),
+            Self::NotInLog => Face(S::NOT_FOUND, "NoCertificate", Some("give it as the population lists it")),
             Self::NotErased => Face(S::NOT_FOUND, "NoCertificate", Some("it is made when the erasure has ended")),
             Self::WrongState(_) => Face(S::CONFLICT, "WrongState", Some("see `geoseal tenant show`")),
             Self::TenantPurging => Face(S::GONE, "TenantPurging", None),

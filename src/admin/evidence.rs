@@ -10,7 +10,7 @@ use crate::sweep::whereabouts::After;
 pub use crate::report::controls::{Control, Controls, Freshness};
 pub use crate::report::inventory::{KeyInventory, KeyLine};
 pub use crate::report::population::{Outcome, Population, Terminated};
-pub use crate::report::record::ProcessorRecord;
+pub use crate::report::record::{ProcessorRecord, Subprocessor, Subprocessors};
 pub use crate::report::residency::{InRegion, ObjectAt, Residency};
 pub use crate::report::sweeps::{SweepHistory, SweepRun};
 
@@ -46,6 +46,14 @@ pub(super) fn routes() -> Vec<Route> {
             "The record of processing activities (Art. 30(2)); names and contacts for administrators only",
             &[],
             |c| Box::pin(async move { ok(&c.acts.processor_record(c.sight()).await?) }),
+        ),
+        looks::<Subprocessors>(
+            "/admin/v1/compliance/subprocessors",
+            Role::Auditor,
+            "subprocessors",
+            "Whom the processor has work for it, as the record has them",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.subprocessors().await?) }),
         ),
         looks::<Population>(
             "/admin/v1/compliance/population",

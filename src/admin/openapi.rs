@@ -20,7 +20,7 @@ fn write() -> Value {
     let mut schemas = settings.into_generator();
     let mut paths = Map::new();
     for route in routes() {
-        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        let path = paths.entry(template(&route)).or_insert_with(|| json!({}));
         path[route.method.as_str().to_lowercase()] = operation(&route, &mut schemas);
     }
     json!({
@@ -36,6 +36,11 @@ fn write() -> Value {
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
         },
     })
+}
+
+/// A path as the document writes it: it does not know of placeholders for the rest of one.
+fn template(route: &Route) -> String {
+    route.path.replace("{*", "{")
 }
 
 fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
@@ -74,6 +79,10 @@ fn gives(route: &Route, schemas: &mut SchemaGenerator) -> Value {
             json!({ "application/zip": { "schema": { "type": "string", "format": "binary" } } })
         }
         Effect::Looks if route.name == "metrics" => json!({ "application/openmetrics-text": { "schema": schema } }),
+        Effect::Looks if route.path.starts_with("/audit/") => {
+            let bytes = ["publishedTile", "publishedEntries"].contains(&route.name);
+            json!({ if bytes { "application/octet-stream" } else { "text/plain" }: { "schema": schema } })
+        }
         Effect::Looks => json!({ "application/json": { "schema": schema } }),
         Effect::Acts | Effect::ActsOnRecord | Effect::ActsOnStream => {
             let plan = schemas.subschema_for::<Plan>();
@@ -84,7 +93,8 @@ fn gives(route: &Route, schemas: &mut SchemaGenerator) -> Value {
 
 fn parameters(route: &Route) -> Vec<Value> {
     let text = json!({ "type": "string" });
-    let placeholders = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let path = template(route);
+    let placeholders = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path = placeholders.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }));
     let in_query = route.query.iter().map(|name| json!({ "name": name, "in": "query", "schema": text }));
     let dry_run = json!({ "name": "dryRun", "in": "query", "schema": { "type": "boolean" } });

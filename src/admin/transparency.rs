@@ -1,11 +1,13 @@
 //! The audit log as a transparency log: the routes, and what they give. Formats of what is signed: docs/operations.md.
 
 use super::auth::Role;
+use super::call::{Answer, Call};
 use super::door;
 use super::error::ActError;
-use super::routes::{Route, looks, ok};
+use super::routes::{Route, Run, looks, ok};
 use super::wire::AuditShown;
-use crate::audit::tree::Growth;
+use crate::audit::Hash;
+use crate::audit::tree::{Growth, Tile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -135,5 +137,66 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
+        published(
+            "/audit/v1/{geo}/checkpoint",
+            "publishedCheckpoint",
+            "The log's checkpoint: a signed note",
+            &[],
+            |c| {
+                Box::pin(async move {
+                    let checkpoint = c.acts.log_checkpoint(door::geo(c.param("geo"))?).await?;
+                    Ok(Answer::document(NOTE, checkpoint.note.into_bytes()))
+                })
+            },
+        ),
+        published(
+            "/audit/v1/{geo}/tile/{*path}",
+            "publishedTile",
+            "256 hashes or entries, or the first of them",
+            &[],
+            |c| Box::pin(async move { tile(&c, c.param("path")).await }),
+        ),
+        published(
+            "/audit/v1/{geo}/entries/{*path}",
+            "publishedEntries",
+            "256 entries, or the first of them",
+            &[],
+            |c| Box::pin(async move { tile(&c, &format!("entries/{}", c.param("path"))).await }),
+        ),
+        published(
+            "/audit/v1/{geo}/proof",
+            "publishedProof",
+            "What shows that a certificate, by the SHA-256 that the log has of it, is in the log",
+            &["certificate"],
+            |c| {
+                Box::pin(async move {
+                    let missing = || ActError::BadQuery("`certificate` is the SHA-256 of a certificate".into());
+                    let text = c.text("certificate").ok_or_else(missing)?;
+                    let certificate = serde_json::from_value::<Hash>(text.into()).map_err(|_| missing())?;
+                    let found = c.acts.certificate_proof(door::geo(c.param("geo"))?, certificate).await?;
+                    Ok(Answer::document(NOTE, found.proof.into_bytes()))
+                })
+            },
+        ),
     ]
+}
+
+const NOTE: &str = "text/plain; charset=utf-8";
+const TILE: &str = "application/octet-stream";
+
+/// A route of those that tools for transparency logs know: tlog-tiles. What they give is no JSON.
+fn published(
+    path: &'static str,
+    name: &'static str,
+    summary: &'static str,
+    query: &'static [&'static str],
+    run: Run,
+) -> Route {
+    looks::<String>(path, Role::Auditor, name, summary, query, run)
+}
+
+async fn tile(call: &Call, path: &str) -> Result<Answer, ActError> {
+    let geo = door::geo(call.param("geo"))?;
+    let tile = Tile::parse(path).ok_or(ActError::NoSuchRoute)?;
+    Ok(Answer::document(TILE, call.acts.log_tile(geo, tile).await?))
 }

@@ -16,14 +16,17 @@ use crate::admin::clocks::Attested;
 use crate::admin::dsrs::NewRequest;
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
-use crate::admin::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, SweepHistory};
+use crate::admin::evidence::{
+    Controls, KeyInventory, Population, ProcessorRecord, Residency, Subprocessors, SweepHistory,
+};
 use crate::admin::features::FeatureActs;
 use crate::admin::holds::{Hold, HoldAct};
 use crate::admin::operations::Operations;
 use crate::admin::proposals::Withdrawn;
 use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use crate::admin::wire;
-use crate::audit::{AuditError, Entry, Event as Record};
+use crate::audit::tree::Tile;
+use crate::audit::{AuditError, Entry, Event as Record, Hash};
 use crate::config::{ComplianceConfig, Config, ConfigError, EpochConfig, RotationConfig};
 use crate::model::atlas::{Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
@@ -439,12 +442,24 @@ impl Acts for HouseActs {
         transparency::growth(self, geo, since).await
     }
 
+    async fn log_tile(&self, geo: &'static Geo, tile: Tile) -> Result<Vec<u8>, ActError> {
+        transparency::tile(self, geo, tile).await
+    }
+
+    async fn certificate_proof(&self, geo: &'static Geo, certificate: Hash) -> Result<LogProof, ActError> {
+        transparency::certificate_proof(self, geo, certificate).await
+    }
+
     async fn certificate(&self, tenant: &TenantRef, since: Option<u64>) -> Result<serde_json::Value, ActError> {
         tenants::certificate(self, tenant, since).await
     }
 
     async fn controls(&self) -> Result<Controls, ActError> {
         reports::controls(self).await
+    }
+
+    async fn subprocessors(&self) -> Result<Subprocessors, ActError> {
+        Ok(reports::subprocessors(self))
     }
 
     async fn processor_record(&self, sight: Sight) -> Result<ProcessorRecord, ActError> {

@@ -15,7 +15,7 @@ use crate::model::time::Millis;
 use crate::report::controls::{self, Controls, Freshness, Gathered, RequestsOpen};
 use crate::report::inventory::{KeyInventory, KeyLine};
 use crate::report::population::{self, Known, Population};
-use crate::report::record::{Controller, Processor, ProcessorRecord, Subprocessor};
+use crate::report::record::{Controller, Processor, ProcessorRecord, Subprocessor, Subprocessors};
 use crate::report::residency::{self, InRegion, ObjectAt, Residency};
 use crate::report::sweeps::{SweepHistory, SweepRun as ShownRun};
 use crate::report::{Digest, Period};
@@ -223,8 +223,19 @@ pub(super) async fn inventory(acts: &HouseActs) -> Result<KeyInventory, ActError
     Ok(KeyInventory { keys })
 }
 
+pub(super) fn subprocessors(acts: &HouseActs) -> Subprocessors {
+    let ComplianceConfig { processor, subprocessors, .. } = acts.compliance.clone();
+    let generated_at = acts.house.clock.now().cc_lo.to_string();
+    let shown = |other: crate::config::SubprocessorConfig| Subprocessor {
+        name: other.name,
+        purpose: other.purpose,
+        location: other.location,
+    };
+    Subprocessors { generated_at, processor, subprocessors: subprocessors.into_iter().map(shown).collect() }
+}
+
 pub(super) async fn record(acts: &HouseActs, sight: Sight) -> Result<ProcessorRecord, ActError> {
-    let ComplianceConfig { processor, contact, data_protection_officer, subprocessors } = acts.compliance.clone();
+    let ComplianceConfig { processor, contact, data_protection_officer, .. } = acts.compliance.clone();
     let processor = Processor { name: processor, contact, data_protection_officer };
     let mut controllers = Vec::new();
     for room in &acts.house.geos {
@@ -249,10 +260,7 @@ pub(super) async fn record(acts: &HouseActs, sight: Sight) -> Result<ProcessorRe
         controllers,
         transfers: Vec::new(),
         transfers_note: residency::NO_TRANSFERS.into(),
-        subprocessors: subprocessors
-            .into_iter()
-            .map(|other| Subprocessor { name: other.name, purpose: other.purpose, location: other.location })
-            .collect(),
+        subprocessors: subprocessors(acts).subprocessors,
         measures,
         incomplete,
     })

@@ -6,7 +6,7 @@ use super::house::GeoRoom;
 use crate::admin::error::ActError;
 use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use crate::admin::wire::AuditShown;
-use crate::audit::tree::{self, Checkpoint, EntryProof};
+use crate::audit::tree::{self, Checkpoint, EntryProof, Tile};
 use crate::audit::{AuditLog, Event, Hash};
 use crate::cli::{InLog, VerifiedCertificate};
 use crate::directory::DirectoryError;
@@ -72,6 +72,27 @@ pub(super) async fn proof(acts: &HouseActs, geo: &'static Geo, index: u64) -> Re
     let log = room.audit.clone();
     let found = blocking(move || proof_of(&log, index, &checkpoint, &note)).await?;
     Ok(LogProof { geo: geo.id.into(), index, proof: found.to_text() })
+}
+
+pub(super) async fn tile(acts: &HouseActs, geo: &'static Geo, tile: Tile) -> Result<Vec<u8>, ActError> {
+    let log = room(acts, geo)?.audit.clone();
+    blocking(move || log.tile(&tile).map_err(log_error)?.ok_or(ActError::NoSuchRoute)).await
+}
+
+/// The proof of the entry that names a certificate, of a tenant or of a data subject's erasure.
+pub(super) async fn certificate_proof(
+    acts: &HouseActs,
+    geo: &'static Geo,
+    certificate: Hash,
+) -> Result<LogProof, ActError> {
+    let log = room(acts, geo)?.audit.clone();
+    let names = move |event: &Event| match event {
+        Event::CertificateIssued { certificate: named, .. }
+        | Event::SubjectCertificateIssued { certificate: named, .. } => *named == certificate,
+        _ => false,
+    };
+    let index = blocking(move || find(&log, 0, names)?.ok_or(ActError::NotInLog)).await?;
+    proof(acts, geo, index).await
 }
 
 fn proof_of(log: &AuditLog, index: u64, checkpoint: &Checkpoint, note: &str) -> Result<EntryProof, ActError> {
@@ -147,11 +168,16 @@ pub(super) async fn with_log_of_subject(
 }
 
 /// The entry behind `from` that names a certificate.
-fn issued(log: &AuditLog, mut from: u64, tenant: TenantId, certificate: Hash) -> Result<Option<u64>, ActError> {
+fn issued(log: &AuditLog, from: u64, tenant: TenantId, certificate: Hash) -> Result<Option<u64>, ActError> {
     let wanted = Event::CertificateIssued { tenant, certificate };
+    find(log, from, |event| *event == wanted)
+}
+
+/// The first entry from `from` on that is `wanted`.
+fn find(log: &AuditLog, mut from: u64, wanted: impl Fn(&Event) -> bool) -> Result<Option<u64>, ActError> {
     loop {
         let page = log.entries(from, LOOK_STEP).map_err(log_error)?;
-        if let Some(entry) = page.iter().find(|entry| entry.event().as_ref() == Some(&wanted)) {
+        if let Some(entry) = page.iter().find(|entry| entry.event().is_some_and(|event| wanted(&event))) {
             return Ok(Some(entry.index));
         }
         match page.last() {

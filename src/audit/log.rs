@@ -9,7 +9,7 @@
 
 use super::entry::{self, Entry};
 use super::event::{Act, Event};
-use super::tree::{Checkpoint, Growth, Tree};
+use super::tree::{self, Checkpoint, Growth, Tile, Tree};
 use super::verify::{self, BadIndex, Fault, Summary, VerifyError};
 use super::{Actor, Hash, Head, HeadError, HeadStore};
 use crate::model::clock::{Clock, Reading};
@@ -224,6 +224,13 @@ impl AuditLog {
     /// on the disk.
     pub fn prove_growth(&self, older: u64, newer: u64) -> Result<Option<Growth>, AuditError> {
         Ok(self.tree(&self.head())?.prove_growth(older, newer))
+    }
+
+    /// The bytes of a tile, as whoever publishes the log serves them. `None`: it has not come so far. Blocks on the disk.
+    pub fn tile(&self, tile: &Tile) -> Result<Option<Vec<u8>>, AuditError> {
+        let Some((from, width)) = tile.entries() else { return Ok(tile.hashes(&*self.tree(&self.head())?)) };
+        let lines = self.lines(from, width)?;
+        Ok((lines.len() == width).then(|| tree::bundle(&lines)))
     }
 
     /// The tree, with every entry up to `head` in it.

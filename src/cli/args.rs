@@ -134,6 +134,8 @@ pub enum Compliance {
     /// The processor's record of processing activities, Art. 30(2)
     #[command(subcommand)]
     Record(ComplianceRecord),
+    /// Whom the processor has work for it
+    Subprocessors,
     /// Populations to draw a sample from
     Population {
         /// Which
@@ -509,6 +511,7 @@ mod tests {
             "key inventory",
             "compliance controls",
             "compliance record export",
+            "compliance subprocessors",
             "compliance population terminated --period 2026Q4",
             "residency prove --tenant contoso",
             "audit tail -n 5",

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::print::{Output, record, table};
 use crate::admin::evidence::{
     Control, Controls, Freshness, InRegion, KeyInventory, KeyLine, Outcome, Population, ProcessorRecord, Residency,
-    SweepHistory, Terminated,
+    Subprocessor, Subprocessors, SweepHistory, Terminated,
 };
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -21,6 +21,7 @@ pub(super) async fn compliance(client: &Client, output: Output, command: Complia
     match command {
         Compliance::Controls => controls(client, output).await,
         Compliance::Record(_) => processor_record(client, output).await,
+        Compliance::Subprocessors => subprocessors(client, output).await,
         Compliance::Population { period, .. } => population(client, output, period).await,
     }
 }
@@ -62,6 +63,16 @@ async fn processor_record(client: &Client, output: Output) -> Result<(), Failure
         true => Ok(()),
         false => Err(Failure::Incomplete(format!("the record is incomplete: {}", made.incomplete.join("; ")))),
     }
+}
+
+async fn subprocessors(client: &Client, output: Output) -> Result<(), Failure> {
+    let all: Subprocessors = client.get(&["compliance", "subprocessors"], &[]).await?;
+    output.result(&all, |all| {
+        let row = |s: &Subprocessor| [s.name.clone(), s.purpose.clone(), s.location.clone()];
+        let lines = table(["name", "purpose", "location"], all.subprocessors.iter().map(row));
+        let processor = all.processor.as_deref().unwrap_or("the processor, whom the settings do not name");
+        format!("{lines}\n{} work for {processor}", all.subprocessors.len())
+    })
 }
 
 async fn population(client: &Client, output: Output, period: String) -> Result<(), Failure> {

@@ -28,6 +28,18 @@ pub struct ProcessorRecord {
     pub incomplete: Vec<String>,
 }
 
+/// `GET /admin/v1/compliance/subprocessors`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Subprocessors {
+    /// As of when, by the compliance clock.
+    pub generated_at: String,
+    /// Who runs this server, if the settings say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
+    /// Whom he has work for him.
+    pub subprocessors: Vec<Subprocessor>,
+}
+
 /// Who runs this server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -3,6 +3,7 @@
 mod certificate;
 mod notices;
 mod probes;
+mod published;
 mod reports;
 mod witness;
 

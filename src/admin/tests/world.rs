@@ -7,7 +7,9 @@ use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::clocks::Attested;
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
-use crate::admin::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, SweepHistory};
+use crate::admin::evidence::{
+    Controls, KeyInventory, Population, ProcessorRecord, Residency, Subprocessors, SweepHistory,
+};
 use crate::admin::features::FeatureActs;
 use crate::admin::holds::{Hold, HoldAct};
 use crate::admin::http::router;
@@ -15,6 +17,8 @@ use crate::admin::operations::Operations;
 use crate::admin::proposals::Withdrawn;
 use crate::admin::transparency::{LogCheckpoint, LogGrowth, LogLines, LogProof};
 use crate::admin::wire;
+use crate::audit::Hash;
+use crate::audit::tree::Tile;
 use crate::model::atlas::{GEOS, Geo, Region};
 use crate::model::ids::{OperationId, TenantId};
 use crate::model::names::{AccessId, BucketName};
@@ -335,11 +339,23 @@ impl Acts for House {
         Err(ActError::GeoNotServed)
     }
 
+    async fn log_tile(&self, _: &'static Geo, _: Tile) -> Result<Vec<u8>, ActError> {
+        Err(ActError::NoSuchRoute)
+    }
+
+    async fn certificate_proof(&self, _: &'static Geo, _: Hash) -> Result<LogProof, ActError> {
+        Err(ActError::NotInLog)
+    }
+
     async fn certificate(&self, _: &TenantRef, _: Option<u64>) -> Result<Value, ActError> {
         Err(ActError::NoCertificate)
     }
 
     async fn controls(&self) -> Result<Controls, ActError> {
+        Err(ActError::Broken)
+    }
+
+    async fn subprocessors(&self) -> Result<Subprocessors, ActError> {
         Err(ActError::Broken)
     }
 

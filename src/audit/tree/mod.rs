@@ -16,7 +16,8 @@ mod tiles;
 pub use growth::{Growth, GrowthError, check_growth};
 pub use note::{Checkpoint, NoteError, assemble, origin, verifier_key};
 pub use proof::{EntryProof, ProofError};
-pub use tiles::{LogDirError, LogVerdict, lines_of_dir, verify_dir, write_dir};
+pub(super) use tiles::bundle;
+pub use tiles::{LogDirError, LogVerdict, Tile, lines_of_dir, verify_dir, write_dir};
 
 use super::Hash;
 use tlog_tiles::{HashReader, stored_hash_index, stored_hashes};

@@ -205,3 +205,55 @@ fn a_log_that_does_not_go_on_from_an_older_checkpoint_is_told() {
     let elsewhere = signed(&key, "brazil", &lines);
     assert!(matches!(verify_dir(&dir, &public(&key), Some(&elsewhere)), Err(LogDirError::Forked(300))));
 }
+
+/// Each tile has one path, and the log serves what an export of the same state has under it.
+#[test]
+fn d12_a_tile_has_one_path_and_is_the_one_of_the_export() {
+    for path in ["0/000", "7/999", "0/x001/000", "0/x001/x234/067.p/255", "entries/000.p/1", "entries/x001/000"] {
+        assert!(Tile::parse(path).is_some(), "{path}");
+    }
+    for path in [
+        "",
+        "0",
+        "0/",
+        "0/0",
+        "0/00",
+        "0/0000",
+        "00/000",
+        "8/000",
+        "-1/000",
+        "0/000.p/0",
+        "0/000.p/256",
+        "0/000.p/01",
+        "0/x000/001",
+        "0/001/000",
+        "0/xx01/000",
+        "0/+01",
+        "0/000/",
+        "0//000",
+        "entries/0",
+        "entries",
+        "data/000",
+        "0/x999/x999/x999/x999/x999/x999/x999/999",
+        "0/../000",
+        "0/000.p/",
+        "0/000.p/5/5",
+    ] {
+        assert_eq!(Tile::parse(path), None, "{path}");
+    }
+    let lines: Vec<String> = (0..600).map(|n| format!("line {n}")).collect();
+    let mut tree = Tree::default();
+    lines.iter().for_each(|line| tree.push(line.as_bytes()));
+    let mut seen = 0;
+    for (path, bytes) in super::tiles::tiles(&tree) {
+        let path = path.strip_prefix("tile").unwrap().to_str().unwrap().to_owned();
+        assert_eq!(Tile::parse(&path).unwrap().hashes(&tree), Some(bytes), "{path}");
+        seen += 1;
+    }
+    assert_eq!(seen, 4, "three of leaves, one above");
+    // What was partial once stays there; what is not there yet is not.
+    assert_eq!(Tile::parse("0/000.p/7").unwrap().hashes(&tree).map(|bytes| bytes.len()), Some(7 * 32));
+    for beyond in ["0/002.p/89", "0/002", "0/003.p/1", "1/000.p/3", "2/000.p/1"] {
+        assert_eq!(Tile::parse(beyond).unwrap().hashes(&tree), None, "{beyond}");
+    }
+}

@@ -80,15 +80,62 @@ fn path_of(level: &str, n: u64, width: u64) -> PathBuf {
     PathBuf::from(format!("tile/{level}/{}{last}", parts.join("/")))
 }
 
+/// What a path below `tile/` names: 256 hashes of a level, or 256 entries, or the first so many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// None: entries.
+    level: Option<u8>,
+    number: u64,
+    width: u64,
+}
+
+impl Tile {
+    /// `0/000`, `1/x001/234.p/5`, `entries/000.p/12`. Each tile has one path, and no other is taken.
+    pub fn parse(path: &str) -> Option<Self> {
+        let (level, rest) = path.split_once('/')?;
+        let (number, width) = match rest.rsplit_once(".p/") {
+            Some((number, width)) => (number, width.parse().ok()?),
+            None => (rest, TILE),
+        };
+        let digits = number.split('/').map(|part| part.trim_start_matches('x').parse::<u64>().ok());
+        let number = digits.fold(Some(0u64), |n, part| n?.checked_mul(1000)?.checked_add(part?))?;
+        let (of, level) = match level {
+            "entries" => (level, None),
+            _ => (level, Some(level.parse().ok().filter(|level| *level < LEVELS)?)),
+        };
+        let fits = (1..=TILE).contains(&width) && number < u64::MAX / TILE - 1;
+        let same =
+            fits && path_of(of, number, width).strip_prefix("tile").is_ok_and(|only| only.to_str() == Some(path));
+        same.then_some(Self { level, number, width })
+    }
+
+    /// Of entries: the first one, and how many.
+    pub(in crate::audit) fn entries(&self) -> Option<(u64, usize)> {
+        let width = usize::try_from(self.width).expect("256 at most");
+        self.level.is_none().then_some((self.number * TILE, width))
+    }
+
+    /// The hashes, if the tree has them.
+    pub(in crate::audit) fn hashes(&self, tree: &Tree) -> Option<Vec<u8>> {
+        let level = TILE_LEVELS * self.level?;
+        let (from, to) = (self.number * TILE, self.number * TILE + self.width);
+        let there = to <= tree.size() >> level;
+        there.then(|| (from..to).flat_map(|at| tree.hash(level, at).expect("the subtree is whole").0).collect())
+    }
+}
+
+/// Levels of tiles that a tree can have.
+const LEVELS: u8 = 8;
+
 /// (number, width) of the tiles that `count` hashes or entries fill.
 fn widths(count: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..count.div_ceil(TILE)).map(move |n| (n, (count - n * TILE).min(TILE)))
 }
 
 /// The tiles of hashes of a tree: where each lies, and what is in it.
-fn tiles(tree: &Tree) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
+pub(super) fn tiles(tree: &Tree) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
     let levels =
-        (0u8..8).map(|level| (level, tree.size() >> (TILE_LEVELS * level))).take_while(|(_, count)| *count > 0);
+        (0..LEVELS).map(|level| (level, tree.size() >> (TILE_LEVELS * level))).take_while(|(_, count)| *count > 0);
     levels.flat_map(move |(level, count)| {
         widths(count).map(move |(n, width)| {
             let hashes = (n * TILE..n * TILE + width).map(|at| tree.hash(TILE_LEVELS * level, at));
@@ -98,7 +145,8 @@ fn tiles(tree: &Tree) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
     })
 }
 
-fn bundle(lines: &[String]) -> Vec<u8> {
+/// Entries, each behind its length.
+pub(in crate::audit) fn bundle(lines: &[String]) -> Vec<u8> {
     let with_length = |line: &String| {
         let length = u16::try_from(line.len()).expect("a line of the log is shorter than 64 KiB");
         [&length.to_be_bytes()[..], line.as_bytes()].concat()
