@@ -36,7 +36,7 @@ use crate::report::Period;
 use crate::seal::ProviderKind;
 use crate::sweep::closing::MasterGone;
 use crate::sweep::whereabouts::After;
-use crate::sweep::{GeoRooms, Sweeper};
+use crate::sweep::{Closes, GeoRooms, Sweeper};
 use crate::telemetry::{Metrics, Registry};
 use crate::tenant::Event;
 use std::sync::Arc;
@@ -93,6 +93,9 @@ impl HouseActs {
             tenancy: house.tenancy_of(room),
             certificates: room.certificates.clone(),
             traffic: house.traffic.clone(),
+            closes: epoch
+                .every_s()
+                .map(|every_s| Closes { every_s, soak_s: i64::try_from(epoch.soak_s).unwrap_or(i64::MAX) }),
             master_gone: match room.keys.provider_kind() {
                 ProviderKind::Local if epoch.keyring_secret_destroyable => MasterGone::WithItsSecret,
                 ProviderKind::Local => MasterGone::Unless,

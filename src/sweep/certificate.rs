@@ -5,6 +5,7 @@
 //! short script checks it without geoseal (docs/retention.md has one). Our own [`verify`] demands more: the whole file
 //! must be, byte for byte, as we write it, pretty or compact; any edit fails, white space included.
 
+use super::backups::Backups;
 use super::closing::{EpochPart, Reached};
 use crate::audit::Hash;
 use crate::model::ids::TenantId;
@@ -63,6 +64,9 @@ pub struct Certificate {
     /// The close of the epoch that it fell into. Since v2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<EpochPart>,
+    /// Backups that may still hold the tenant's bytes, unreadable. Certificates of earlier releases say nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backups: Option<Backups>,
     /// Matters whose holds keep the rest, in a partial certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<String>,
@@ -249,7 +253,8 @@ impl Certificate {
         let waited =
             |early: &EarlyEnd| at(&early.due_at).zip(at(&self.purge_begun_at)).is_some_and(|(due, begun)| due <= begun);
         let in_time = self.early.as_ref().is_none_or(waited);
-        for_its_kind && in_time && self.consistent_shape()
+        let backups = self.backups.as_ref().is_none_or(Backups::is_consistent);
+        for_its_kind && in_time && backups && self.consistent_shape()
     }
 
     fn consistent_shape(&self) -> bool {

@@ -1,6 +1,7 @@
 //! A certificate verifies with nothing but the public key, here and by other programs, and never after an edit.
 
 use super::*;
+use crate::sweep::backups::Backup;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use std::process::Command;
 
@@ -30,6 +31,10 @@ fn early() -> EarlyEnd {
     }
 }
 
+fn backup() -> Backup {
+    Backup { id: "0a".repeat(16), made_at: "2027-02-01T03:00:00Z".into(), age_s: 1_501_210 }
+}
+
 fn certificate() -> Certificate {
     Certificate {
         schema: Certificate::SCHEMA.into(),
@@ -48,6 +53,13 @@ fn certificate() -> Certificate {
         destruction: Destruction::judged(3, 0, true, "ext4"),
         reached: Some(Reached { s1: "2027-02-18T12:00:08Z".into(), s2: Some("2027-02-18T12:00:08Z".into()), s3: None }),
         epoch: None,
+        backups: Some(Backups {
+            known: 1,
+            oldest: Some(backup()),
+            newest: Some(backup()),
+            ages_out_at: Some("2027-03-20T00:00:00Z".into()),
+            note: "unreadable".into(),
+        }),
         holds: vec![],
         audit: AuditEntry { index: 41, hash: Hash([6; 32]) },
         not_covered: Certificate::not_covered(),
@@ -70,6 +82,18 @@ fn it_verifies_pretty_and_compact_with_the_key_in_every_form() {
     assert_eq!(verify(&value.to_string(), &key), Ok(certificate()));
     let other = PublicKey(signer(2).public_key());
     assert_eq!(verify(signed.text(), &other), Err(CertificateError::OtherKey));
+}
+
+#[test]
+fn d7_one_of_an_earlier_release_that_says_nothing_of_backups_verifies_and_one_that_contradicts_itself_does_not() {
+    let key = PublicKey(signer(1).public_key());
+    let earlier = Certificate { backups: None, ..certificate() };
+    let signed = earlier.sign(&signer(1)).unwrap();
+    assert!(!signed.text().contains("backups\": {"));
+    assert_eq!(verify(signed.text(), &key), Ok(earlier));
+    let mut wrong = certificate();
+    wrong.backups.as_mut().unwrap().newest = None;
+    assert_eq!(verify(wrong.sign(&signer(1)).unwrap().text(), &key), Err(CertificateError::Malformed));
 }
 
 #[test]

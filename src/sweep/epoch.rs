@@ -158,8 +158,11 @@ impl Certifying {
             s3: (destruction.level == Level::S3).then(|| part.closed_at.clone()),
             ..reached
         };
+        let known = self.keys.backups()?;
+        let backups = before.backups.as_ref().map(|backups| backups.remaining(&known, self.now));
         let certificate = Certificate {
             schema: Certificate::SCHEMA.to_owned(),
+            backups,
             destruction,
             reached: Some(reached),
             epoch: Some(part),

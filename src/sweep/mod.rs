@@ -8,6 +8,7 @@
 //! by the next sweep; no message holds a name.
 
 mod archive;
+pub mod backups;
 pub mod certificate;
 pub mod closing;
 mod deferred;
@@ -32,7 +33,7 @@ pub mod whereabouts;
 
 pub use deferred::Deferrals;
 pub use key_ends::{Ended, KeyEnds};
-pub use run::{GeoRooms, Report, Status, Sweeper};
+pub use run::{Closes, GeoRooms, Report, Status, Sweeper};
 
 use crate::audit::AuditError;
 use crate::blob::BlobError;

@@ -3,6 +3,7 @@
 //! One sweep at a time. An act that fails is reported and left to the next sweep; its due row stays. What a crash leaves
 //! behind is what each act says of itself: `purge`, `uploads`, `orphans`.
 
+use super::backups::Backups;
 use super::certificate::Kind;
 use super::closing::MasterGone;
 use super::deferred::Deferrals;
@@ -17,6 +18,7 @@ use crate::model::time::Millis;
 use crate::model::traffic::Traffic;
 use crate::pace::Pace;
 use crate::regions::RegionRoots;
+use crate::seal::KeyError;
 use crate::tenancy::Tenancy;
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -35,6 +37,17 @@ pub struct GeoRooms {
     pub master_gone: MasterGone,
     /// Whether clients are about, for whom a sweep makes room.
     pub traffic: Traffic,
+    /// When its epochs are closed, if that is scheduled.
+    pub closes: Option<Closes>,
+}
+
+/// A schedule of closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closes {
+    /// Seconds from the beginning of one to that of the next.
+    pub every_s: i64,
+    /// Seconds from its beginning to its end, at least.
+    pub soak_s: i64,
 }
 
 impl GeoRooms {
@@ -42,6 +55,27 @@ impl GeoRooms {
     pub(super) fn regions(&self) -> Vec<Arc<RegionRoots>> {
         let of_geo = self.tenancy.directory.geo().regions.iter();
         of_geo.filter_map(|region| self.tenancy.regions.get(region.id).cloned()).collect()
+    }
+
+    /// The backups that may hold what a tenant had, which was created at `from` and is gone.
+    pub(super) async fn backups(&self, from: Millis) -> Result<Backups, SweepError> {
+        let directory = &self.tenancy.directory;
+        let now = self.tenancy.clock.now().cc_lo;
+        let keys = directory.key_service().clone();
+        let asked = blocking(move || Ok::<_, KeyError>((keys.backups()?, keys.epoch_job()?, keys.epochs()?)));
+        let (notes, job, epochs) = asked.await?;
+        let ends = match self.closes {
+            None => None,
+            Some(closes) => {
+                let next = match (job, epochs.last()) {
+                    (Some(job), _) => job.opened,
+                    (None, Some(last)) => last.opened.saturating_add(closes.every_s),
+                    (None, None) => directory.closes_counted_from(now.seconds()).await?.saturating_add(closes.every_s),
+                };
+                Some(Millis::from_seconds(next.saturating_add(closes.soak_s)))
+            }
+        };
+        Ok(Backups::measured(&notes, from, now, now, ends))
     }
 
     /// For a piece of work that begins now: as fast as clients leave room.

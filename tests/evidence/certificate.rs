@@ -32,10 +32,23 @@ fn d12_a_certificate_shows_that_the_log_has_it_until_a_byte_of_it_is_changed() {
     let (kept, cert) = (file(&server, "kept.checkpoint"), file(&server, "cert.json"));
     let id = tenant(&server, "contoso", None);
     server.geoseal(&["audit", "checkpoint", "--geo", "europe", "--out", text(&kept)]).ok();
+    server.geoseal(&["backup", "create", "--out", text(&file(&server, "monday"))]).ok();
     purge(&server, "contoso");
+    let known = server.geoseal(&["backup", "list", "--json"]).json();
     let key = log_key(&server);
     let whole = server.geoseal(&["certificate", "get", &id, "--since-checkpoint", text(&kept)]).ok();
     assert!(!whole.contains("contoso"), "ids, no names");
+    // The age of the backup that may hold it is measured: it was made before the 91 days.
+    let told: Value = serde_json::from_str(&whole).expect("JSON");
+    let backups = &told["certificate"]["backups"];
+    assert_eq!((&backups["known"], &backups["oldest"]), (&1.into(), &backups["newest"]), "{backups}");
+    let newest = &backups["newest"];
+    assert_eq!(
+        (&newest["id"], &newest["made_at"]),
+        (&known["backups"][0]["id"], &known["backups"][0]["at"]),
+        "{known}"
+    );
+    assert!(newest["age_s"].as_i64().is_some_and(|age| age >= 91 * 86_400), "{backups}");
     fs::write(&cert, &whole).unwrap();
     let foreign = foreign_checkpoint(&server);
 

@@ -127,7 +127,8 @@ impl World {
         let tenancy = Tenancy { directory: directory.clone(), audit, regions: regions.clone(), clock: clock.clone() };
         let master_gone = crate::sweep::closing::MasterGone::WithItsSecret;
         let certificates = self.dir.path().join("certificates");
-        let rooms = GeoRooms { tenancy: tenancy.clone(), certificates, master_gone, traffic: Traffic::default() };
+        let rooms =
+            GeoRooms { tenancy: tenancy.clone(), certificates, master_gone, traffic: Traffic::default(), closes: None };
         let sweeper = Sweeper::new(vec![rooms], clock.clone(), 3600);
         let (alarm, meters) = (Alarm::default(), StoreMeters::default());
         let store = Store::new(HashMap::from([(geo().id, directory.clone())]), regions, clock, alarm, meters);

@@ -79,6 +79,7 @@ impl Purge<'_> {
         );
         let gone = shredded.at.map_or(ended, Millis::from_seconds).to_string();
         let absent = (destruction.level >= Level::S2).then(|| gone.clone());
+        let backups = Some(self.rooms.backups(standing.created.at).await?);
         let certificate = Certificate {
             schema: Certificate::SCHEMA.to_owned(),
             kind,
@@ -96,6 +97,7 @@ impl Purge<'_> {
             destruction,
             reached: Some(Reached { s1: gone, s2: absent, s3: None }),
             epoch: None,
+            backups,
             holds: Vec::new(),
             audit,
             not_covered: Certificate::not_covered(),

@@ -244,6 +244,7 @@ impl Purge<'_> {
         let now = self.rooms.tenancy.clock.now().cc_lo.to_string();
         let names = shredded.iter().flat_map(|evidence| evidence.destroyed.iter());
         let destroyed = names.map(|(kind, name)| crate::sweep::note::key_name(*kind, name.id, name.version));
+        let backups = Some(self.rooms.backups(standing.created.at).await?);
         let certificate = Certificate {
             schema: Certificate::SCHEMA.to_owned(),
             kind: Kind::Partial,
@@ -269,6 +270,7 @@ impl Purge<'_> {
             },
             reached: Some(Reached { s1: now.clone(), s2: None, s3: None }),
             epoch: None,
+            backups,
             holds: holds.ids(),
             audit: AuditEntry { index: receipt.index, hash: receipt.hash },
             not_covered: Certificate::not_covered(),

@@ -150,7 +150,7 @@ impl World {
         let tenancy = Tenancy { directory: directory_, audit: audit_, regions: regions_, clock: clock.clone() };
         let master_gone = crate::sweep::closing::MasterGone::WithItsSecret;
         let (certificates, traffic) = (self.dir.join("certificates"), Default::default());
-        let rooms = GeoRooms { tenancy: tenancy.clone(), certificates, master_gone, traffic };
+        let rooms = GeoRooms { tenancy: tenancy.clone(), certificates, master_gone, traffic, closes: None };
         let sweeper = Sweeper::new(vec![rooms], clock, 3600);
         House { keys, directory, audit, regions, tenancy, sweeper, clock: self.clock.clone() }
     }
