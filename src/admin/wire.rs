@@ -15,7 +15,7 @@ pub use keys::{
 pub use tenants::{
     CancelEarly, Consent, CreateCredential, CreateTenant, Credential, CredentialRole, Credentials, Disable, EarlyPurge,
     EarlyPurging, Enable, EraseSubject, Export, ExportKeys, ExportReport, NewCredential, Notice, PurgeEarly, Reinstate,
-    Replication, RevealExportKeys, SubjectErasure, Tenant, TenantState, Tenants, Terminate,
+    Replication, RevealExportKeys, SubjectErasure, Tenant, TenantState, Tenants, Terminate, UploadsInProgress,
 };
 pub use work::{Operation, OperationResult, OperationState, SweepReport, SweepStatus};
 

@@ -6,8 +6,10 @@ use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::Actor;
 use crate::directory::{Directory, SweepRun};
+use crate::index::Unfinished;
 use crate::model::clock::Clock;
 use crate::model::time::Millis;
+use crate::regions::Regions;
 use crate::sweep::{Report, SweepError, Sweeper};
 use crate::telemetry::Metrics;
 use std::collections::BTreeMap;
@@ -113,6 +115,7 @@ struct Kept {
     sweeper: Arc<Sweeper>,
     metrics: Metrics,
     directories: Vec<Arc<Directory>>,
+    regions: Regions,
     clock: Arc<dyn Clock>,
 }
 
@@ -123,13 +126,14 @@ impl Kept {
             sweeper: acts.sweeper.clone(),
             metrics: acts.metrics.clone(),
             directories,
+            regions: acts.house.regions.clone(),
             clock: acts.house.clock.clone(),
         }
     }
 }
 
 async fn sweep(kept: &Kept, by: &Actor, now: Millis) -> Result<Report, SweepError> {
-    let Kept { sweeper, metrics, directories, clock } = kept;
+    let Kept { sweeper, metrics, directories, regions, clock } = kept;
     let swept = sweeper.run(by).await;
     let late_s = u64::try_from(sweeper.lateness_s()).unwrap_or(0);
     let late = Duration::from_secs(late_s);
@@ -138,6 +142,7 @@ async fn sweep(kept: &Kept, by: &Actor, now: Millis) -> Result<Report, SweepErro
         Err(_) => (None, 0, 0),
     };
     super::reports::keep_sweep(directories, &SweepRun { started: now, ended, acts, skipped, late_s }).await;
+    count_unfinished(regions, metrics).await;
     match &swept {
         Ok(report) => {
             let things =
@@ -153,6 +158,21 @@ async fn sweep(kept: &Kept, by: &Actor, now: Millis) -> Result<Report, SweepErro
         }
     }
     swept
+}
+
+/// What no listing shows is at least counted.
+async fn count_unfinished(regions: &Regions, metrics: &Metrics) {
+    let mut all = Unfinished::default();
+    for roots in regions.values() {
+        match roots.index.count_unfinished(None).await {
+            Ok(found) => all += found,
+            Err(error) => {
+                tracing::warn!(region = roots.region.id, %error, "uploads in progress were not counted");
+                return;
+            }
+        }
+    }
+    metrics.unfinished(all.uploads, all.parts);
 }
 
 fn interval_s(acts: &HouseActs) -> i64 {

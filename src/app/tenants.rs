@@ -7,6 +7,7 @@ use crate::admin::wire;
 use crate::audit::Actor;
 use crate::directory::{Detail, LoginEntry, TenantEntry};
 use crate::feature;
+use crate::index::Unfinished;
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::model::login::Role;
@@ -67,7 +68,20 @@ pub(super) async fn create(acts: &HouseActs, order: &Order, new: NewTenant) -> R
 
 pub(super) async fn show(acts: &HouseActs, tenant: &TenantRef) -> Result<wire::Tenant, ActError> {
     let found = find(acts, tenant).await?;
-    Ok(shown_with_master(&found.tenancy, &found.entry).await)
+    let uploads = unfinished(&found).await;
+    Ok(wire::Tenant { uploads, ..shown_with_master(&found.tenancy, &found.entry).await })
+}
+
+/// Its uploads in progress; none, while its keys do not open its buckets.
+async fn unfinished(found: &FoundTenant) -> Option<wire::UploadsInProgress> {
+    let tenancy = &found.tenancy;
+    let mut all = Unfinished::default();
+    for at in tenancy.directory.buckets(found.entry.standing.id).await.ok()? {
+        if let Some(roots) = tenancy.regions.get(at.region.id) {
+            all += roots.index.count_unfinished(Some(at.bucket)).await.ok()?;
+        }
+    }
+    Some(wire::UploadsInProgress { uploads: all.uploads, parts: all.parts })
 }
 
 pub(super) async fn list(
@@ -211,6 +225,7 @@ pub(super) async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenan
         holds: standing.holds.iter().map(|hold| hold.id.clone()).collect(),
         warnings: warnings(standing),
         notices: super::notices::shown(&tenancy.directory, entry).await,
+        uploads: None,
     }
 }
 

@@ -67,7 +67,12 @@ pub(super) async fn export(client: &Client, output: Output, args: Export) -> Res
         return Err(failure);
     }
     output.result(&report, |r| {
-        format!("{} objects, {} bytes in {}; its keys in {}", r.objects, r.bytes, out.display(), key_file.display())
+        let unfinished = match r.uploads {
+            0 => String::new(),
+            uploads => format!("; {uploads} uploads in progress, {} parts, not in it", r.parts),
+        };
+        let (out, keys) = (out.display(), key_file.display());
+        format!("{} objects, {} bytes in {out}; its keys in {keys}{unfinished}", r.objects, r.bytes)
     })?;
     match report.damaged {
         0 => Ok(()),

@@ -276,6 +276,7 @@ fn shown(t: &wire::Tenant) -> String {
         ("contact", t.contact.clone()),
         ("holds", list(&t.holds)),
         ("notices", (!t.notices.is_empty()).then(|| t.notices.iter().map(notice).collect::<Vec<_>>().join(", "))),
+        ("uploads", t.uploads.map(|of| format!("{} in progress, {} parts", of.uploads, of.parts))),
         ("warning", list(&t.warnings)),
     ])
 }

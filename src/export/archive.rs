@@ -16,6 +16,10 @@ pub struct Report {
     pub bytes: u64,
     /// Objects that did not verify, and are not in the manifest; the audit log names them by their ids.
     pub damaged: u64,
+    /// Multipart uploads in progress, which are no objects yet: not in the manifest.
+    pub uploads: u64,
+    /// Their parts.
+    pub parts: u64,
     /// Segments in the archive that belong to no object of the manifest: the receiver removes their files.
     pub discard: Vec<String>,
 }

@@ -190,6 +190,9 @@ struct Export {
 impl Export {
     async fn run(&mut self, stocks: &[Stock]) -> Result<(), ExportError> {
         for (roots, bucket) in stocks {
+            let unfinished = roots.index.count_unfinished(Some(bucket.at.bucket)).await?;
+            self.archive.report.uploads += unfinished.uploads;
+            self.archive.report.parts += unfinished.parts;
             let mut cursor = None;
             loop {
                 let page = roots.index.scan_objects(&bucket.index, cursor.as_ref(), STEP).await?;

@@ -51,7 +51,7 @@ pub use fjall::{FjallEngine, FjallOptions};
 pub use list::{ListEntry, ListPage, ListQuery};
 pub use memory::MemoryEngine;
 pub use probe::RowsProbed;
-pub use raw::{RawRows, RowCount};
+pub use raw::{RawRows, RowCount, Unfinished};
 pub use region::{Found, FromUpload, IndexOptions, OpenFault, Put, PutObject, RegionIndex, Scanned, danger};
 pub use rekey::{Resealed, UnderOldKey};
 pub use removals::Removal;

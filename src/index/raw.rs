@@ -30,6 +30,22 @@ pub struct RawRows {
     pub bytes: u64,
 }
 
+/// What is stored and stands in no listing: uploads in progress and their parts, counted by their row keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Uploads.
+    pub uploads: u64,
+    /// Parts.
+    pub parts: u64,
+}
+
+impl std::ops::AddAssign for Unfinished {
+    fn add_assign(&mut self, other: Self) {
+        self.uploads += other.uploads;
+        self.parts += other.parts;
+    }
+}
+
 /// Rows, counted by their row keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCount {
@@ -91,6 +107,26 @@ impl RegionIndex {
             }
         }
         Ok(found)
+    }
+
+    /// Uploads in progress of a bucket, or of all buckets here.
+    pub async fn count_unfinished(&self, bucket: Option<BucketId>) -> Result<Unfinished, IndexError> {
+        let mut counts = [0; 2];
+        for (kind, count) in [RowKind::Upload, RowKind::Part].into_iter().zip(&mut counts) {
+            let prefix = bucket.map_or_else(|| vec![kind as u8], |bucket| row_keys::of_bucket(kind, bucket).to_vec());
+            let mut range = KeyRange::prefix(&prefix);
+            loop {
+                let page = self.shared.engine.scan_keys(range.clone(), STEP).await?;
+                *count += page.len() as u64;
+                match page.last() {
+                    Some(last) if page.len() == STEP => range = range.behind(last),
+                    _ => break,
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let [uploads, parts] = counts;
+        Ok(Unfinished { uploads, parts })
     }
 
     /// Whether there is a row of this upload.

@@ -55,6 +55,8 @@ pub struct Metrics {
     clock_overdue: Gauge,
     clock_suspect: Gauge,
     swept: Counter,
+    uploads: Gauge,
+    upload_parts: Gauge,
     blob_failures: Counter,
 }
 
@@ -95,6 +97,8 @@ impl Metrics {
             clock_overdue: Gauge::default(),
             clock_suspect: Gauge::default(),
             swept: Counter::default(),
+            uploads: Gauge::default(),
+            upload_parts: Gauge::default(),
             blob_failures: Counter::default(),
         };
         registry.register("requests", "Requests answered", metrics.requests.clone());
@@ -135,6 +139,16 @@ impl Metrics {
             metrics.clock_suspect.clone(),
         );
         registry.register("swept", "Things that sweeps destroyed", metrics.swept.clone());
+        registry.register(
+            "uploads_in_progress",
+            "Multipart uploads in progress of all tenants, as of the last sweep",
+            metrics.uploads.clone(),
+        );
+        registry.register(
+            "upload_parts",
+            "Parts of multipart uploads in progress, stored and in no listing, as of the last sweep",
+            metrics.upload_parts.clone(),
+        );
         registry.register("blob_failures", "Answers of a blob store that were errors", metrics.blob_failures.clone());
         metrics
     }
@@ -145,6 +159,12 @@ impl Metrics {
         self.sweep_last.set(now);
         self.swept.inc_by(swept);
         self.sweep_is_late(late);
+    }
+
+    /// So many uploads are in progress, with so many parts.
+    pub fn unfinished(&self, uploads: u64, parts: u64) {
+        self.uploads.set(i64::try_from(uploads).unwrap_or(i64::MAX));
+        self.upload_parts.set(i64::try_from(parts).unwrap_or(i64::MAX));
     }
 
     /// The oldest thing that should have gone is `late` past its time; zero when nothing is.

@@ -5,6 +5,7 @@ mod notices;
 mod probes;
 mod published;
 mod reports;
+mod uploads;
 mod witness;
 
 use geoseal_support::clients::Ran;

@@ -112,6 +112,7 @@ impl Acts for House {
             key: None,
             holds: vec![],
             warnings: vec![],
+            uploads: None,
             notices: vec![],
         };
         *self.tenant.lock() = Some(tenant.clone());

@@ -268,6 +268,18 @@ pub struct Tenant {
     /// Of a terminated tenant: when its administrators hear of its coming end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,
+    /// Multipart uploads in progress: stored, and in no listing of objects. Of one tenant only, while its keys can be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploads: Option<UploadsInProgress>,
+}
+
+/// Multipart uploads in progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UploadsInProgress {
+    /// How many.
+    pub uploads: u64,
+    /// Their parts.
+    pub parts: u64,
 }
 
 /// A notice of a tenant's coming end.
@@ -336,6 +348,12 @@ pub struct ExportReport {
     pub bytes: u64,
     /// Objects that did not verify, and are not in the manifest.
     pub damaged: u64,
+    /// Multipart uploads in progress, which are no objects yet and are not in the manifest.
+    #[serde(default)]
+    pub uploads: u64,
+    /// Their parts.
+    #[serde(default)]
+    pub parts: u64,
     /// Segments in the archive that belong to no object of the manifest: to be removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub discard: Vec<String>,
