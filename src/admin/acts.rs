@@ -12,7 +12,9 @@ use super::contacts::ContactActs;
 use super::dsrs::{DsrActs, NewRequest};
 use super::epochs::{Closing, Epoch, Epochs};
 use super::error::ActError;
-use super::evidence::{Controls, KeyInventory, Population, ProcessorRecord, Residency, Subprocessors, SweepHistory};
+use super::evidence::{
+    Controls, KeyInventory, Population, ProcessorRecord, Residency, Restores, Subprocessors, SweepHistory,
+};
 use super::features::FeatureActs;
 use super::holds::{Hold, HoldAct};
 use super::proposals::Withdrawn;
@@ -415,6 +417,9 @@ pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
 
     /// Every control with its newest evidence.
     async fn controls(&self) -> Result<Controls, ActError>;
+
+    /// Every restore of a key store, with what was destroyed again.
+    async fn restores(&self) -> Result<Restores, ActError>;
 
     /// Whom the processor has work for it.
     async fn subprocessors(&self) -> Result<Subprocessors, ActError>;

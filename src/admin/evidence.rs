@@ -12,6 +12,7 @@ pub use crate::report::inventory::{KeyInventory, KeyLine};
 pub use crate::report::population::{Outcome, Population, Terminated};
 pub use crate::report::record::{ProcessorRecord, Subprocessor, Subprocessors};
 pub use crate::report::residency::{InRegion, ObjectAt, Residency};
+pub use crate::report::restores::{Restore, Restores};
 pub use crate::report::sweeps::{SweepHistory, SweepRun};
 
 /// Objects on a page of a proof of residency, when nothing else is said.
@@ -46,6 +47,14 @@ pub(super) fn routes() -> Vec<Route> {
             "The record of processing activities (Art. 30(2)); names and contacts for administrators only",
             &[],
             |c| Box::pin(async move { ok(&c.acts.processor_record(c.sight()).await?) }),
+        ),
+        looks::<Restores>(
+            "/admin/v1/compliance/restores",
+            Role::Auditor,
+            "restores",
+            "Every restore of a key store, with what was destroyed again, newest first",
+            &[],
+            |c| Box::pin(async move { ok(&c.acts.restores().await?) }),
         ),
         looks::<Subprocessors>(
             "/admin/v1/compliance/subprocessors",

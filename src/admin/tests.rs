@@ -59,7 +59,8 @@ async fn an_auditor_reaches_exactly_the_routes_that_look_at_no_tenant() {
         "operation",
     ];
     let more = ["sweepStatus", "auditTail", "auditVerify", "logKey", "logCheckpoint", "logLines", "logProof", "clock"];
-    let published = ["publishedCheckpoint", "publishedTile", "publishedEntries", "publishedProof", "subprocessors"];
+    let published =
+        ["publishedCheckpoint", "publishedTile", "publishedEntries", "publishedProof", "subprocessors", "restores"];
     let evidence = ["epochs", "epochCertificate", "listBackups", "logGrowth"];
     let reports = [
         "requestCertificate",

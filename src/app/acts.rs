@@ -17,7 +17,7 @@ use crate::admin::dsrs::NewRequest;
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
 use crate::admin::evidence::{
-    Controls, KeyInventory, Population, ProcessorRecord, Residency, Subprocessors, SweepHistory,
+    Controls, KeyInventory, Population, ProcessorRecord, Residency, Restores, Subprocessors, SweepHistory,
 };
 use crate::admin::features::FeatureActs;
 use crate::admin::holds::{Hold, HoldAct};
@@ -459,6 +459,10 @@ impl Acts for HouseActs {
 
     async fn controls(&self) -> Result<Controls, ActError> {
         reports::controls(self).await
+    }
+
+    async fn restores(&self) -> Result<Restores, ActError> {
+        reports::restores(self)
     }
 
     async fn subprocessors(&self) -> Result<Subprocessors, ActError> {

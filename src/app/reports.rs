@@ -17,6 +17,7 @@ use crate::report::inventory::{KeyInventory, KeyLine};
 use crate::report::population::{self, Known, Population};
 use crate::report::record::{Controller, Processor, ProcessorRecord, Subprocessor, Subprocessors};
 use crate::report::residency::{self, InRegion, ObjectAt, Residency};
+use crate::report::restores::Restores;
 use crate::report::sweeps::{SweepHistory, SweepRun as ShownRun};
 use crate::report::{Digest, Period};
 use crate::sweep::whereabouts::{self, After};
@@ -221,6 +222,15 @@ pub(super) async fn inventory(acts: &HouseActs) -> Result<KeyInventory, ActError
         key.last_rotation_at = newest.get(&of).cloned().flatten();
     }
     Ok(KeyInventory { keys })
+}
+
+pub(super) fn restores(acts: &HouseActs) -> Result<Restores, ActError> {
+    let mut all = Vec::new();
+    for room in &acts.house.geos {
+        all.extend(acts.digests.of(room)?.restored().iter().map(|restored| restored.of_geo(room.geo.id)));
+    }
+    all.sort_by(|a, b| b.at.cmp(&a.at));
+    Ok(Restores { restores: all })
 }
 
 pub(super) fn subprocessors(acts: &HouseActs) -> Subprocessors {

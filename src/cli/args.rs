@@ -134,6 +134,8 @@ pub enum Compliance {
     /// The processor's record of processing activities, Art. 30(2)
     #[command(subcommand)]
     Record(ComplianceRecord),
+    /// Restores from backups, with what was erased again
+    Restores,
     /// Whom the processor has work for it
     Subprocessors,
     /// Populations to draw a sample from
@@ -512,6 +514,7 @@ mod tests {
             "compliance controls",
             "compliance record export",
             "compliance subprocessors",
+            "compliance restores",
             "compliance population terminated --period 2026Q4",
             "residency prove --tenant contoso",
             "audit tail -n 5",

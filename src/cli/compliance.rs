@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::print::{Output, record, table};
 use crate::admin::evidence::{
     Control, Controls, Freshness, InRegion, KeyInventory, KeyLine, Outcome, Population, ProcessorRecord, Residency,
-    Subprocessor, Subprocessors, SweepHistory, Terminated,
+    Restore, Restores, Subprocessor, Subprocessors, SweepHistory, Terminated,
 };
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -21,6 +21,7 @@ pub(super) async fn compliance(client: &Client, output: Output, command: Complia
     match command {
         Compliance::Controls => controls(client, output).await,
         Compliance::Record(_) => processor_record(client, output).await,
+        Compliance::Restores => restores(client, output).await,
         Compliance::Subprocessors => subprocessors(client, output).await,
         Compliance::Population { period, .. } => population(client, output, period).await,
     }
@@ -63,6 +64,28 @@ async fn processor_record(client: &Client, output: Output) -> Result<(), Failure
         true => Ok(()),
         false => Err(Failure::Incomplete(format!("the record is incomplete: {}", made.incomplete.join("; ")))),
     }
+}
+
+async fn restores(client: &Client, output: Output) -> Result<(), Failure> {
+    let all: Restores = client.get(&["compliance", "restores"], &[]).await?;
+    output.result(&all, |all| {
+        let told = |r: &Restore| {
+            let tenants = r.tenants.iter().map(|tenant| format!("\n  tenant {tenant} deleted again"));
+            let subjects = r.subjects.iter().map(|s| {
+                let (tenant, who) = (&s.tenant, &s.subject);
+                format!("\n  subject {who} of {tenant} erased again: {} objects, {} uploads", s.objects, s.uploads)
+            });
+            let served = r.served_at.as_deref().unwrap_or("not yet");
+            let (keys, again) = (r.keys, tenants.chain(subjects).collect::<String>());
+            format!(
+                "{} {} entry {}; served again {served}; keys destroyed again: {} of tenants, {} of subjects, {} roots; \
+                 {} batches rewritten{again}\n",
+                r.geo, r.at, r.entry, keys.tenants, keys.subjects, keys.roots, r.batches
+            )
+        };
+        let lines: String = all.restores.iter().map(told).collect();
+        format!("{lines}{} restores", all.restores.len())
+    })
 }
 
 async fn subprocessors(client: &Client, output: Output) -> Result<(), Failure> {

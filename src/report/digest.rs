@@ -1,5 +1,6 @@
 //! What the audit log says in all: kept up entry by entry as the log grows, so that a report does not read all of it.
 
+use super::restores::{KeysAgain, Restored, SubjectAgain};
 use crate::audit::{Entry, Event, Hash};
 use crate::model::ids::TenantId;
 use crate::model::time::Millis;
@@ -51,6 +52,7 @@ pub struct Digest {
     begun: HashMap<(&'static str, Option<TenantId>), Seen>,
     found: HashMap<String, Found>,
     holds: HashMap<(TenantId, String), Seen>,
+    restored: Vec<Restored>,
 }
 
 /// What the newest probe of a kind found.
@@ -93,6 +95,11 @@ impl Digest {
         self.found.get(event)
     }
 
+    /// Every restore of a key store, oldest first.
+    pub fn restored(&self) -> &[Restored] {
+        &self.restored
+    }
+
     /// How many holds are in force, and when the oldest of them was placed.
     pub fn holds(&self) -> (u64, Option<Seen>) {
         (self.holds.len() as u64, self.holds.values().copied().min_by_key(|seen| seen.index))
@@ -112,9 +119,34 @@ impl Digest {
             self.tenants(&event, seen);
             self.keys(&event, seen);
             self.matters(&event, seen);
+            self.restores(&event, seen);
             if let Some(found) = found(&event) {
                 self.found.insert(entry.name().to_owned(), found);
             }
+        }
+    }
+
+    /// From the entry of a restore to the start of the server, whatever is destroyed is destroyed again.
+    fn restores(&mut self, event: &Event, seen: Seen) {
+        if let Event::KeysRestored { tenants, subjects, roots, to_rotate, .. } = event {
+            let (tenants, subjects, roots, to_rotate) = (*tenants, *subjects, *roots, *to_rotate);
+            self.restored.push(Restored::begun(seen, KeysAgain { tenants, subjects, roots, to_rotate }));
+            return;
+        }
+        let Some(restored) = self.restored.last_mut().filter(|restored| restored.served.is_none()) else { return };
+        match event {
+            Event::ServerStarted { .. } => restored.served = Some(seen),
+            Event::TenantRedeleted { tenant } => restored.tenants.push(tenant.to_string()),
+            Event::BatchRewritten { .. } => restored.batches += 1,
+            Event::SubjectErased { tenant, subject, objects, uploads, blobs } => restored.subjects.push(SubjectAgain {
+                tenant: tenant.to_string(),
+                subject: subject.to_string(),
+                entry: seen.index,
+                objects: *objects,
+                uploads: *uploads,
+                blobs: *blobs,
+            }),
+            _ => {}
         }
     }
 

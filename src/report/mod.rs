@@ -13,6 +13,7 @@ mod period;
 pub mod population;
 pub mod record;
 pub mod residency;
+pub mod restores;
 pub mod sweeps;
 
 pub use digest::{Digest, End, Found, Seen};

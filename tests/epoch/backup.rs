@@ -184,6 +184,19 @@ fn what_was_destroyed_since_the_backup_is_destroyed_again_before_anything_is_ser
     let logged = server.geoseal(&["audit", "tail", "-n", "50", "--json"]).json();
     let has = |event: &str| logged["entries"].as_array().expect("entries").iter().any(|entry| entry["event"] == event);
     assert!(has("keys-restored") && has("tenant-redeleted") && has("subject-erased"), "{logged}");
+    // The report of the restore lists what was erased again, by opaque ids and counts.
+    let told = server.geoseal(&["compliance", "restores", "--json"]).json();
+    let restore = &told["restores"][0];
+    assert_eq!((told["restores"].as_array().map(Vec::len), &restore["geo"]), (Some(1), &"europe".into()), "{told}");
+    assert_eq!(restore["tenants"], serde_json::json!([id]), "{told}");
+    assert_eq!(restore["subjects"].as_array().map(Vec::len), Some(1), "{told}");
+    let subject = &restore["subjects"][0];
+    let ids = subject["subject"].as_str().map(str::len);
+    assert_eq!((ids, &subject["objects"]), (Some(32), &2.into()), "{told}");
+    assert_eq!((&restore["keys"]["tenants"], &restore["keys"]["subjects"]), (&1.into(), &1.into()), "{told}");
+    assert!(restore["served_at"].is_string() && !told.to_string().contains("4711"), "{told}");
+    let said = server.geoseal(&["compliance", "restores"]).ok();
+    assert!(said.contains("erased again: 2 objects") && said.contains(&format!("tenant {id} deleted again")), "{said}");
     // And the name is free again.
     tenant(&server, "contoso");
     advance(&server, "2d");

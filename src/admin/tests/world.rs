@@ -8,7 +8,7 @@ use crate::admin::clocks::Attested;
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
 use crate::admin::evidence::{
-    Controls, KeyInventory, Population, ProcessorRecord, Residency, Subprocessors, SweepHistory,
+    Controls, KeyInventory, Population, ProcessorRecord, Residency, Restores, Subprocessors, SweepHistory,
 };
 use crate::admin::features::FeatureActs;
 use crate::admin::holds::{Hold, HoldAct};
@@ -353,6 +353,10 @@ impl Acts for House {
     }
 
     async fn controls(&self) -> Result<Controls, ActError> {
+        Err(ActError::Broken)
+    }
+
+    async fn restores(&self) -> Result<Restores, ActError> {
         Err(ActError::Broken)
     }
 
