@@ -4,7 +4,7 @@ use super::acts::HouseActs;
 use super::house::GeoRoom;
 use super::keywork::rekey_error;
 use super::schedule;
-use super::tenants::{act_error, actor, find};
+use super::tenants::{act_error, actor, find, find_any};
 use crate::admin::acts::{Mode, Order, Outcome, Sight, TenantRef};
 use crate::admin::error::ActError;
 use crate::admin::schedules::Scheduled;
@@ -30,7 +30,8 @@ pub(super) async fn status(
     sight: Sight,
 ) -> Result<wire::KeyStatus, ActError> {
     let only = match tenant {
-        Some(tenant) => Some(find(acts, tenant).await?.entry.standing.id),
+        // That they are destroyed is shown, too.
+        Some(tenant) => Some(find_any(acts, tenant).await?.entry.standing.id),
         None => None,
     };
     let mut geos = Vec::new();

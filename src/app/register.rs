@@ -11,7 +11,7 @@ use crate::model::object::BucketRef;
 use crate::model::time::Millis;
 use crate::seal::{KeyError, OpenClass};
 use crate::tenant::State;
-use crate::tenant::access::{Access, Operation, access};
+use crate::tenant::access::{Access, Condition, Operation, access};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -28,9 +28,14 @@ pub(super) struct Registrar {
 impl Register for Registrar {
     async fn login(&self, id: &AccessId) -> Result<Option<Arc<Login>>, Refusal> {
         for directory in &self.directories {
-            if let Some(login) = directory.login(id).await.map_err(refusal)? {
+            let Some(login) = directory.login(id).await.map_err(refusal)? else { continue };
+            if !login.ended {
                 return Ok(Some(login));
             }
+            // Whoever is reinstated makes new ones: the old one is nobody's from then on.
+            let state = directory.tenant(login.tenant).await.map_err(refusal)?.map(|entry| entry.standing.state);
+            let ends = matches!(state, Some(State::Terminated | State::PurgeHeld | State::Purging));
+            return Ok(ends.then_some(login));
         }
         Ok(None)
     }
@@ -39,15 +44,16 @@ impl Register for Registrar {
         let operation = match need {
             Need::Read => Operation::ServiceGet,
             Need::Write => Operation::ServicePut,
-            Need::Delete => Operation::Delete,
+            Need::Delete | Need::Erase => Operation::Delete,
         };
         for directory in &self.directories {
             let Some(entry) = directory.tenant(tenant).await.map_err(refusal)? else { continue };
             let state = entry.standing.state;
-            // A service's delete is not the administrator's early delete of the table: it ends with its writes.
-            let service_may = need != Need::Delete || access(state, Operation::ServicePut) == Access::Yes;
+            // The early delete of the table is one of objects: buckets, uploads and rules are a service's.
+            let may = need != Need::Delete || access(state, Operation::ServicePut) == Access::Yes;
             return match access(state, operation) {
-                Access::Yes if service_may => Ok(()),
+                // Which objects are held, the store asks at the commit.
+                Access::Yes | Access::If(Condition::NotHeld, _) if may => Ok(()),
                 _ => Err(Refusal::Asleep(Asleep::of(state))),
             };
         }

@@ -3,7 +3,7 @@
 
 use super::acts::{HouseActs, log_error};
 use super::house::{GeoRoom, House};
-use super::tenants::{act_error, find};
+use super::tenants::{act_error, find_any};
 use crate::admin::acts::{Sight, TenantRef};
 use crate::admin::error::ActError;
 use crate::audit::{Actor, AuditError, Event as Record, Hash};
@@ -300,7 +300,7 @@ pub(super) async fn residency(
     after: Option<&After>,
     limit: usize,
 ) -> Result<Residency, ActError> {
-    let found = find(acts, tenant).await?;
+    let found = find_any(acts, tenant).await?;
     let standing = &found.entry.standing;
     let broken = |error| {
         tracing::error!(%error, "where a tenant's bytes are could not be read");

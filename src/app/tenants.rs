@@ -23,7 +23,14 @@ pub(super) struct FoundTenant {
     pub(super) entry: Arc<TenantEntry>,
 }
 
+/// A tenant that is not purged. Errors: `NoSuchTenant`, `TenantPurged`.
 pub(super) async fn find(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTenant, ActError> {
+    let found = find_any(acts, tenant).await?;
+    if found.entry.standing.state == State::Purged { Err(ActError::TenantPurged) } else { Ok(found) }
+}
+
+/// A tenant in any state. By its name a living one, or, when there is none, the newest of the purged ones that had it.
+pub(super) async fn find_any(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTenant, ActError> {
     for tenancy in acts.house.tenancies() {
         let found = match tenant {
             TenantRef::Id(id) => tenancy.directory.tenant(*id).await,
@@ -33,7 +40,15 @@ pub(super) async fn find(acts: &HouseActs, tenant: &TenantRef) -> Result<FoundTe
             return Ok(FoundTenant { tenancy, entry });
         }
     }
-    Err(ActError::NoSuchTenant)
+    let TenantRef::Name(name) = tenant else { return Err(ActError::NoSuchTenant) };
+    let mut newest: Option<FoundTenant> = None;
+    for tenancy in acts.house.tenancies() {
+        let found = tenancy.directory.tombstone_named(name).await.map_err(|error| act_error(error.into()))?;
+        let created = |of: &FoundTenant| of.entry.standing.created.at;
+        let found = found.map(|entry| FoundTenant { tenancy, entry });
+        newest = newest.into_iter().chain(found).max_by_key(created);
+    }
+    newest.ok_or(ActError::NoSuchTenant)
 }
 
 pub(super) async fn create(acts: &HouseActs, order: &Order, new: NewTenant) -> Result<Outcome<wire::Tenant>, ActError> {
@@ -66,8 +81,12 @@ pub(super) async fn create(acts: &HouseActs, order: &Order, new: NewTenant) -> R
     Ok(Outcome::Done(shown_with_master(&tenancy, &entry).await))
 }
 
+/// Of a purged one its tombstone, for whoever knows its id.
 pub(super) async fn show(acts: &HouseActs, tenant: &TenantRef) -> Result<wire::Tenant, ActError> {
-    let found = find(acts, tenant).await?;
+    let found = match tenant {
+        TenantRef::Id(_) => find_any(acts, tenant).await?,
+        TenantRef::Name(_) => find(acts, tenant).await?,
+    };
     let uploads = unfinished(&found).await;
     Ok(wire::Tenant { uploads, ..shown_with_master(&found.tenancy, &found.entry).await })
 }
@@ -142,6 +161,7 @@ pub(super) async fn create_credential(
     let inner = match role {
         wire::CredentialRole::ReadOnly => Role::ReadOnly,
         wire::CredentialRole::Service => Role::Service,
+        wire::CredentialRole::Delete => Role::Delete,
     };
     let login = tenancy.create_login(&actor(order), entry.standing.id, inner).await.map_err(act_error)?;
     Ok(Outcome::Done(wire::NewCredential {
@@ -179,7 +199,7 @@ pub(super) async fn certificate(
     tenant: &TenantRef,
     since: Option<u64>,
 ) -> Result<serde_json::Value, ActError> {
-    let FoundTenant { entry, .. } = find(acts, tenant).await?;
+    let FoundTenant { entry, .. } = find_any(acts, tenant).await?;
     let text = acts.sweeper.certificate(entry.standing.id).await.map_err(|_| ActError::Broken)?;
     let geo = Geo::find(&entry.standing.geo).ok_or(ActError::Broken)?;
     super::transparency::with_log(acts, geo, entry.standing.id, text.ok_or(ActError::NoCertificate)?, since).await
@@ -254,6 +274,7 @@ fn shown_login(login: LoginEntry) -> wire::Credential {
         role: match login.role {
             Role::Service => wire::CredentialRole::Service,
             Role::ReadOnly => wire::CredentialRole::ReadOnly,
+            Role::Delete => wire::CredentialRole::Delete,
         },
         created_at: wire::Time(login.created),
         revoked_at: login.revoked.map(wire::Time),

@@ -161,6 +161,7 @@ pub(super) async fn credential(client: &Client, output: Output, command: Credent
             let role = match role {
                 Role::ReadOnly => wire::CredentialRole::ReadOnly,
                 Role::Service => wire::CredentialRole::Service,
+                Role::Delete => wire::CredentialRole::Delete,
             };
             if let Some(out) = out.as_deref().filter(|out| out.exists()) {
                 return Err(Failure::Usage(format!("{} exists: it is not overwritten", out.display())));
@@ -293,6 +294,7 @@ fn role(role: wire::CredentialRole) -> &'static str {
     match role {
         wire::CredentialRole::ReadOnly => "read-only",
         wire::CredentialRole::Service => "service",
+        wire::CredentialRole::Delete => "delete",
     }
 }
 

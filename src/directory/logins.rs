@@ -39,6 +39,15 @@ pub struct LoginStub {
     pub grant: Option<Grant>,
 }
 
+/// What ended a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokedBy {
+    /// Somebody's act on it, or on what it rests on: from then on it is a stranger's.
+    Act,
+    /// Its tenant's termination: it is told so while the tenant is there.
+    Termination,
+}
+
 impl LoginStub {
     /// Its opaque id, for the log: its token in hex, as [`Directory::login_id`].
     pub fn id(&self) -> String {
@@ -50,7 +59,8 @@ impl LoginStub {
 pub(super) const ACCESS_ID_AT: &[u8] = b"a:access-id";
 
 impl Directory {
-    /// The login with its secret; `None` when there is none, or it was revoked, or its tenant's keys are gone.
+    /// The login with its secret; `None` when there is none, or its tenant's keys are gone, or it was revoked by anything but
+    /// its tenant's termination.
     pub async fn login(&self, access_id: &AccessId) -> Result<Option<Arc<Login>>, DirectoryError> {
         let written = {
             let cache = self.cache.read();
@@ -60,7 +70,8 @@ impl Directory {
             cache.logins_written
         };
         let Some((row_key, _, row)) = self.find_login(access_id).await? else { return Ok(None) };
-        if row.revoked.is_some() {
+        let ended = row.revoked.is_some();
+        if ended && row.by_termination != Some(true) {
             return Ok(None);
         }
         let keys = match self.keys(row.tenant).await {
@@ -76,6 +87,7 @@ impl Directory {
             role: row.role,
             secret: secret.reveal(),
             grant: row.grant.map(Arc::new),
+            ended,
         });
         let mut cache = self.cache.write();
         // What was read may have been revoked meanwhile: only this moment's may be remembered.
@@ -116,13 +128,14 @@ impl Directory {
             record: record.to_vec(),
             access_id: sealed_id,
             grant: grant.clone(),
+            by_termination: None,
         };
         let geo_keys = self.keys.geo_keys();
         let mut batch = Batch::new();
         batch.put(row_key.clone(), geo_keys.directory().seal(kind::LOGIN, &row_key, &rows::encode(&row), &[]));
         self.engine.commit(batch).await?;
         let secret = secret.reveal();
-        Ok(Login { access_id, tenant, geo: self.geo, role, secret, grant: grant.map(Arc::new) })
+        Ok(Login { access_id, tenant, geo: self.geo, role, secret, grant: grant.map(Arc::new), ended: false })
     }
 
     /// The tenant's logins, oldest first, revoked ones too.
@@ -177,12 +190,19 @@ impl Directory {
     }
 
     /// Revokes a login at once, without the tenant's keys. One that stands elsewhere by now is left as it is.
-    pub async fn revoke_stub(&self, tenant: TenantId, login: &LoginStub, now: Millis) -> Result<(), DirectoryError> {
+    pub async fn revoke_stub(
+        &self,
+        tenant: TenantId,
+        login: &LoginStub,
+        by: RevokedBy,
+        now: Millis,
+    ) -> Result<(), DirectoryError> {
         let _change = self.change.lock().await;
         let Some(sealed) = self.engine.get(&login.row_key).await? else { return Ok(()) };
         let (version, mut row) = self.open_login(&login.row_key, &sealed)?;
         if row.tenant == tenant && row.revoked.is_none() {
             row.revoked = Some(now);
+            row.by_termination = Some(by == RevokedBy::Termination);
             let mut batch = Batch::new();
             batch.put(login.row_key.clone(), self.seal_login(&login.row_key, version, &row)?);
             self.engine.commit(batch).await?;

@@ -55,7 +55,7 @@ pub use due::DUE_TENANT;
 pub use geo_rows::GeoStep;
 pub use holds::over as matters_of_row;
 pub use jobs::{GEO_LANE, Held, Job, JobError, JobKind, STALL_S, Wanted};
-pub use logins::{LoginEntry, LoginStub};
+pub use logins::{LoginEntry, LoginStub, RevokedBy};
 pub use notices::{Notices, Sent};
 pub use periods::Period;
 pub use proposals::{Approval, PROPOSAL_KEEP_S, Proposal};
@@ -243,6 +243,23 @@ impl Directory {
         let guard = self.commits.read().await;
         let state = self.tenant(tenant).await?.map_or(State::Purged, |entry| entry.standing.state);
         Ok(if state == State::Active { Ok(guard) } else { Err(state) })
+    }
+
+    /// The same for a commit that removes objects, which a customer may do until its tenant is purged. Answers the state, too,
+    /// when it is not ACTIVE any more.
+    ///
+    /// `Err` with the state when it is none of ACTIVE, TERMINATED, PURGE_HELD.
+    pub async fn commits_to_delete(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Result<(CommitGuard<'_>, Option<State>), State>, DirectoryError> {
+        let guard = self.commits.read().await;
+        let state = self.tenant(tenant).await?.map_or(State::Purged, |entry| entry.standing.state);
+        Ok(match state {
+            State::Active => Ok((guard, None)),
+            State::Terminated | State::PurgeHeld => Ok((guard, Some(state))),
+            other => Err(other),
+        })
     }
 
     /// Held over a commit that an administrator asked for on a data subject's behalf, whatever the tenant's state: those

@@ -10,6 +10,8 @@ pub(super) mod kind {
     pub(crate) const TENANT: u8 = b'n';
     /// Tenant id by name.
     pub(crate) const TENANT_NAME: u8 = b'm';
+    /// Tombstone by the token of the name that the tenant had.
+    pub(crate) const TOMBSTONE: u8 = b'p';
     /// Login by access id.
     pub(crate) const LOGIN: u8 = b'a';
     /// Bucket by tenant and name.
@@ -68,9 +70,12 @@ pub(super) mod v1 {
         /// The rest, sealed once more under the tenant's directory key: dies with the tenant.
         #[cbor(n(2), with = "minicbor::bytes")]
         pub(in crate::directory) detail: Vec<u8>,
+        /// What stands for its name when the name is gone; none in rows of releases that kept none.
+        #[n(3)]
+        pub(in crate::directory) name: Option<minicbor::bytes::ByteArray<16>>,
     }
 
-    /// A tenant's name leads to its id.
+    /// A tenant's name, or the token of one that is gone, leads to its id.
     #[derive(minicbor::Encode, minicbor::Decode)]
     pub(in crate::directory) struct NameRow {
         #[n(0)]
@@ -95,6 +100,9 @@ pub(super) mod v1 {
         /// What it is limited to.
         #[n(6)]
         pub(in crate::directory) grant: Option<Grant>,
+        /// It was its tenant's termination that revoked it.
+        #[n(7)]
+        pub(in crate::directory) by_termination: Option<bool>,
     }
 
     /// A data subject's name leads to its id.

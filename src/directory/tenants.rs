@@ -1,5 +1,8 @@
 //! Tenants: `n | tenant id`, found by `m | token(name)`. Ids, state and times are sealed under the geo's directory key
 //! and outlive the tenant; name and contact are sealed once more under the tenant's own, and die with it.
+//!
+//! A tombstone is found by `p | token of its name | tenant id`. That token is made with the key service's state key, which
+//! outlives every version of the directory key: of a name that is gone no other token could be made.
 
 use super::reroot::open;
 use super::rows::{self, kind, v1};
@@ -83,6 +86,29 @@ impl Directory {
         self.tenant(row.tenant).await
     }
 
+    /// The newest of the tombstones of this name. A tenant that is being purged has one from when its name is gone.
+    pub async fn tombstone_named(&self, name: &TenantName) -> Result<Option<Arc<TenantEntry>>, DirectoryError> {
+        let token = self.tombstone_token(name.as_str());
+        let mut range = KeyRange::prefix(&rows::row_key(kind::TOMBSTONE, &[&token]));
+        let mut newest: Option<Arc<TenantEntry>> = None;
+        loop {
+            let page = self.engine.scan(range.clone(), SCAN, Direction::Ascending).await?;
+            for (row_key, sealed) in &page {
+                let opened = self.keys.geo_keys().open(kind::TOMBSTONE, row_key, sealed)?;
+                let row: v1::NameRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
+                let Some(entry) = self.tenant(row.tenant).await? else { continue };
+                let of = |entry: &TenantEntry| entry.standing.created.at;
+                if newest.as_deref().is_none_or(|newest| of(newest) < of(&entry)) {
+                    newest = Some(entry);
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == SCAN => range = range.behind(last),
+                _ => return Ok(newest),
+            }
+        }
+    }
+
     /// At most `limit` tenants in order of their ids, after `after`.
     pub async fn tenants(
         &self,
@@ -129,7 +155,7 @@ impl Directory {
         let geo_keys = self.keys.geo_keys();
         let sealed_name = geo_keys.directory().seal(kind::TENANT_NAME, &name_key, &rows::encode(&named), &[]);
         batch.put(name_key, sealed_name);
-        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, self.seal_detail(&entry).await?));
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, self.seal_detail(&entry).await?, None));
         self.move_due(&mut batch, None, Some(&entry.standing))?;
         match self.engine.commit(batch).await {
             Err(EngineError::Precondition) => return Err(DirectoryError::NameTaken),
@@ -156,7 +182,7 @@ impl Directory {
             return Err(DirectoryError::Changed);
         }
         // As it stands sealed: it is kept although the tenant's keys may not open it now, and stays away once buried.
-        let detail = self.open_row(&row_key, &current)?.detail;
+        let v1::TenantRow { detail, name, .. } = self.open_row(&row_key, &current)?;
         let entry = TenantEntry { revision: seen.revision + 1, standing, detail: seen.detail.clone() };
         let mut batch = Batch::new();
         batch.expect(row_key.clone(), Some(current));
@@ -164,15 +190,15 @@ impl Directory {
         if entry.standing.state == State::Purged {
             batch.delete(rows::row_key(kind::NOTE, &[&entry.standing.id.0]));
         }
-        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, detail));
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, detail, name));
         self.engine.commit(batch).await?;
         let entry = Arc::new(entry);
         self.cache.write().tenants.insert(entry.standing.id, entry.clone());
         Ok(entry)
     }
 
-    /// Removes everything of a tenant but its tombstone: name, buckets, logins, and what its keys sealed in the row.
-    /// Needs none of its keys; again does no harm. Answers how many rows went.
+    /// Removes everything of a tenant but its tombstone: name, buckets, logins, and what its keys sealed in the row. From then
+    /// on its name leads to the tombstone. Needs none of its keys; again does no harm. Answers how many rows went.
     pub async fn bury_tenant(&self, id: TenantId) -> Result<u64, DirectoryError> {
         self.bury_tenant_at(id, &mut Pace::free()).await
     }
@@ -214,11 +240,19 @@ impl Directory {
         let row_key = rows::row_key(kind::TENANT, &[&id.0]);
         let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(0) };
         let mut entry = self.open_tenant(&row_key, &sealed).await?;
+        let name = self.open_row(&row_key, &sealed)?.name;
+        let name = entry.detail.as_ref().map(|detail| self.tombstone_token(&detail.name).into()).or(name);
         let mut batch = Batch::new();
         self.rows_of(id).await?.into_iter().for_each(|row_key| batch.delete(row_key));
         let removed = batch.writes.len() as u64;
         entry.revision += 1;
-        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, Vec::new()));
+        batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, Vec::new(), name));
+        // Of a tenant that never served, nothing stays.
+        if let Some(name) = name.filter(|_| entry.standing.state != State::Provisioning) {
+            let row_key = rows::row_key(kind::TOMBSTONE, &[&*name, &id.0]);
+            let row = rows::encode(&v1::NameRow { tenant: id });
+            batch.put(row_key.clone(), self.keys.geo_keys().directory().seal(kind::TOMBSTONE, &row_key, &row, &[]));
+        }
         self.engine.commit(batch).await?;
         self.forget(id);
         Ok(removed)
@@ -285,15 +319,30 @@ impl Directory {
         rows::row_key(kind::TENANT_NAME, &[&token])
     }
 
+    /// What stands for a name that is gone: only who has the key service can tell whether a name is the one.
+    fn tombstone_token(&self, name: &str) -> [u8; 16] {
+        let said = [&b"tombstone-name-v1\0"[..], &self.geo.bytes(), name.as_bytes()].concat();
+        let mac = self.keys.state_mac()(&said);
+        mac[..16].try_into().expect("a MAC is 32 bytes")
+    }
+
     async fn seal_detail(&self, entry: &TenantEntry) -> Result<Vec<u8>, DirectoryError> {
         let Some(detail) = &entry.detail else { return Ok(Vec::new()) };
         let keys = self.keys(entry.standing.id).await?;
         Ok(keys.directory().seal(kind::TENANT, DETAIL_AT, &rows::encode(detail), &[]))
     }
 
-    /// `detail` is sealed already, or empty.
-    fn seal_tenant(&self, row_key: &[u8], entry: &TenantEntry, detail: Vec<u8>) -> Vec<u8> {
-        let row = v1::TenantRow { revision: entry.revision, standing: entry.standing.encode(), detail };
+    /// `detail` is sealed already, or empty; `name` stands for a name that cannot be read now.
+    fn seal_tenant(
+        &self,
+        row_key: &[u8],
+        entry: &TenantEntry,
+        detail: Vec<u8>,
+        name: Option<minicbor::bytes::ByteArray<16>>,
+    ) -> Vec<u8> {
+        let known = entry.detail.as_ref().map(|detail| self.tombstone_token(&detail.name).into());
+        let (revision, standing) = (entry.revision, entry.standing.encode());
+        let row = v1::TenantRow { revision, standing, detail, name: known.or(name) };
         self.keys.geo_keys().directory().seal(kind::TENANT, row_key, &rows::encode(&row), &[])
     }
 

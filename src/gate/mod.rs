@@ -21,8 +21,10 @@ pub enum Need {
     Read,
     /// Add or replace objects, buckets, parts.
     Write,
-    /// Remove objects, buckets, uploads.
+    /// Remove buckets, uploads, rules.
     Delete,
+    /// Remove objects: a terminated tenant's customer may, too.
+    Erase,
 }
 
 /// Why a tenant's state refuses. Source: docs/retention.md, "State and operation".
@@ -91,7 +93,8 @@ pub enum Refusal {
 /// The questions that the gate asks about tenants, logins and buckets. Answered by `app` over the directory.
 #[async_trait::async_trait]
 pub trait Register: Send + Sync + 'static {
-    /// The login with its secret; `None` when there is none or it was revoked.
+    /// The login with its secret; `None` when there is none or it was revoked, unless by the termination of its tenant, which
+    /// is still there.
     async fn login(&self, id: &AccessId) -> Result<Option<Arc<Login>>, Refusal>;
     /// Whether the tenant's state allows the need now.
     async fn awake(&self, tenant: TenantId, need: Need) -> Result<(), Refusal>;
@@ -121,9 +124,12 @@ pub mod act {
     /// Add or replace objects and parts.
     #[derive(Debug, Clone, Copy)]
     pub struct Write;
-    /// Remove objects and uploads.
+    /// Remove buckets, uploads, rules.
     #[derive(Debug, Clone, Copy)]
     pub struct Delete;
+    /// Remove objects.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Erase;
 
     impl Act for Read {
         const NEED: Need = Need::Read;
@@ -133,6 +139,9 @@ pub mod act {
     }
     impl Act for Delete {
         const NEED: Need = Need::Delete;
+    }
+    impl Act for Erase {
+        const NEED: Need = Need::Erase;
     }
 }
 
@@ -212,7 +221,7 @@ impl Gate {
         self.may(&login, A::NEED).await?;
         let bucket = self.register.bucket(login.tenant, name).await?.ok_or(Refusal::NoSuchBucket)?;
         if let Some(grant) = &login.grant {
-            if A::NEED == Need::Delete || !grant.buckets.contains(&bucket.bucket) {
+            if matches!(A::NEED, Need::Delete | Need::Erase) || !grant.buckets.contains(&bucket.bucket) {
                 return Err(Refusal::Role);
             }
             self.register.reaches(grant, &bucket).await?;
@@ -224,9 +233,16 @@ impl Gate {
     }
 
     async fn may(&self, login: &Login, need: Need) -> Result<(), Refusal> {
-        if login.role == Role::ReadOnly && need != Need::Read {
-            return Err(Refusal::Role);
+        // The state first: of a terminated tenant a service is told that, and not what became of its login.
+        self.register.awake(login.tenant, need).await?;
+        if login.ended {
+            return Err(Refusal::Asleep(Asleep::Terminated));
         }
-        self.register.awake(login.tenant, need).await
+        let may = match login.role {
+            Role::Service => true,
+            Role::ReadOnly => need == Need::Read,
+            Role::Delete => need == Need::Erase,
+        };
+        if may { Ok(()) } else { Err(Refusal::Role) }
     }
 }

@@ -19,6 +19,9 @@ pub enum Role {
     /// Reads only.
     #[n(1)]
     ReadOnly,
+    /// Deletes objects and does nothing else, also when its tenant is terminated.
+    #[n(2)]
+    Delete,
 }
 
 /// What a job may do, until when: a login with a grant may do nothing else.
@@ -54,6 +57,8 @@ pub struct Login {
     pub secret: Zeroizing<String>,
     /// What it is limited to.
     pub grant: Option<Arc<Grant>>,
+    /// It was revoked by its tenant's termination: whoever proves that it is his may hear so, and nothing else.
+    pub ended: bool,
 }
 
 impl fmt::Debug for Login {

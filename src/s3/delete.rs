@@ -3,7 +3,7 @@
 use super::convert::{object_name, version, version_id, write_condition, xml_text};
 use super::{Face, error};
 use crate::gate::Admitted;
-use crate::gate::act::Delete;
+use crate::gate::act::Erase;
 use crate::model::limits::DELETE_MAX;
 use crate::store::types::{Deleted, StoreError, WriteCondition};
 use futures::StreamExt as _;
@@ -23,7 +23,7 @@ pub(super) async fn one(
     face: &Face,
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
-    let at = face.admit::<Delete, _>(&request, &request.input.bucket).await?;
+    let at = face.admit::<Erase, _>(&request, &request.input.bucket).await?;
     let input = request.input;
     let condition = write_condition(input.if_match, None)?;
     let deleted = delete(face, &at, &input.key, input.version_id.as_deref(), condition).await?;
@@ -45,7 +45,7 @@ const DELETED: http::HeaderName = http::HeaderName::from_static("x-geoseal-delet
 
 async fn delete(
     face: &Face,
-    at: &Admitted<Delete>,
+    at: &Admitted<Erase>,
     name: &str,
     id: Option<&str>,
     condition: WriteCondition,
@@ -63,7 +63,7 @@ pub(super) async fn many(
     face: &Face,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let at = face.admit::<Delete, _>(&request, &request.input.bucket).await?;
+    let at = face.admit::<Erase, _>(&request, &request.input.bucket).await?;
     let asked = request.input.delete;
     if asked.objects.is_empty() || asked.objects.len() > DELETE_MAX {
         return Err(s3_error!(MalformedXML, "A request can name 1 to 1000 objects"));
@@ -99,7 +99,7 @@ fn told(done: Deleted, key: Option<String>, asked: Option<String>) -> DeletedObj
     DeletedObject { key, version_id: asked, delete_marker, delete_marker_version_id: marker }
 }
 
-async fn listed(face: &Face, at: &Admitted<Delete>, object: &ObjectIdentifier) -> S3Result<Deleted> {
+async fn listed(face: &Face, at: &Admitted<Erase>, object: &ObjectIdentifier) -> S3Result<Deleted> {
     if object.last_modified_time.is_some() || object.size.is_some() {
         return Err(s3_error!(NotImplemented, "Conditions on time and size are not implemented"));
     }

@@ -101,7 +101,7 @@ pub(super) fn code(error: &StoreError) -> (&'static str, StatusCode) {
         StoreError::NotGranted => ("AccessDenied", S::FORBIDDEN),
         StoreError::InvalidWatermark => ("InvalidWatermark", S::UNPROCESSABLE_ENTITY),
         StoreError::FeatureDisabled(Need::Read) => ("FeatureDisabled", S::FORBIDDEN),
-        StoreError::FeatureDisabled(Need::Write | Need::Delete) => ("FeatureDisabled", S::CONFLICT),
+        StoreError::FeatureDisabled(Need::Write | Need::Delete | Need::Erase) => ("FeatureDisabled", S::CONFLICT),
         StoreError::SubjectRestricted => ("SubjectRestricted", S::FORBIDDEN),
         StoreError::CopyOntoItself => ("InvalidRequest", S::BAD_REQUEST),
         StoreError::BadToken => ("InvalidArgument", S::BAD_REQUEST),
@@ -218,6 +218,7 @@ mod tests {
             (StoreError::FeatureDisabled(Need::Read), "FeatureDisabled", 403),
             (StoreError::FeatureDisabled(Need::Write), "FeatureDisabled", 409),
             (StoreError::FeatureDisabled(Need::Delete), "FeatureDisabled", 409),
+            (StoreError::FeatureDisabled(Need::Erase), "FeatureDisabled", 409),
             (StoreError::SubjectRestricted, "SubjectRestricted", 403),
             (StoreError::Asleep(Asleep::Terminated), "TenantTerminated", 403),
             (StoreError::KeysSuspended, "KMS.DisabledException", 403),
@@ -259,16 +260,17 @@ mod tests {
             let answer = gate(&refusal, need);
             (answer.code().as_str().to_owned(), answer.status_code().unwrap().as_u16())
         };
-        for (asleep, need, code, status) in [
-            (Asleep::Provisioning, Need::Read, "ServiceUnavailable", 503),
-            (Asleep::Disabled, Need::Read, "TenantDisabled", 403),
-            (Asleep::Disabled, Need::Write, "TenantDisabled", 409),
-            (Asleep::Disabled, Need::Delete, "TenantDisabled", 409),
-            (Asleep::Terminated, Need::Write, "TenantTerminated", 403),
-            (Asleep::Purging, Need::Read, "TenantPurging", 410),
-            (Asleep::Purged, Need::Read, "TenantPurged", 410),
+        let needs = [Need::Read, Need::Write, Need::Delete, Need::Erase];
+        for (asleep, code, statuses) in [
+            (Asleep::Provisioning, "ServiceUnavailable", [503; 4]),
+            (Asleep::Disabled, "TenantDisabled", [403, 409, 409, 409]),
+            (Asleep::Terminated, "TenantTerminated", [403; 4]),
+            (Asleep::Purging, "TenantPurging", [410; 4]),
+            (Asleep::Purged, "TenantPurged", [410; 4]),
         ] {
-            assert_eq!(told(Refusal::Asleep(asleep), need), (code.to_owned(), status));
+            for (need, status) in needs.into_iter().zip(statuses) {
+                assert_eq!(told(Refusal::Asleep(asleep), need), (code.to_owned(), status), "{asleep:?} {need:?}");
+            }
         }
         assert_eq!(told(Refusal::NoSuchBucket, Need::Read), ("NoSuchBucket".to_owned(), 404));
         assert_eq!(told(Refusal::Role, Need::Write), ("AccessDenied".to_owned(), 403));

@@ -136,7 +136,7 @@ impl Store {
     pub(super) async fn may_delete(&self, room: &Room, name: &ObjectName) -> Result<(), StoreError> {
         let at = &room.bucket.at;
         match self.directory(at.geo.id)?.features(at.tenant).await?.has_frozen() {
-            true => self.may_displace(room, name, Need::Delete).await,
+            true => self.may_displace(room, name, Need::Erase).await,
             false => Ok(()),
         }
     }

@@ -3,12 +3,15 @@
 //!
 //! In a bucket that keeps versions, or did, nothing is removed unless a version is named: a mark of deletion becomes the
 //! current version, in one commit. Suspended, that mark takes the place of the `null` version, which goes.
+//!
+//! Of a terminated tenant the customer may remove what no hold keeps before its time, whatever its features: nothing is
+//! taken any more, and a mark of deletion would be something. So a version has to be named where there are any.
 
 use super::alarm::Subject;
 use super::put::condition;
 use super::types::{Deleted, StoreError, WriteCondition};
 use super::{Room, Store};
-use crate::gate::{Admitted, Need, act};
+use crate::gate::{Admitted, Asleep, Need, act};
 use crate::index::rows::v1::ObjectRow;
 use crate::index::{Condition, IndexError, Keep};
 use crate::model::names::ObjectName;
@@ -17,29 +20,40 @@ use crate::model::versioning::{VersionAsked, Versioning};
 impl Store {
     /// Removes an object; durable on return. An object that is not there is no error, as in S3, unless a condition
     /// asks for it. With `version`, removes that one for good, current or not, or a mark of deletion. Errors: `Held` by a
-    /// legal hold.
+    /// legal hold; `Asleep` where a mark would be put and the tenant is terminated.
     pub async fn delete(
         &self,
-        admitted: &Admitted<act::Delete>,
+        admitted: &Admitted<act::Erase>,
         name: &ObjectName,
         version: Option<VersionAsked>,
         asked: WriteCondition,
     ) -> Result<Deleted, StoreError> {
         let room = self.enter(admitted).await?;
-        let awake = self.awake(&room).await?;
+        let at = &room.bucket.at;
+        let erasing = self.directory(at.geo.id)?.commits_to_delete(at.tenant).await?;
+        let (awake, ended) = erasing.map_err(|state| StoreError::Asleep(Asleep::of(state)))?;
         let versioning = self.versioning_now(&room).await?;
-        let condition = condition(asked);
-        let done = match (version, versioning) {
-            (Some(version), _) => self.erase_version(&room, name, version, condition).await,
-            (None, Versioning::Never) => self.erase(&room, name, condition).await,
-            (None, _) => self.mark(&room, name, versioning, condition).await,
+        let (condition, ended) = (condition(asked), ended.map(Asleep::of));
+        let done = match (version, versioning, ended) {
+            (Some(version), ..) => self.erase_version(&room, name, version, condition, ended).await,
+            (None, Versioning::Never, _) => self.erase(&room, name, condition, ended).await,
+            (None, _, Some(asleep)) => Err(StoreError::Asleep(asleep)),
+            (None, _, None) => self.mark(&room, name, versioning, condition).await,
         };
         drop(awake);
         done
     }
 
-    async fn erase(&self, room: &Room, name: &ObjectName, condition: Condition) -> Result<Deleted, StoreError> {
-        self.may_delete(room, name).await?;
+    async fn erase(
+        &self,
+        room: &Room,
+        name: &ObjectName,
+        condition: Condition,
+        ended: Option<Asleep>,
+    ) -> Result<Deleted, StoreError> {
+        if ended.is_none() {
+            self.may_delete(room, name).await?;
+        }
         let condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, condition).await?;
         let removed = room.roots.index.delete(&room.bucket.index, name, condition).await;
         if let Some(removed) = self.heard(&room.bucket.at, Subject::Row, removed).await? {
@@ -54,6 +68,7 @@ impl Store {
         name: &ObjectName,
         version: VersionAsked,
         condition: Condition,
+        ended: Option<Asleep>,
     ) -> Result<Deleted, StoreError> {
         let nothing = Deleted::Erased { version: Some(version), was_marker: false };
         let Some(found) = self.version_asked(room, name, version).await? else {
@@ -62,7 +77,9 @@ impl Store {
                 _ => Err(StoreError::NoSuchVersion),
             };
         };
-        self.may_touch(room, &found.row, Need::Delete).await?;
+        if ended.is_none() {
+            self.may_touch(room, &found.row, Need::Erase).await?;
+        }
         let condition = self.directory(room.bucket.at.geo.id)?.unkept(&room.bucket.at, condition).await?;
         let (index, id) = (&room.roots.index, VersionAsked::Id(found.row.version_id));
         let removed =

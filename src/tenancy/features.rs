@@ -6,7 +6,7 @@
 
 use super::{Tenancy, TenancyError};
 use crate::audit::{Actor, Event as Record, Hash};
-use crate::directory::TenantEntry;
+use crate::directory::{RevokedBy, TenantEntry};
 use crate::feature::{BucketRules, Features, Kept, Terms};
 use crate::model::classes::{Class, Feature};
 use crate::model::ids::{BucketId, TenantId};
@@ -107,7 +107,7 @@ impl Tenancy {
                 .change_features::<TenancyError>(id, None, |features| Ok(features.disable(feature, &now)))
                 .await?;
         }
-        self.revoke_grants(actor, id).await?;
+        self.revoke_grants(actor, id, RevokedBy::Act).await?;
         let kept = self.list_feature(id, feature).await?;
         self.directory
             .change_features::<TenancyError>(id, None, |features| {

@@ -3,6 +3,7 @@
 
 use super::{Tenancy, TenancyError};
 use crate::audit::{Actor, Event as Record};
+use crate::directory::RevokedBy;
 use crate::feature;
 use crate::model::classes::{Class, Feature, Purpose};
 use crate::model::ids::TenantId;
@@ -104,7 +105,7 @@ impl Tenancy {
     }
 
     /// Revokes every grant of a tenant: the consent that they rest on ended. Needs none of the tenant's keys.
-    pub(super) async fn revoke_grants(&self, actor: &Actor, id: TenantId) -> Result<(), TenancyError> {
-        self.revoke_where(actor, id, |login| login.grant.is_some()).await
+    pub(super) async fn revoke_grants(&self, actor: &Actor, id: TenantId, by: RevokedBy) -> Result<(), TenancyError> {
+        self.revoke_where(actor, id, by, |login| login.grant.is_some()).await
     }
 }

@@ -2,19 +2,22 @@
 
 use super::{Tenancy, TenancyError};
 use crate::audit::{Actor, Event as Record};
-use crate::directory::{LoginEntry, LoginStub};
+use crate::directory::{LoginEntry, LoginStub, RevokedBy};
 use crate::model::ids::TenantId;
 use crate::model::login::{Login, Role};
 use crate::model::names::AccessId;
 use crate::tenant::{Refusal, State};
 
 impl Tenancy {
-    /// Makes a login. Refused unless the tenant is active or disabled.
+    /// Makes a login. Refused unless the tenant is active or disabled; one that deletes, also of a terminated tenant.
     pub async fn create_login(&self, actor: &Actor, id: TenantId, role: Role) -> Result<Login, TenancyError> {
         let _acts = self.directory.acts().lock().await;
         let entry = self.directory.tenant(id).await?.ok_or(TenancyError::NoSuchTenant)?;
-        if !matches!(entry.standing.state, State::Active | State::Disabled) {
-            return Err(Refusal::WrongState(entry.standing.state).into());
+        let state = entry.standing.state;
+        let may =
+            matches!(state, State::Active | State::Disabled) || (role == Role::Delete && state == State::Terminated);
+        if !may {
+            return Err(Refusal::WrongState(state).into());
         }
         let login = self.directory.create_login(id, role, self.clock.now().wall).await?;
         let credential = self.directory.login_id(&login.access_id);
@@ -45,6 +48,7 @@ impl Tenancy {
         &self,
         actor: &Actor,
         id: TenantId,
+        by: RevokedBy,
         which: impl Fn(&LoginStub) -> bool,
     ) -> Result<(), TenancyError> {
         loop {
@@ -57,7 +61,7 @@ impl Tenancy {
             for login in left {
                 let credential = login.id();
                 self.log(actor, Record::CredentialRevoked { tenant: id, credential }).await?;
-                self.directory.revoke_stub(id, &login, self.clock.now().wall).await?;
+                self.directory.revoke_stub(id, &login, by, self.clock.now().wall).await?;
             }
         }
     }
@@ -80,5 +84,6 @@ fn role_name(role: Role) -> &'static str {
     match role {
         Role::Service => "service",
         Role::ReadOnly => "read-only",
+        Role::Delete => "delete",
     }
 }

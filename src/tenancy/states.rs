@@ -2,7 +2,7 @@
 
 use super::{Tenancy, TenancyError};
 use crate::audit::{Actor, Event as Record, Hash};
-use crate::directory::{Detail, TenantEntry};
+use crate::directory::{Detail, RevokedBy, TenantEntry};
 use crate::model::clock::Reading;
 use crate::model::ids::TenantId;
 use crate::model::login::Role;
@@ -143,7 +143,8 @@ impl Tenancy {
         // Before the standing, so that no grant outlives what it says: a failure in between leaves it as it was, to be asked
         // for again.
         if effects.contains(&Effect::StopJobs) {
-            self.revoke_grants(actor, id).await?;
+            let ends = next.state == State::Terminated;
+            self.revoke_grants(actor, id, if ends { RevokedBy::Termination } else { RevokedBy::Act }).await?;
         }
         let entry = self.directory.change_tenant(&entry, next).await?;
         for effect in effects {
@@ -174,7 +175,9 @@ impl Tenancy {
                 self.blocking(move |keys| keys.instruct_early(id.0, instruction)).await?;
             }
             Effect::KeepKeysOn => self.blocking(move |keys| keys.cancel_early(id.0)).await?,
-            Effect::RevokeWriters => self.revoke_where(actor, id, |login| login.role == Role::Service).await?,
+            Effect::RevokeWriters => {
+                self.revoke_where(actor, id, RevokedBy::Termination, |login| login.role == Role::Service).await?;
+            }
             Effect::AbortUploads => self.abort_uploads(id).await?,
             // The gate asks for the standing at every request, and the store once more at every commit.
             Effect::Log(_) | Effect::PutDue(_) | Effect::DropDue | Effect::OpenService | Effect::CloseService => {}

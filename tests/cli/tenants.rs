@@ -114,8 +114,8 @@ fn a_tenants_states_are_felt_by_the_next_request() {
     server.geoseal(&["tenant", "terminate", "contoso", "--reason", "contract-end", "--confirm", "contoso"]).ok();
     let shown = server.geoseal(&["tenant", "show", "contoso", "--json"]).json();
     assert_eq!((&shown["state"], &shown["days_left"]), (&"TERMINATED".into(), &90.into()));
-    assert_eq!(service.puts("three").0, 403);
-    assert_eq!(service.gets("one").0, 403);
+    assert_eq!(service.puts("three"), no(403, "TenantTerminated"));
+    assert_eq!(service.gets("one"), no(403, "TenantTerminated"));
     assert_eq!(reader.gets("one"), no(403, "TenantTerminated"));
     let twice = server.geoseal(&["tenant", "terminate", "contoso", "--reason", "again", "--confirm", "contoso"]).ok();
     assert!(twice.contains("no change"), "{twice}");
@@ -127,7 +127,11 @@ fn a_tenants_states_are_felt_by_the_next_request() {
     assert_eq!(reader.gets("one"), no(403, "TenantDisabled"), "reinstated, and not yet in service");
     server.geoseal(&["tenant", "enable", "contoso"]).ok();
     assert_eq!((reader.gets("one"), reader.gets("two"), reader.gets("three").0), (ok(), ok(), 404));
-    assert_eq!(service.puts("three").0, 403, "writers' logins ended with the termination");
+    assert_eq!(
+        service.puts("three"),
+        no(403, "SignatureDoesNotMatch"),
+        "writers' logins ended with the termination, and are nobody's since the tenant is back"
+    );
     let mut service = Service::new(&server, "contoso", "service");
     assert_eq!(service.puts("three"), ok());
     assert_eq!(server.geoseal(&["audit", "verify"]).code(), Some(0));

@@ -87,7 +87,8 @@ fn r30_p16_ninety_days_after_termination_and_not_before() {
     sweep(&server);
     assert_eq!(state(&server, &id), "PURGED");
     assert_eq!(blobs(&server), 0);
-    server.geoseal(&["tenant", "show", "contoso"]).refused();
+    let shown = server.geoseal(&["tenant", "show", "contoso"]);
+    assert!(shown.code() == Some(4) && shown.stderr().contains("TenantPurged"), "{}", shown.stderr());
     let keys = server.geoseal(&["key", "status", "--tenant", &id, "--json"]).json();
     let versions = keys["geos"][0]["tenants"][0]["versions"].as_array().expect("its versions").clone();
     assert!(!versions.is_empty() && versions.iter().all(|version| version["state"] == "destroyed"), "{keys}");
@@ -96,6 +97,74 @@ fn r30_p16_ninety_days_after_termination_and_not_before() {
     server.geoseal(&["audit", "verify"]).ok();
     let got = call(&server, &stays, Request::new("GET", &object_path(BUCKET, "kept.json")));
     assert_eq!((got.status, got.body.as_slice()), (200, b"another tenant's".as_slice()), "the other tenant is intact");
+}
+
+/// D7: of a purged tenant every call says so, by its name as well, which nothing but the key service can tell from another.
+#[test]
+fn d7_a_purged_tenant_is_found_by_its_name_until_another_takes_it() {
+    let mut server = Launch::default().flag("--simulated-clock").start();
+    let gone = |server: &Server, arguments: &[&str]| {
+        let said = server.geoseal(&[arguments, &["--json"]].concat());
+        let problem: serde_json::Value = serde_json::from_str(&said.stdout()).unwrap_or_default();
+        assert_eq!((said.code(), &problem["status"]), (Some(4), &410.into()), "{arguments:?}: {problem}");
+        assert_eq!(problem["code"], "TenantPurged", "{arguments:?}");
+    };
+    let purge = |server: &Server| {
+        let who = tenant(server, "contoso");
+        let id =
+            server.geoseal(&["tenant", "show", "contoso", "--json"]).json()["id"].as_str().expect("an id").to_owned();
+        assert_eq!(call(server, &who, Request::new("PUT", "/letters")).status, 200);
+        assert_eq!(put(server, &who, "one", b"a letter".to_vec()), 200);
+        let ended = server
+            .geoseal(&["tenant", "terminate", "contoso", "--reason", "contract-end", "--confirm", "contoso"])
+            .ok();
+        assert!(
+            ended.trim_end().ends_with("; export: geoseal export --tenant contoso --out DIR --key-file FILE"),
+            "{ended}"
+        );
+        assert_eq!(put(server, &who, "late", b"too late".to_vec()), 403);
+        advance(server, "90d1h");
+        sweep(server);
+        assert_eq!(state(server, &id), "PURGED");
+        id
+    };
+    let certified = |server: &Server| {
+        let certificate = server.geoseal(&["certificate", "get", "contoso"]).json();
+        certificate["certificate"]["tenant"].as_str().expect("whose").to_owned()
+    };
+    let first = purge(&server);
+    let all: [&[&str]; 8] = [
+        &["tenant", "show", "contoso"],
+        &["tenant", "enable", "contoso"],
+        &["tenant", "terminate", "contoso", "--reason", "r", "--confirm", "contoso"],
+        &["credential", "list", "--tenant", "contoso"],
+        &["credential", "create", "--tenant", "contoso"],
+        &["feature", "show", "email-engagement", "--tenant", "contoso"],
+        &["hold", "list", "--tenant", "contoso"],
+        &["export", "--tenant", "contoso", "--out", "x", "--key-file", "y", "--dry-run"],
+    ];
+    for call in all {
+        gone(&server, call);
+    }
+    gone(&server, &["credential", "list", "--tenant", &first]);
+    assert_eq!(certified(&server), first);
+    assert_eq!(server.geoseal(&["certificate", "get", "contos"]).code(), Some(3), "another name is nobody's");
+
+    // Every key that a name is found by is replaced, and the server dies: the tombstone is found as before.
+    server.geoseal(&["key", "rotate", "directory", "--geo", "europe"]).ok();
+    server.geoseal(&["key", "rotate", "master", "--geo", "europe"]).ok();
+    server.kill();
+    server.restart();
+    gone(&server, &["tenant", "show", "contoso"]);
+    assert_eq!(certified(&server), first);
+
+    // The name may be taken again, the id never: whoever lives has it, and then whoever had it last.
+    let second = purge(&server);
+    assert_ne!(first, second);
+    gone(&server, &["tenant", "show", "contoso"]);
+    assert_eq!(certified(&server), second);
+    let old = server.geoseal(&["certificate", "get", &first]).json();
+    assert_eq!(old["certificate"]["tenant"], first.as_str());
 }
 
 fn terminate(server: &Server) {

@@ -29,6 +29,8 @@ struct Asked<'a> {
     server: &'a Server,
     /// May write; revoked when the tenant is terminated.
     writes: Credentials,
+    /// Deletes objects and does nothing else; lives on.
+    deletes: Credentials,
     /// Reads only; lives on.
     reads: Credentials,
     id: String,
@@ -77,29 +79,36 @@ impl Asked<'_> {
         assert_eq!(shown["state"], state);
         let s3 = |answer: &Response| (answer.status, answer.code());
 
-        // A service: its writing login is revoked by a termination, and then a stranger's; while it is known it hears
-        // what the state says. The reading login lives as long as the tenant.
+        // A service hears what the state says, also with the login that a termination revoked: whoever signs with its
+        // secret is told why, whoever does not is a stranger.
         let put = self.s3(&self.writes, "PUT", "by-the-table");
-        if matches!(state, "ACTIVE" | "DISABLED") {
-            Self::cell(state, "ServicePut", (put.status, &put.code()));
-        } else {
-            assert_eq!(put.status, 403, "{state}: a revoked login");
-        }
-        let got = s3(&self.s3(&self.reads, "GET", "kept"));
+        let got = self.s3(&self.reads, "GET", "kept");
+        let stranger = Credentials { secret: self.reads.secret.clone(), ..self.writes.clone() };
+        let forged = s3(&self.s3(&stranger, "PUT", "by-the-table"));
+        assert_eq!(forged, (403, "SignatureDoesNotMatch".into()), "{state}");
+        let gone = self.s3(&self.deletes, "DELETE", if state == "PURGE_HELD" { "of-somebody" } else { "early" });
         if state == "PURGED" {
-            // With the tenant its logins are gone: nobody is told what there was.
-            assert_eq!(got.0, 403, "{state}: no login is left");
+            // With the tenant its logins' secrets are gone: nobody can be told apart from a stranger.
+            for answer in [&put, &got, &gone] {
+                assert_eq!(s3(answer), (403, "SignatureDoesNotMatch".into()), "{state}: no login is left");
+            }
         } else {
-            Self::cell(state, "ServiceGet", (got.0, &got.1));
-        }
-        if matches!(state, "ACTIVE" | "DISABLED") {
-            let gone = s3(&self.s3(&self.writes, "DELETE", "by-the-table"));
-            Self::cell(state, "Delete", (gone.0, &gone.1));
+            Self::cell(state, "ServicePut", (put.status, &put.code()));
+            Self::cell(state, "ServiceGet", (got.status, &got.code()));
+            Self::cell(state, "Delete", (gone.status, &gone.code()));
         }
 
-        // Whoever is told no is told until when there is something to export.
+        // Whoever is told no is told until when there is something to export, and who may write gains nothing by it.
         let ending = matches!(state, "TERMINATED" | "PURGE_HELD");
-        assert_eq!(self.s3(&self.reads, "GET", "kept").header("x-geoseal-purge-due").is_some(), ending, "{state}");
+        for answer in [&put, &got, &gone] {
+            assert_eq!(answer.header("x-geoseal-purge-due").is_some(), ending, "{state}");
+        }
+        if ending {
+            for (who, method) in [(&self.writes, "DELETE"), (&self.deletes, "PUT"), (&self.deletes, "GET")] {
+                assert_eq!(s3(&self.s3(who, method, "kept")), (403, "TenantTerminated".into()), "{state}: {method}");
+            }
+            assert_eq!(s3(&self.s3(&self.reads, "DELETE", "kept")), (403, "AccessDenied".into()), "{state}");
+        }
 
         // An administrator's export, rehearsed: the same questions are asked, and nothing leaves.
         let code = |answer: &(u16, Value)| answer.1["code"].as_str().unwrap_or_default().to_owned();
@@ -111,6 +120,21 @@ impl Asked<'_> {
         }
         if state == "PURGED" {
             self.server.geoseal(&["certificate", "get", &self.id]).ok();
+        }
+        if state == "TERMINATED" {
+            // What the customer deleted early is not there to be exported.
+            let counted = self.server.geoseal(&[
+                "export",
+                "--tenant",
+                &self.id,
+                "--out",
+                "x",
+                "--key-file",
+                "y",
+                "--dry-run",
+                "--json",
+            ]);
+            assert_eq!(counted.json()["counts"]["objects"], 2);
         }
 
         // R50: keys are not replaced under a destruction that is under way, nor new data keys made.
@@ -163,13 +187,15 @@ fn edit(server: &mut Server, change: impl FnOnce(String) -> String) {
 }
 
 #[test]
-fn r50_r51_every_state_answers_every_operation_as_the_table_says() {
+fn r30_r50_r51_every_state_answers_every_operation_as_the_table_says() {
     let mut server = Launch::default().flag("--simulated-clock").start();
     let writes = tenant(&server, "contoso");
-    let login =
-        server.geoseal(&["credential", "create", "--tenant", "contoso", "--role", "read-only", "--json"]).json();
-    let text = |name: &str| login[name].as_str().expect("a login").to_owned();
-    let reads = Credentials { access_id: text("access_id"), secret: text("secret"), region: "westeurope".into() };
+    let login = |role: &str| {
+        let made = server.geoseal(&["credential", "create", "--tenant", "contoso", "--role", role, "--json"]).json();
+        let text = |name: &str| made[name].as_str().expect("a login").to_owned();
+        Credentials { access_id: text("access_id"), secret: text("secret"), region: "westeurope".into() }
+    };
+    let (reads, deletes) = (login("read-only"), login("delete"));
     let id = server.geoseal(&["tenant", "show", "contoso", "--json"]).json()["id"].as_str().expect("an id").to_owned();
     let legal = super::holds::legal_token(&mut server);
 
@@ -189,10 +215,12 @@ fn r50_r51_every_state_answers_every_operation_as_the_table_says() {
     assert_eq!(call(&server, &northern, Request::new("PUT", "/north").body(place)), 200);
 
     let rows = |server: &Server, state: &str| {
-        let (writes, reads) = (writes.clone(), reads.clone());
-        Asked { server, writes, reads, id: id.clone(), legal: legal.clone() }.row(state);
+        let (writes, reads, deletes) = (writes.clone(), reads.clone(), deletes.clone());
+        Asked { server, writes, reads, deletes, id: id.clone(), legal: legal.clone() }.row(state);
     };
     rows(&server, "ACTIVE");
+    assert_eq!(call(&server, &writes, Request::new("DELETE", &object_path("letters", "by-the-table"))), 204);
+    assert_eq!(call(&server, &writes, Request::new("PUT", &object_path("letters", "early")).body("text")), 200);
     server.geoseal(&["tenant", "disable", "contoso", "--reason", "uninstalled"]).ok();
     rows(&server, "DISABLED");
     let hold =

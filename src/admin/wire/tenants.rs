@@ -178,6 +178,8 @@ pub enum CredentialRole {
     ReadOnly,
     /// Reads and writes.
     Service,
+    /// Deletes objects and does nothing else, also of a terminated tenant.
+    Delete,
 }
 
 /// A tenant's state.

@@ -199,7 +199,7 @@ impl Life {
 
     async fn delete(&self, tenant: usize, name: &str) -> bool {
         let login = &self.model.tenants[tenant].login;
-        let Ok(at) = self.house().gate.admit::<act::Delete>(&login.access_id, &bucket()).await else { return false };
+        let Ok(at) = self.house().gate.admit::<act::Erase>(&login.access_id, &bucket()).await else { return false };
         self.house().store.delete(&at, &object(name), None, WriteCondition::None).await.is_ok()
     }
 
@@ -275,7 +275,7 @@ impl Life {
     /// A termination revokes the logins that may write, for good: whoever is reinstated makes new ones.
     async fn log_in_again(&mut self, at: usize) {
         let (directory, tenant) = (self.house().tenancy.directory.clone(), &self.model.tenants[at]);
-        if directory.login(&tenant.login.access_id).await.expect("it reads").is_some() {
+        if directory.login(&tenant.login.access_id).await.expect("it reads").is_some_and(|login| !login.ended) {
             return;
         }
         assert!(tenant.was_terminated(), "only a termination revokes a login");

@@ -206,7 +206,7 @@ impl Life {
             }
             Deed::Delete { name } => {
                 let gate = &self.house().gate;
-                let at = gate.admit::<act::Delete>(&self.login.access_id, &bucket()).await.expect("it is active");
+                let at = gate.admit::<act::Erase>(&self.login.access_id, &bucket()).await.expect("it is active");
                 let deleted =
                     self.house().store.delete(&at, &object(&object_of(*name)), None, WriteCondition::None).await;
                 deleted.expect("it is deleted");

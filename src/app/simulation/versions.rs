@@ -221,7 +221,7 @@ impl Life {
     }
 
     async fn delete(&self, name: &str, version: Option<VersionAsked>) -> bool {
-        let Ok(at) = self.house().gate.admit::<act::Delete>(&self.login.access_id, &bucket()).await else {
+        let Ok(at) = self.house().gate.admit::<act::Erase>(&self.login.access_id, &bucket()).await else {
             return false;
         };
         self.house().store.delete(&at, &object(name), version, WriteCondition::None).await.is_ok()

@@ -165,6 +165,8 @@ pub enum Role {
     ReadOnly,
     /// Reads and writes
     Service,
+    /// Deletes objects and does nothing else, also of a terminated tenant
+    Delete,
 }
 
 /// `geoseal export`.
