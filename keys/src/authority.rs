@@ -19,7 +19,7 @@ use crate::record::{KeyKind, KeyName, ProviderKind, Record};
 use crate::reroot::SubjectsStep;
 use crate::restored::RestoreNote;
 use crate::revocations::{Place, Revocations};
-use crate::rotate::{RotationProgress, ScanEvidence};
+use crate::rotate::{RotationPlan, RotationProgress, ScanEvidence};
 use crate::service::{GeoKeyService, KeyProbe};
 use crate::shred_log::Shred;
 use crate::status::{ServiceStatus, TenantStatus};
@@ -358,6 +358,11 @@ pub enum Request {
     },
     #[n(105)]
     Endings {},
+    #[n(107)]
+    PlanRotation {
+        #[n(0)]
+        tries_max: Count,
+    },
     #[n(106)]
     ReportMasterCompromise {
         #[n(0)]
@@ -408,6 +413,7 @@ impl Request {
                 | Self::EpochAbort {}
                 | Self::BackupHeads { .. }
                 | Self::BackupKeystore { .. }
+                | Self::PlanRotation { .. }
                 | Self::ScheduleEnd { .. }
                 | Self::MayEnd { .. }
                 | Self::EndVersion { .. }
@@ -496,6 +502,8 @@ pub enum Reply {
     Ended(#[n(0)] Ended),
     #[n(102)]
     Endings(#[n(0)] Vec<Ending>),
+    #[n(103)]
+    RotationPlan(#[n(0)] RotationPlan),
 }
 
 impl Reply {
@@ -607,6 +615,9 @@ impl KeyAuthority for GeoKeyService {
             Request::Epochs {} => Reply::Epochs(self.epochs()?),
             Request::Shreds { from, to } => Reply::Shreds(self.shreds(from, to)?),
             Request::NoteStanding { tenant, token, act } => done(self.note_standing(tenant, token, act)?),
+            Request::PlanRotation { tries_max: Count(max) } => {
+                Reply::RotationPlan(self.plan_rotation(usize::try_from(max).unwrap_or(usize::MAX))?)
+            }
             Request::ScheduleEnd { of, after_s, records_left } => {
                 Reply::Ending(Some(self.schedule_end(of, after_s, records_left)?))
             }

@@ -24,7 +24,7 @@ use crate::record::{KeyKind, KeyName, ProviderKind, Record};
 use crate::reroot::SubjectsStep;
 use crate::restored::RestoreNote;
 use crate::revocations::Place;
-use crate::rotate::{RotationProgress, ScanEvidence};
+use crate::rotate::{RotationPlan, RotationProgress, ScanEvidence};
 use crate::service::{Clock, GeoKeyService, KeyProbe};
 use crate::shred_log::Shred;
 use crate::status::{ServiceStatus, TenantStatus};
@@ -171,6 +171,8 @@ acts! {
     backup_heads(dir: &str) -> () = BackupHeads => Reply::Done => ();
     /// As [`GeoKeyService::backup_keystore`], on the key service's machine.
     backup_keystore(dir: &str, id: &str) -> KeystoreCopy = BackupKeystore => Reply::KeystoreCopy(copy) => copy;
+    /// As [`GeoKeyService::plan_rotation`].
+    plan_rotation(tries_max: usize) -> RotationPlan = PlanRotation => Reply::RotationPlan(plan) => plan;
     /// As [`GeoKeyService::schedule_end`].
     schedule_end(of: VersionOf, after_s: i64, records_left: u64) -> Ending = ScheduleEnd => Reply::Ending(Some(ending)) => ending;
     /// As [`GeoKeyService::cancel_end`].

@@ -133,6 +133,10 @@ mod v1 {
         /// Empty once destroyed.
         #[cbor(n(3), with = "minicbor::bytes")]
         pub(super) record: Vec<u8>,
+        #[n(4)]
+        pub(super) made: Option<i64>,
+        #[n(5)]
+        pub(super) replaced: Option<i64>,
     }
 
     #[derive(Encode, Decode)]
@@ -178,6 +182,10 @@ pub(crate) struct RootEntry {
     pub(crate) since: i64,
     /// None once destroyed.
     pub(crate) record: Option<ProviderRecord>,
+    /// When it was made; unknown of those made by earlier releases.
+    pub(crate) made: Option<i64>,
+    /// When the next version took its place.
+    pub(crate) replaced: Option<i64>,
 }
 
 impl RootEntry {
@@ -187,7 +195,8 @@ impl RootEntry {
 
     pub(crate) fn put(&self) -> Change {
         let record = self.record.as_ref().map_or_else(Vec::new, ProviderRecord::to_bytes);
-        let stored = v1::Root { state: self.state as u8, since: self.since, id: self.name.id, record };
+        let (state, made, replaced) = (self.state as u8, self.made, self.replaced);
+        let stored = v1::Root { state, since: self.since, id: self.name.id, record, made, replaced };
         Change::Put(self.place(), encode(&stored))
     }
 
@@ -213,6 +222,8 @@ impl RootEntry {
             state,
             since: stored.since,
             record,
+            made: stored.made,
+            replaced: stored.replaced,
         })
     }
 

@@ -105,7 +105,7 @@ pub use remote::{Connector, Link, RemoteAuthority, answer};
 pub use reroot::SubjectsStep;
 pub use restored::RestoreNote;
 pub use revocations::{Place, Revocation, RevocationKind, Revocations};
-pub use rotate::{RotationProgress, ScanEvidence};
+pub use rotate::{RotationPlan, RotationProgress, ScanEvidence};
 pub use row::{OpenedRow, ROW_HEADER_BYTES, ROW_OVERHEAD_BYTES, RowKey, row_version};
 pub use segment::{
     CHUNK_BYTES, CHUNKS_MAX, ChunkSpan, HEADER_BYTES, Last, SEALED_CHUNK_BYTES, SEGMENT_BYTES_MAX, SegmentInfo,

@@ -58,8 +58,10 @@ impl GeoKeyService {
         store.commit(vec![made.entry.put()], &*self.provider)?;
         verify(store, std::slice::from_ref(&made), &*self.provider, self.geo)?;
         let active = versions.filter(|root| root.state == KeyState::Active);
-        let mut changes: Vec<Change> =
-            active.map(|root| RootEntry { state: KeyState::DecryptOnly, since: now, ..root.clone() }.put()).collect();
+        let older = |root: &RootEntry| {
+            RootEntry { state: KeyState::DecryptOnly, since: now, replaced: Some(now), ..root.clone() }.put()
+        };
+        let mut changes: Vec<Change> = active.map(older).collect();
         changes.push(made.activated(now).put());
         store.commit(changes, &*self.provider)?;
         Ok(made.entry.name)

@@ -4,7 +4,7 @@
 //! and after any crash. Every step is durable and may be repeated. It ends in a scan of the disk, not in a counter:
 //! every root record is read back and unwrapped, and none may name an older master key.
 
-use crate::context::{Id, ObjectContext};
+use crate::context::{Id, NO_ID, ObjectContext};
 use crate::entries::{RootEntry, RotationJob, place};
 use crate::error::{KeyError, KeystoreError, Refusal};
 use crate::keystore::{Change, Keystore, unwrap_root, wrap_root};
@@ -36,7 +36,54 @@ pub struct RotationProgress {
     pub finished: Option<ScanEvidence>,
 }
 
+/// What a master rotation would do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct RotationPlan {
+    /// The version it leaves.
+    #[n(0)]
+    pub from: u32,
+    /// The version it goes to.
+    #[n(1)]
+    pub to: u32,
+    /// Keys that are wrapped again in all: what [`RotationJob::done`] says at its end.
+    #[n(2)]
+    pub total: u64,
+    /// How many of them are tenants'.
+    #[n(3)]
+    pub of_tenants: u64,
+    /// How many are wrapped again already, by a rotation that was cut off.
+    #[n(4)]
+    pub done: u64,
+    /// How many were unwrapped, wrapped and unwrapped again for this answer, and not stored: what one takes can be timed.
+    #[n(5)]
+    pub tried: u64,
+}
+
 impl GeoKeyService {
+    /// What [`GeoKeyService::rotate_master`] and its steps would do now. Changes nothing: `tries_max` roots are wrapped again
+    /// under the version they are under, and forgotten.
+    pub fn plan_rotation(&self, tries_max: usize) -> Result<RotationPlan, KeyError> {
+        let store = self.store.lock();
+        let roots = all_roots(&store)?;
+        let living: Vec<_> = roots.iter().filter(|root| root.record.is_some()).collect();
+        let (from, to, total, done) = match rotation(&store)? {
+            Some(job) => (job.from, job.to, job.total, job.done),
+            None => {
+                let from = self.provider.active()?.version;
+                let to = from.checked_add(1).ok_or(KeyError::Exhausted)?;
+                (from, to, (living.len() + store.masters().count()) as u64, 0)
+            }
+        };
+        let of_tenants = living.iter().filter(|root| root.tenant != NO_ID).count() as u64;
+        let mut tried = 0;
+        let active = self.provider.active()?;
+        for root in living.into_iter().take(tries_max) {
+            self.rewrapped(root, active)?;
+            tried += 1;
+        }
+        Ok(RotationPlan { from, to, total, of_tenants, done, tried })
+    }
+
     /// The master rotation under way, if any. One that a crash interrupted is here too: step it on.
     pub fn rotation(&self) -> Result<Option<RotationJob>, KeyError> {
         rotation(&self.store.lock())

@@ -397,7 +397,8 @@ impl NewRoot {
         let secret = RootSecret(Secret::random());
         let context = ObjectContext::of_root(tenant, geo);
         let record = wrap_root(provider, provider.active()?, kind, name, &secret, &context)?;
-        let entry = RootEntry { tenant, kind, name, state: KeyState::PreActive, since: now, record: Some(record) };
+        let (state, record, made) = (KeyState::PreActive, Some(record), Some(now));
+        let entry = RootEntry { tenant, kind, name, state, since: now, record, made, replaced: None };
         Ok(Self { entry, secret })
     }
 

@@ -96,6 +96,12 @@ pub struct RootStatus {
     /// The version of the master key it is wrapped under; `None` once destroyed.
     #[n(4)]
     pub master: Option<u32>,
+    /// When it was made; unknown of those made by earlier releases.
+    #[n(5)]
+    pub made: Option<i64>,
+    /// When the next version took its place.
+    #[n(6)]
+    pub replaced: Option<i64>,
 }
 
 impl GeoKeyService {
@@ -151,6 +157,8 @@ fn root_statuses(store: &Store, tenant: &Id) -> Result<Vec<RootStatus>, KeyError
         name: root.name,
         state: root.state,
         since: root.since,
+        made: root.made,
+        replaced: root.replaced,
         master: root.record.map(|record| record.fields.master.version),
     };
     Ok(root_entries(store, tenant)?.into_iter().map(status).collect())

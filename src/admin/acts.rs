@@ -8,6 +8,7 @@ use super::admins::Admin;
 use super::auth::Role;
 use super::backups::{CreateBackup, KnownBackup};
 use super::clocks::Attested;
+use super::compromise::{Exposure, ReportCompromise};
 use super::contacts::ContactActs;
 use super::dsrs::{DsrActs, NewRequest};
 use super::epochs::{Closing, Epoch, Epochs};
@@ -305,8 +306,17 @@ pub trait Acts: ContactActs + DsrActs + Send + Sync + 'static {
     /// Makes a tenant's suspended keys usable again. WrongState.
     async fn resume_keys(&self, order: &Order, t: &TenantRef) -> Result<Outcome<wire::TenantKeys>, ActError>;
 
-    /// Records that a version of a tenant's data key may be known to somebody. NoSuchKey, NotBuilt for other kinds.
-    async fn report_compromise(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::KeyVersion>, ActError>;
+    /// Records that a version of a tenant's data key, or of the master key, may be known to somebody, replaces it and begins to
+    /// count what it exposes. NoSuchKey, KeyGone, NotBuilt for other kinds.
+    async fn report_compromise(
+        &self,
+        order: &Order,
+        key: &KeyRef,
+        report: &ReportCompromise,
+    ) -> Result<Outcome<wire::Operation>, ActError>;
+
+    /// What a version exposes, counted now. NoSuchKey, NotBuilt for other kinds than a tenant's data key and the master key.
+    async fn exposure(&self, key: &KeyRef, sight: Sight) -> Result<Exposure, ActError>;
 
     /// Starts long work on keys, or takes up what was cut off. GeoNotServed, WrongState, NoSuchBucket, Busy.
     async fn key_work(&self, order: &Order, work: KeyWork) -> Result<Outcome<wire::Operation>, ActError>;

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod backups;
 mod call;
 pub mod clocks;
+pub mod compromise;
 pub mod contacts;
 mod door;
 pub mod dsrs;

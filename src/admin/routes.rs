@@ -408,18 +408,6 @@ pub(super) fn routes() -> Vec<Route> {
                 })
             },
         ),
-        acts::<wire::Nothing, wire::KeyVersion>(
-            "/admin/v1/keys/{kind}/{of}/{version}/compromise",
-            Acts,
-            "reportCompromise",
-            "A version of a tenant's data key may be known to somebody: only a re-encryption may open what is under it",
-            |c| {
-                Box::pin(async move {
-                    let key = super::proposals::key(&c)?;
-                    outcome(&c, StatusCode::OK, c.acts.report_compromise(&c.order, &key).await?)
-                })
-            },
-        ),
         acts::<wire::SuspendKeys, wire::TenantKeys>(
             "/admin/v1/keys/tenant/{tenant}/suspend",
             Acts,
@@ -526,6 +514,7 @@ pub(super) fn routes() -> Vec<Route> {
     all.extend(super::features::routes());
     all.extend(super::grants::routes());
     all.extend(super::proposals::routes());
+    all.extend(super::compromise::routes());
     all.extend(super::transparency::routes());
     all.extend(super::contacts::routes());
     all.extend(super::evidence::routes());

@@ -69,6 +69,7 @@ async fn an_auditor_reaches_exactly_the_routes_that_look_at_no_tenant() {
         "population",
         "residency",
         "keyInventory",
+        "exposure",
         "sweepHistory",
     ];
     let mut expected = [&looks[..], &more[..], &evidence[..], &reports[..]].concat();

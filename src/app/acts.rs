@@ -5,14 +5,15 @@ use super::house::{GeoRoom, House};
 use super::probes::Listeners;
 use super::schedule::Counted;
 use super::{
-    backups, clocks, epochs, exports, holds, keyend, keys, keywork, notices, reports, subjects, sweeps, tenants,
-    transparency,
+    backups, clocks, compromise, epochs, exports, holds, keyend, keys, keywork, notices, reports, subjects, sweeps,
+    tenants, transparency,
 };
 use crate::admin::acts::{Acts, KeyRef, KeyWork, Mode, NewTenant, Order, Outcome, Sight, Streamed, TenantRef};
 use crate::admin::admins::Admin;
 use crate::admin::auth::Logins;
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::clocks::Attested;
+use crate::admin::compromise::{Exposure, ReportCompromise};
 use crate::admin::dsrs::NewRequest;
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
@@ -271,8 +272,17 @@ impl Acts for HouseActs {
         keyend::cancel(self, order, key).await
     }
 
-    async fn report_compromise(&self, order: &Order, key: &KeyRef) -> Result<Outcome<wire::KeyVersion>, ActError> {
-        keyend::report_compromise(self, order, key).await
+    async fn report_compromise(
+        &self,
+        order: &Order,
+        key: &KeyRef,
+        report: &ReportCompromise,
+    ) -> Result<Outcome<wire::Operation>, ActError> {
+        compromise::report(self, order, key, report).await
+    }
+
+    async fn exposure(&self, key: &KeyRef, sight: Sight) -> Result<Exposure, ActError> {
+        compromise::exposure(self, key, sight).await
     }
 
     async fn key_work(&self, order: &Order, work: KeyWork) -> Result<Outcome<wire::Operation>, ActError> {

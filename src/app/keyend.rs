@@ -1,5 +1,4 @@
-//! The end of a key, between the admin face and the conductor: reports that one may be known, and destructions, which two
-//! administrators may have to agree on. A destruction is scheduled; the sweep carries it out on its day.
+//! The end of a key, between the admin face and the conductor: destructions, which two administrators may have to agree on. A destruction is scheduled; the sweep carries it out on its day.
 
 use super::acts::HouseActs;
 use super::house::{GeoRoom, House};
@@ -12,7 +11,6 @@ use crate::admin::proposals::{Proposal, Withdrawn};
 use crate::admin::wire;
 use crate::audit::{Actor, Event as Record};
 use crate::directory::Approval;
-use crate::model::ids::TenantId;
 use crate::model::time::Millis;
 use crate::rekey::{self, RekeyError, Rooms, Run, VersionUse};
 use crate::seal::{
@@ -24,16 +22,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A version of a key that was found.
-struct Found {
-    rooms: Rooms,
-    of: VersionOf,
+pub(super) struct Found {
+    pub(super) rooms: Rooms,
+    pub(super) of: VersionOf,
     /// As its audience names it.
-    shown: String,
+    pub(super) shown: String,
     /// The same in opaque ids, for logs and proposals.
-    opaque: String,
+    pub(super) opaque: String,
 }
 
-async fn find(acts: &HouseActs, key: &KeyRef) -> Result<Found, ActError> {
+pub(super) async fn find(acts: &HouseActs, key: &KeyRef) -> Result<Found, ActError> {
     let (tenant, kind, version): (&TenantRef, _, _) = match key {
         KeyRef::Master(geo, version) => {
             let room = *acts.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
@@ -90,7 +88,7 @@ impl Found {
     }
 
     /// Its destruction, as proposals name it: two have to agree on the wait, too.
-    fn act(&self, after_s: i64) -> String {
+    pub(super) fn act(&self, after_s: i64) -> String {
         format!("{}{after_s}s", self.acts())
     }
 
@@ -225,38 +223,4 @@ pub(super) async fn proposals(acts: &HouseActs, room: &GeoRoom) -> Result<Vec<Pr
         by: proposal.by,
     });
     Ok(shown.collect())
-}
-
-pub(super) async fn report_compromise(
-    acts: &HouseActs,
-    order: &Order,
-    key: &KeyRef,
-) -> Result<Outcome<wire::KeyVersion>, ActError> {
-    let found = find(acts, key).await?;
-    let VersionOf::Root { tenant, kind: KeyKind::Trk, version } = found.of else { return Err(ActError::NotBuilt) };
-    if order.mode == Mode::Plan {
-        let VersionUse { scanned, remaining } = found.in_use().await?;
-        let steps = vec![
-            "a new version becomes active, if this one is".to_owned(),
-            "objects under this version answer 403 until they are re-encrypted".to_owned(),
-        ];
-        let counts = BTreeMap::from([("records".to_owned(), scanned), ("in_use".to_owned(), remaining)]);
-        return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
-    }
-    let audit = found.rooms.audit.clone();
-    let reported = Record::CompromiseReported { tenant: TenantId(tenant), version };
-    audit.append(&actor(order), reported).await.map_err(super::acts::log_error)?;
-    let directory = &found.rooms.directory;
-    // No commit may be between the wrapping of its data key and its row while the version changes under it.
-    let _still = directory.pause_commits().await;
-    let room = *acts.rooms(Some(directory.geo()))?.first().ok_or(ActError::GeoNotServed)?;
-    ask(room, move |keys| keys.report_compromise(tenant, version)).await?;
-    Ok(Outcome::Done(wire::KeyVersion {
-        id: found.shown,
-        version,
-        state: "compromised".into(),
-        records: None,
-        more: false,
-        destroy_at: None,
-    }))
 }

@@ -15,10 +15,10 @@ use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::BucketName;
 use crate::rekey::schedule::Scheduled;
 use crate::rekey::{self, RekeyError, Rooms, RootEvidence, Run, Watch};
-use crate::seal::{KeyClient, KeyError, Refusal};
+use crate::seal::{KeyError, MasterState, Refusal};
 use crate::tenant::State;
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use tokio::time::Instant;
 
 pub(super) async fn start(
     acts: &HouseActs,
@@ -149,6 +149,7 @@ impl Task {
                     from: format!("tdk/{label}/{}", done.from),
                     to: format!("tdk/{label}/{}", done.to),
                     rewrapped: done.rewrapped,
+                    total: None,
                     scanned: done.scanned,
                     remaining: done.remaining,
                 })
@@ -159,6 +160,7 @@ impl Task {
                     from: format!("ik/{bucket}/{}", done.from),
                     to: format!("ik/{bucket}/{}", done.to),
                     rewrapped: done.resealed,
+                    total: None,
                     scanned: done.scanned,
                     remaining: done.remaining,
                 })
@@ -171,6 +173,7 @@ impl Task {
                     from: format!("tdk/{label}/{}", done.from),
                     to: format!("tdk/{label}/{}", done.to),
                     rewrapped: done.reencrypted,
+                    total: None,
                     scanned: done.scanned,
                     remaining: done.remaining,
                 })
@@ -184,6 +187,7 @@ fn root_rotated(kind: &str, label: &str, done: RootEvidence) -> wire::OperationR
         from: format!("{kind}/{label}/{}", done.from),
         to: format!("{kind}/{label}/{}", done.to),
         rewrapped: done.rewrapped,
+        total: None,
         scanned: done.scanned,
         remaining: done.remaining,
     })
@@ -287,6 +291,17 @@ pub(super) async fn take_up_all(acts: &HouseActs) {
             tracing::info!(job = %job.id, kind = job.kind.as_str(), "a job that was cut off is taken up");
             begin(acts, of, task, Actor::part("server"), UNFOLLOWED_RECORDS_PER_S, ());
         }
+        // One that may be known to somebody is replaced, whoever was cut off before it began.
+        let is_known = ask(room, |keys| {
+            let status = keys.status()?;
+            let current = status.masters.iter().find(|(master, _)| master.state == MasterState::Active);
+            let known = status.known_masters.unwrap_or_default();
+            Ok(status.rotation.is_none() && current.is_some_and(|(master, _)| known.contains(&master.name.version)))
+        });
+        if is_known.await.unwrap_or(false) {
+            tracing::warn!(geo = room.geo.id, "the master key may be known to somebody: it is replaced");
+            begin_master(acts, room, Actor::part("server"), UNFOLLOWED_RECORDS_PER_S, ());
+        }
         // The master's job stands in the key store. That of an epoch's close is the close's own.
         let cut_off = ask(room, |keys| Ok(keys.rotation()?.is_some() && keys.epoch_job()?.is_none())).await;
         if cut_off.unwrap_or(false) {
@@ -330,19 +345,37 @@ async fn rotate_master(
 ) -> Result<Outcome<wire::Operation>, ActError> {
     let room = *acts.rooms(Some(geo))?.first().ok_or(ActError::GeoNotServed)?;
     if order.mode == Mode::Plan {
-        let scan = ask(room, KeyClient::scan_masters).await?;
-        let resumes = ask(room, KeyClient::rotation).await?.is_some();
-        let first = if resumes { "take up the rotation that was cut off" } else { "make a new master key version" };
-        let steps = vec![
-            first.to_owned(),
-            "wrap every root key again under it; no data is rewritten".to_owned(),
-            "scan the key store: zero records under the old version, or it does not end".to_owned(),
-        ];
-        let counts = BTreeMap::from([("records".to_owned(), scan.records)]);
-        return Ok(Outcome::Planned(wire::Plan { steps, counts, ..wire::Plan::default() }));
+        return Ok(Outcome::Planned(master_plan(room).await?));
     }
     Ok(Outcome::Done(begin_master(acts, room, actor(order), records_per_s, ())))
 }
+
+/// What it would do, and how long that would take: a few roots are wrapped again, forgotten, and timed.
+async fn master_plan(room: &GeoRoom) -> Result<wire::Plan, ActError> {
+    let begun = Instant::now();
+    let plan = ask(room, |keys| keys.plan_rotation(TRIES_MAX)).await?;
+    let took = begun.elapsed();
+    // Each is unwrapped, wrapped and unwrapped again, and once more by the scan at the end.
+    let left = plan.total.saturating_sub(plan.done);
+    let each_us = took.as_micros() * 4 / 3 / u128::from(plan.tried.max(1));
+    let est_s = (each_us * u128::from(left)).div_ceil(1_000_000).max(1);
+    let first = match plan.done {
+        0 => format!("make mk/{}/{}", room.geo.id, plan.to),
+        done => format!("take up the rotation to mk/{}/{} that was cut off after {done}", room.geo.id, plan.to),
+    };
+    let steps = vec![
+        format!("{left} keys to rewrap ({} of tenants), est. {est_s} s, no data rewritten", plan.of_tenants),
+        first,
+        "wrap every root key again under it, each unwrapped before it takes the old one's place".to_owned(),
+        "scan the key store: zero records under the old version, or it does not end".to_owned(),
+    ];
+    let counts = [("rewrapped", plan.total), ("left", left), ("of_tenants", plan.of_tenants)];
+    let counts = counts.map(|(name, count)| (name.to_owned(), count)).into_iter().collect();
+    Ok(wire::Plan { steps, counts, ..wire::Plan::default() })
+}
+
+/// Roots that are wrapped again for an estimate.
+const TRIES_MAX: usize = 8;
 
 /// As [`begin`], of the master key.
 fn begin_master<H: Send + 'static>(
@@ -361,6 +394,7 @@ fn begin_master<H: Send + 'static>(
             from: format!("mk/{geo}/{}", done.from),
             to: format!("mk/{geo}/{}", done.to),
             rewrapped: done.rewrapped,
+            total: Some(done.total),
             scanned: done.records,
             remaining: done.remaining,
         }))

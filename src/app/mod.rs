@@ -8,6 +8,7 @@ mod admins;
 mod anchors;
 mod backups;
 mod clocks;
+mod compromise;
 mod contacts;
 mod deferrals;
 mod demo;

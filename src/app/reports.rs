@@ -53,7 +53,7 @@ impl Digests {
         }
     }
 
-    fn of(&self, room: &GeoRoom) -> Result<Digest, ActError> {
+    pub(super) fn of(&self, room: &GeoRoom) -> Result<Digest, ActError> {
         tokio::task::block_in_place(|| self.ask(room, Digest::clone)).map_err(log_error)
     }
 }

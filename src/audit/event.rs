@@ -159,7 +159,25 @@ pub enum Event {
     /// A version of a root that none of the `scanned` records needs was destroyed.
     RootRetired { tenant: TenantId, kind: String, version: u32, scanned: u64 },
     /// A version may be known to somebody: only a re-encryption may open what is under it.
-    CompromiseReported { tenant: TenantId, version: u32 },
+    /// `reason` is the hash of the operator's words, as in `TenantTerminated`; `seen_at` when it was seen where it should not be.
+    CompromiseReported {
+        tenant: TenantId,
+        version: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Hash>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen_at: Option<String>,
+    },
+    /// A version of the master key may be known to somebody: it is replaced, and to be destroyed.
+    MasterCompromiseReported {
+        version: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Hash>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen_at: Option<String>,
+    },
+    /// What it exposes was counted.
+    ExposureCounted { key: String, objects: u64, versions: u64, backups: u64 },
     /// An administrator asks for the destruction of a version; another has to approve.
     DestructionProposed { key: String },
     /// Such a request, or the day that was set, is taken back.

@@ -5,11 +5,12 @@ use super::client::{Client, How, Reply};
 use super::failure::Failure;
 use super::print::{Output, ask, note, progress, record, table};
 use super::tenants::{rehearsed, show};
+use crate::admin::compromise::{Exposure, ReportCompromise};
 use crate::admin::proposals::Withdrawn;
 use crate::admin::schedules::Scheduled;
 use crate::admin::wire::{
     DestroyKey, Destruction, KeyStatus, KeyVersion, KeyWork, Nothing, Operation, OperationResult, OperationState,
-    Rotation, SuspendKeys, SweepReport, SweepStatus, TenantKeys,
+    Rotation, SuspendKeys, SweepReport, SweepStatus, TenantKeys, Time,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -52,12 +53,16 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
         Key::Rotate(Rotate::IndexRoot { tenant, pace, long }) => {
             work_on(client, output, &["keys", "tenant", &tenant, "index-root", "rotate"], &at(pace), long).await
         }
-        Key::ReportCompromise { key, yes, rehearse } => {
-            let question = "Objects under this version answer 403 until they are re-encrypted. Type the key's id:";
-            confirm(&key, yes || rehearse.dry_run, question)?;
-            let path = of_version(&key, "compromise")?;
-            let reply: Reply<KeyVersion> = client.post(&path, &Nothing {}, rehearsed(rehearse)).await?;
-            show(output, reply, |v: &KeyVersion| format!("{} is {}; now: key reencrypt", v.id, v.state))
+        Key::ReportCompromise { key, reason, seen_at, yes, long } => {
+            let question =
+                "It is replaced; objects under it answer 403 until they are re-encrypted. Type the key's id:";
+            confirm(&key, yes || long.dry_run, question)?;
+            let report = ReportCompromise { reason, seen_at: seen_at.map(Time) };
+            work_on(client, output, &of_version(&key, "compromise")?, &report, long).await
+        }
+        Key::Exposure { key } => {
+            let exposure: Exposure = client.get(&of_version(&key, "compromise")?, &[]).await?;
+            output.result(&exposure, exposed)
         }
         Key::Destroy { key, after, yes, long } => {
             confirm(&key, yes || long.dry_run, "On its day it is destroyed for good. Type the key's id:")?;
@@ -224,6 +229,7 @@ fn outcome(result: &OperationResult) -> String {
                 d.key
             )
         }
+        OperationResult::Exposure(e) => exposed(e),
         OperationResult::Sweep(s) => swept(s),
         OperationResult::SubjectErasure(e) => super::dsr::erased(e),
         OperationResult::Request(r) => super::dsr::told(r),
@@ -233,8 +239,40 @@ fn outcome(result: &OperationResult) -> String {
 }
 
 fn rotated(r: &Rotation) -> String {
-    let Rotation { from, to, rewrapped, scanned, remaining } = r;
-    format!("{to} current; {from} decrypt-only; {rewrapped} rewrapped; scan of {scanned}: {remaining} under {from}")
+    let Rotation { from, to, rewrapped, total, scanned, remaining } = r;
+    match (total, from.rsplit_once('/')) {
+        // A master key's older version is kept until somebody says otherwise; others' are gone, or still open rows.
+        (Some(total), Some((_, older))) => format!(
+            "{to} current; {older} decrypt-only; rewrapped {rewrapped}/{total}; {scanned} verified by unwrap, {remaining} under \
+             {from}; destroy {from} after 30 d: geoseal key destroy {from} (cancel: geoseal key cancel-destroy {from})"
+        ),
+        _ => format!(
+            "{to} current; {from} decrypt-only; {rewrapped} rewrapped; scan of {scanned}: {remaining} under {from}"
+        ),
+    }
+}
+
+/// What is exposed, and which of the two verbs cures it.
+fn exposed(e: &Exposure) -> String {
+    let of = |time: &Option<Time>, none: &str| time.as_ref().map_or_else(|| none.to_owned(), |at| at.0.to_string());
+    let used = format!("used {} to {}", of(&e.first_used_at, "the beginning"), of(&e.last_used_at, "now"));
+    let counted = match (e.objects, e.versions, e.rewrapped, e.uploads) {
+        (Some(objects), Some(versions), Some(rewrapped), Some(uploads)) => format!(
+            "{objects} objects exposed, {versions} versions ({rewrapped} of them only rewrapped since), {uploads} uploads, {} \
+             copies",
+            e.copies
+        ),
+        _ => format!("everything of {} tenants exposed: {}", e.tenants.len(), e.tenants.join(" ")),
+    };
+    let backups = match e.backups.len() {
+        0 => "no backup under it".to_owned(),
+        n => format!("{n} backups still under it: {}", e.backups.join(" ")),
+    };
+    let mut text = format!("{} {}: {counted}; {used}; {backups}", e.key, e.state);
+    text.extend(e.destroy_at.as_ref().map(|at| format!("; destroyed on {}", at.0)));
+    text.push_str("\n`key rotate` only wraps again and cures none of this; `key reencrypt` does");
+    text.extend(e.to_do.iter().map(|what| format!("\nto do: {what}")));
+    text
 }
 
 fn reencrypted(r: &Rotation) -> String {

@@ -19,6 +19,8 @@ pub struct MasterEvidence {
     pub to: u32,
     /// Records that were wrapped again.
     pub rewrapped: u64,
+    /// How many there were to be.
+    pub total: u64,
     /// Wrapped roots read back from disk and opened.
     pub records: u64,
     /// How many of them name an older version: zero.
@@ -47,7 +49,7 @@ pub async fn rotate_master(rooms: &Rooms, run: &Run<'_>) -> Result<MasterEvidenc
         if remaining > 0 {
             return Err(RekeyError::Leftover(remaining));
         }
-        return Ok(MasterEvidence { from, to, rewrapped, records: scan.records, remaining });
+        return Ok(MasterEvidence { from, to, rewrapped, total: job.total, records: scan.records, remaining });
     }
 }
 

@@ -10,6 +10,7 @@ mod counts;
 mod directory_key;
 mod ending;
 mod epoch;
+mod exposure;
 mod index_key;
 mod index_root;
 mod master;
@@ -28,6 +29,7 @@ pub use counts::{COUNT_ROWS_MAX, Counted, TenantCounts, count_directory, count_t
 pub use directory_key::rotate_directory_key;
 pub use ending::{EndSet, Ends, cancel_end, end_due, kept_by, opaque, schedule_end, uses};
 pub use epoch::{abort_epoch, close_epoch};
+pub use exposure::{Exposed, Exposing, exposure};
 pub use index_key::{IndexKeyEvidence, rotate_index_key};
 pub use master::{MasterEvidence, rotate_master};
 pub use reencrypt::{ReencryptEvidence, reencrypt};

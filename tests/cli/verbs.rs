@@ -64,6 +64,7 @@ const ELSEWHERE: &[&str] = &[
     // tests/life
     "key cancel-destroy",
     "key destroy",
+    "key exposure",
     "key reencrypt tenant",
     "key report-compromise",
     "key rotate directory",

@@ -1,4 +1,4 @@
-//! The end of a key version, from outside (D9): its day is set, can be taken back, outlives a kill, waits for the backups
+//! The end of a key version, from outside (D9, D10): its day is set, can be taken back, outlives a kill, waits for the backups
 //! that need it, and comes; and who restores one of those later is told why nothing opens.
 
 use super::{advance, backup, body, restore, settings, tenant};
@@ -21,7 +21,19 @@ fn d9_a_retired_master_key_waits_for_its_day_and_for_backups_and_can_be_taken_ba
     let mut client = tenant(&server, "contoso");
     client.put("letter");
     let before = backup(&server, "before");
-    server.geoseal(&["key", "rotate", "master", "--geo", "europe"]).ok();
+    // P20: the rehearsal changes nothing and says what comes.
+    let rotate = ["key", "rotate", "master", "--geo", "europe"];
+    let plan = server.geoseal(&[&rotate[..], &["--dry-run", "--json"]].concat()).json();
+    let (total, step) = (plan["counts"]["rewrapped"].as_u64().expect("a number"), plan["steps"][0].to_string());
+    assert!(step.contains(&format!("{total} keys to rewrap (")) && step.contains("no data rewritten"), "{plan}");
+    assert!(step.contains("est. ") && total > 3, "{plan}");
+    assert_eq!(version(&server, "mk/europe/1")["state"], "current");
+    let said = server.geoseal(&rotate).ok();
+    let (counted, verified) = (format!("rewrapped {total}/{total}"), "verified by unwrap");
+    for words in ["mk/europe/2 current", "1 decrypt-only", &counted, verified, "destroy mk/europe/1 after 30 d"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(said.contains("(cancel: geoseal key cancel-destroy mk/europe/1)"), "{said}");
     assert_eq!(state(&server), "decrypt-only");
 
     let destroy = ["key", "destroy", "mk/europe/1", "--yes"];
@@ -84,4 +96,86 @@ fn d9_a_retired_master_key_waits_for_its_day_and_for_backups_and_can_be_taken_ba
         let said = server.refuses_to_restart_with(flags);
         assert!(said.contains("version 1 of the master key, which is destroyed"), "{said}");
     }
+}
+
+/// Runs `geoseal` and says what it said, which has to have all these words in it.
+fn says(server: &Server, arguments: &[&str], words: &[&str]) -> String {
+    let said = server.geoseal(arguments).ok();
+    words.iter().for_each(|word| assert!(said.contains(word), "{arguments:?}: {word:?} is not in {said}"));
+    said
+}
+
+#[test]
+fn d10_r50_a_key_that_may_be_known_is_counted_cured_and_destroyed_early() {
+    let mut server = Launch::default().flag("--simulated-clock").start();
+    let mut client = tenant(&server, "contoso");
+    ["a", "b", "c"].into_iter().for_each(|name| client.put(name));
+    advance(&server, "1h");
+    server.geoseal(&["key", "rotate", "tenant", "contoso"]).ok();
+    advance(&server, "1h");
+    client.put("later");
+    backup(&server, "yesterday");
+
+    // A rotation wrapped again what was under the first version, and that is said; what came later is not exposed.
+    let report = ["key", "report-compromise", "tdk/contoso/1", "--yes", "--reason", "seen in a dump"];
+    let plan = server.geoseal(&[&report[..], &["--dry-run", "--json"]].concat()).json();
+    let counts = &plan["counts"];
+    assert_eq!((&counts["objects"], &counts["versions"], &counts["backups"]), (&3.into(), &3.into(), &1.into()));
+    let exposed = "3 objects exposed, 3 versions (3 of them only rewrapped since), 0 uploads, 0 copies";
+    let cure = "`key rotate` only wraps again and cures none of this; `key reencrypt` does";
+    says(&server, &report, &["tdk/contoso/1 compromised", exposed, "1 backups still under it", cure]);
+    says(&server, &["key", "exposure", "tdk/contoso/1"], &[exposed, "geoseal key reencrypt tenant contoso"]);
+
+    // The current one: replaced at once, and what is under it waits for the re-encryption.
+    let known = server.geoseal(&["key", "report-compromise", "tdk/contoso/2", "--yes", "--json"]).json();
+    let found = &known["result"]["exposure"];
+    assert_eq!((&found["objects"], &found["versions"], &found["rewrapped"]), (&4.into(), &4.into(), &0.into()));
+    assert!(found["first_used_at"].is_string() && found["last_used_at"].is_string(), "{found}");
+    assert_eq!(client.get("a").status, 403);
+    let destroy = ["key", "destroy", "tdk/contoso/2", "--yes"];
+    assert!(server.geoseal(&destroy).refused().contains("in use"));
+    server.geoseal(&["key", "reencrypt", "tenant", "contoso"]).ok();
+    for key in ["tdk/contoso/1", "tdk/contoso/2"] {
+        says(&server, &["key", "exposure", key], &["0 objects exposed, 0 versions"]);
+    }
+    ["a", "b", "c", "later"].into_iter().for_each(|name| assert_eq!(client.get(name).body, body(name)));
+
+    // A day is enough, backups or no; and until then it can be taken back.
+    says(&server, &destroy, &["tdk/contoso/2 is destroyed after 1 d", "geoseal key cancel-destroy tdk/contoso/2"]);
+    says(&server, &["key", "cancel-destroy", "tdk/contoso/2"], &["no longer to be destroyed"]);
+    server.geoseal(&destroy).ok();
+    server.kill();
+    server.restart();
+    let data_key = |server: &Server, version: u64| {
+        let status = server.geoseal(&["key", "status", "--tenant", "contoso", "--json"]).json();
+        let all = status["geos"][0]["tenants"][0]["versions"].as_array().cloned().unwrap_or_default();
+        let found = all.into_iter().find(|v| v["id"] == format!("tdk/contoso/{version}")).expect("it is listed");
+        found["state"].as_str().expect("a state").to_owned()
+    };
+    advance(&server, "23h");
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!((data_key(&server, 2).as_str(), data_key(&server, 1).as_str()), ("destroy-scheduled", "compromised"));
+    advance(&server, "1h1m");
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!((data_key(&server, 2).as_str(), data_key(&server, 1).as_str()), ("destroyed", "compromised"));
+
+    // The master key: replaced at once, whom to re-encrypt is named; it goes when the backup is too old.
+    says(
+        &server,
+        &["key", "report-compromise", "mk/europe/1", "--yes"],
+        &["mk/europe/1 destroy-scheduled", "tenants exposed", "contoso", "1 backups still under it", cure],
+    );
+    assert_eq!(version(&server, "mk/europe/2")["state"], "current");
+    advance(&server, "2d");
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!(state(&server), "destroy-scheduled", "a backup needs it");
+    advance(&server, "30d");
+    server.geoseal(&["sweep", "run"]).ok();
+    assert_eq!(state(&server), "destroyed");
+    assert_eq!(server.geoseal(&["key", "report-compromise", "mk/europe/1", "--yes"]).code(), Some(4));
+    let kind = server.geoseal(&["key", "report-compromise", "srk/contoso/1", "--yes"]).refused();
+    assert!(kind.contains("NotImplemented"), "{kind}");
+    let mut client = super::Client::of(&server, client.who.clone());
+    ["a", "b", "c", "later"].into_iter().for_each(|name| assert_eq!(client.get(name).body, body(name)));
+    server.geoseal(&["audit", "verify"]).ok();
 }

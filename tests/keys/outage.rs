@@ -105,13 +105,7 @@ fn k04_the_provider_is_away_for_longer_than_a_lease_or_for_less() {
 #[test]
 fn k06_the_provider_takes_two_seconds() {
     let kms = Kms::start();
-    let keyring = format!(
-        "kind = \"aws-kms\"\nendpoint = {:?}\nregion = {:?}\ncredentials_file = {:?}",
-        kms.endpoint(),
-        Kms::REGION,
-        kms.credentials_file()
-    );
-    let (keys, daemon, used) = over_a_socket_with("", &keyring, 300);
+    let (keys, daemon, used) = over_a_socket_with("", &kms.keyring(), 300);
     let idle = daemon.tenant("idle");
     make_bucket(&daemon, &idle);
     for who in [&used, &idle] {

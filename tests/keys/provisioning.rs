@@ -33,13 +33,7 @@ fn tenant(daemon: &Daemon, name: &str) -> Option<(String, String)> {
 #[test]
 fn a_tenant_whose_keys_are_being_made_answers_503_to_everything() {
     let kms = Kms::start();
-    let keyring = format!(
-        "kind = \"aws-kms\"\nendpoint = {:?}\nregion = {:?}\ncredentials_file = {:?}",
-        kms.endpoint(),
-        Kms::REGION,
-        kms.credentials_file()
-    );
-    let (_keys, daemon, other) = over_a_socket_with("", &keyring, 300);
+    let (_keys, daemon, other) = over_a_socket_with("", &kms.keyring(), 300);
     let consent = daemon.secret("consent.txt", "We agree.\n");
     let consent = consent.to_str().expect("a plain path");
     for attempt in 0..ATTEMPTS {

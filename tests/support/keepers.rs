@@ -265,6 +265,15 @@ impl Kms {
         self.home.path().join("credentials.toml")
     }
 
+    /// The settings of a keyring that is kept here, as the table `[keyring]` has them.
+    pub fn keyring(&self) -> String {
+        let (endpoint, credentials) = (self.endpoint(), self.credentials_file());
+        format!(
+            "kind = \"aws-kms\"\nendpoint = {endpoint:?}\nregion = {:?}\ncredentials_file = {credentials:?}",
+            Self::REGION
+        )
+    }
+
     /// Makes the next `times` calls fail in one of the proxy's ways: `throttle`, `429`, `500`, `garbage`, `huge`, `slow`,
     /// `late` (two seconds), `wrong-key` (tenants' only), `any-wrong-key`, `denied`, `disabled`, `cut`.
     pub fn fail(&self, way: &str, times: u32) {

@@ -5,6 +5,7 @@ use crate::admin::admins::Admin;
 use crate::admin::auth::Logins;
 use crate::admin::backups::{CreateBackup, KnownBackup};
 use crate::admin::clocks::Attested;
+use crate::admin::compromise::{Exposure, ReportCompromise};
 use crate::admin::epochs::{Closing, Epoch, Epochs};
 use crate::admin::error::ActError;
 use crate::admin::evidence::{
@@ -227,7 +228,16 @@ impl Acts for House {
         Err(ActError::NoSuchTenant)
     }
 
-    async fn report_compromise(&self, _: &Order, _: &KeyRef) -> Result<Outcome<wire::KeyVersion>, ActError> {
+    async fn report_compromise(
+        &self,
+        _: &Order,
+        _: &KeyRef,
+        _: &ReportCompromise,
+    ) -> Result<Outcome<wire::Operation>, ActError> {
+        Err(ActError::NoSuchKey)
+    }
+
+    async fn exposure(&self, _: &KeyRef, _: Sight) -> Result<Exposure, ActError> {
         Err(ActError::NoSuchKey)
     }
 

@@ -134,6 +134,9 @@ pub struct Rotation {
     pub to: String,
     /// Records wrapped anew.
     pub rewrapped: u64,
+    /// Of a master key: how many there were to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
     /// Records looked at by the scan at the end.
     pub scanned: u64,
     /// Records that the scan still found under the old version: zero, or the rotation did not end.

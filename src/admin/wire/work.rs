@@ -69,6 +69,10 @@ impl Operation {
                 opaque(&mut done.to);
             }
             Some(OperationResult::Destruction(done)) => opaque(&mut done.key),
+            Some(OperationResult::Exposure(found)) => {
+                opaque(&mut found.key);
+                (found.tenants, found.to_do) = (Vec::new(), Vec::new());
+            }
             _ => {}
         }
         self
@@ -85,6 +89,8 @@ pub enum OperationResult {
     Reencryption(Rotation),
     /// Of a destruction that was scheduled.
     Destruction(ScheduledKey),
+    /// Of a report that a key may be known: what it exposes.
+    Exposure(Box<crate::admin::compromise::Exposure>),
     /// Of a sweep.
     Sweep(SweepReport),
     /// Of a data subject's erasure.

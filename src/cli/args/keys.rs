@@ -1,6 +1,7 @@
 //! Keys: what can be done with versions of them, and how fast.
 
 use super::{Long, Rehearse};
+use crate::model::time::Millis;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -30,16 +31,28 @@ pub enum Key {
     /// Make suspended keys usable again
     #[command(subcommand)]
     Resume(Resume),
-    /// A version of a tenant's data key may be known to somebody: from now on only a re-encryption opens what is under it
+    /// A version of a tenant's data key, or of the master key, may be known to somebody: it is replaced at once, and what it
+    /// exposes is counted
     ReportCompromise {
-        /// As `key status` names it: tdk/contoso/1
+        /// As `key status` names it: tdk/contoso/1, mk/europe/1
         key: String,
+        /// Why; its hash is recorded
+        #[arg(long)]
+        reason: Option<String>,
+        /// When it was seen where it should not be: 2026-11-20T10:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = super::moment)]
+        seen_at: Option<Millis>,
         /// Do not ask
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
         #[allow(missing_docs)]
-        rehearse: Rehearse,
+        long: Long,
+    },
+    /// What a version of a key exposes to whoever has it, counted now
+    Exposure {
+        /// As in `key report-compromise`
+        key: String,
     },
     /// Schedule the destruction of one version of a key, once a scan finds nothing under it; a second administrator may
     /// have to agree
