@@ -113,7 +113,7 @@ pub(super) async fn destroy(
     let default = if standing.is_compromised { DESTROY_COMPROMISED_AFTER_SECONDS } else { DESTROY_AFTER_SECONDS };
     let after_s = after_s.unwrap_or(default);
     if order.mode == Mode::Plan {
-        return plan(acts, &found, after_s).await.map(Outcome::Planned);
+        return plan(acts, &found, &standing, after_s).await.map(Outcome::Planned);
     }
     let (by, now) = (actor(order), acts.house.clock.now().wall);
     let audit = found.rooms.audit.clone();
@@ -151,7 +151,7 @@ pub(super) async fn destroy(
     Ok(Outcome::Done(wire::Destruction::Begun(Box::new(operation))))
 }
 
-async fn plan(acts: &HouseActs, found: &Found, after_s: i64) -> Result<wire::Plan, ActError> {
+async fn plan(acts: &HouseActs, found: &Found, standing: &Standing, after_s: i64) -> Result<wire::Plan, ActError> {
     let VersionUse { scanned, remaining } = found.in_use().await?;
     let now = acts.house.clock.now().cc_lo;
     let kept = rekey::kept_by(&found.rooms, &found.of, now.seconds()).await.map_err(rekey_error)?;
@@ -159,7 +159,9 @@ async fn plan(acts: &HouseActs, found: &Found, after_s: i64) -> Result<wire::Pla
     if acts.two_person {
         steps.insert(0, "propose it, or approve what another administrator proposed within a day".to_owned());
     }
-    if let Some((backup, until)) = kept.filter(|(_, until)| *until > now) {
+    // What a data key that may be known opens is known, in backups too.
+    let waits = !standing.is_compromised || matches!(found.of, VersionOf::Master { .. });
+    if let Some((backup, until)) = kept.filter(|(_, until)| waits && *until > now) {
         steps.push(format!("backup {} needs it until {until}", backup.id));
     }
     steps.push(format!("destroy {} not before {}, after another scan", found.shown, now.plus_seconds(after_s)));
@@ -178,14 +180,19 @@ pub(super) async fn cancel(acts: &HouseActs, order: &Order, key: &KeyRef) -> Res
     }
     let now = acts.house.clock.now().wall;
     let failed = |error: crate::directory::DirectoryError| act_error(error.into());
-    let withdrawn = Record::DestructionWithdrawn { key: found.opaque.clone() };
-    found.rooms.audit.append(&actor(order), withdrawn).await.map_err(super::acts::log_error)?;
     let directory = &found.rooms.directory;
-    let mut was_proposed = false;
-    for proposal in directory.proposals(now).await.map_err(failed)? {
-        if proposal.act.starts_with(&found.acts()) {
-            was_proposed |= directory.withdraw(&proposal.act, now).await.map_err(failed)?;
-        }
+    let room = *acts.rooms(Some(directory.geo()))?.first().ok_or(ActError::GeoNotServed)?;
+    let mut proposals = directory.proposals(now).await.map_err(failed)?;
+    proposals.retain(|proposal| proposal.act.starts_with(&found.acts()));
+    let is_set =
+        ask(room, KeyClient::endings).await?.iter().any(|ending| ending.of == found.of && ending.ended.is_none());
+    if is_set || !proposals.is_empty() {
+        let withdrawn = Record::DestructionWithdrawn { key: found.opaque.clone() };
+        found.rooms.audit.append(&actor(order), withdrawn).await.map_err(super::acts::log_error)?;
+    }
+    let was_proposed = !proposals.is_empty();
+    for proposal in proposals {
+        directory.withdraw(&proposal.act, now).await.map_err(failed)?;
     }
     let ending = rekey::cancel_end(&found.rooms, found.of).await.map_err(|error| match error {
         RekeyError::Keys(KeyError::Destroyed) => ActError::KeyGone,

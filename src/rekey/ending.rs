@@ -113,9 +113,13 @@ async fn set(
             return Err(RekeyError::KeptByBackup { backup: backup.id, until });
         }
     }
+    let service = rooms.directory.key_service();
+    let same = |ending: &Ending| ending.of == of && ending.due.saturating_sub(ending.at) == after_s;
+    if let Some(ending) = blocking(service, |keys| keys.endings()).await?.into_iter().find(same) {
+        return Ok(EndSet { found, ending });
+    }
     let key = opaque(rooms, &of);
     rooms.audit.append(actor, Record::DestructionScheduled { key, after_s }).await?;
-    let service = rooms.directory.key_service();
     let ending = blocking(service, move |keys| keys.schedule_end(of, after_s, found.remaining)).await?;
     Ok(EndSet { found, ending })
 }

@@ -1,6 +1,7 @@
 //! How a lease ends: on its day, by a provider that refuses, lies or does not answer; and how rarely one is asked for.
 
 use super::super::fill;
+use super::link::far;
 use super::{Mood, Rig, is_expired, is_void, options, rig, told};
 use crate::tests::world::{TENANT, object};
 use crate::{Cached, KeyClient, KeyError, ProviderError, REFUSED_SECONDS, TenantKeys, TenantState};

@@ -31,13 +31,13 @@ impl Connector for Wire {
     }
 }
 
-struct Far {
-    client: KeyClient,
-    line: Arc<Mutex<Option<Arc<GeoKeyService>>>>,
+pub(super) struct Far {
+    pub(super) client: KeyClient,
+    pub(super) line: Arc<Mutex<Option<Arc<GeoKeyService>>>>,
 }
 
 /// A client at the other end of a link.
-fn far(world: &World, service: &Arc<GeoKeyService>) -> Far {
+pub(super) fn far(world: &World, service: &Arc<GeoKeyService>) -> Far {
     let line = Arc::new(Mutex::new(Some(Arc::clone(service))));
     let wire = Wire { service: Arc::clone(&line) };
     let authority = Arc::new(RemoteAuthority::new(geo(), Box::new(wire)));
