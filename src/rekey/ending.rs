@@ -108,10 +108,11 @@ async fn set(
     let found = unused(rooms, &of).await?;
     let now = rooms.clock.now().cc_lo;
     let early = matches!(of, VersionOf::Root { .. }) && is_compromised;
-    if !early && let Some((backup, until)) = kept_by(rooms, &of, now.seconds()).await? {
-        if until > now.plus_seconds(after_s) {
-            return Err(RekeyError::KeptByBackup { backup: backup.id, until });
-        }
+    if !early
+        && let Some((backup, until)) = kept_by(rooms, &of, now.seconds()).await?
+        && until > now.plus_seconds(after_s)
+    {
+        return Err(RekeyError::KeptByBackup { backup: backup.id, until });
     }
     let service = rooms.directory.key_service();
     let same = |ending: &Ending| ending.of == of && ending.due.saturating_sub(ending.at) == after_s;

@@ -42,7 +42,7 @@ fn d9_a_master_key_waits_for_its_day_and_can_be_taken_back_until_then() {
     assert_eq!(shortest.due - shortest.at, DESTROY_AFTER_SECONDS_MIN, "a day at the least, whatever was asked for");
     drop(service);
     let service = world.open().unwrap();
-    assert_eq!(service.endings().unwrap(), [shortest.clone()], "it stands in the key store");
+    assert_eq!(service.endings().unwrap(), [shortest], "it stands in the key store");
     world.advance(DAY);
     let ended = service.end_version(master(1), 0).unwrap();
     assert!(ended.ending.receipt.is_some() && ended.ending.ended.is_some());
