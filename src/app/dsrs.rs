@@ -10,12 +10,14 @@ use crate::admin::dsrs::{
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::{Actor, Hash};
+use crate::config::SubprocessorConfig;
 use crate::directory::SubjectRequest;
 use crate::model::dsr::{RequestKind, RequestState, RequestStep};
 use crate::model::ids::{TenantId, VersionId};
 use crate::model::names::SubjectName;
 use crate::model::standing::Word;
 use crate::store::Store;
+use crate::subject::bundle::Recipient;
 use crate::subject::rectify::Corrected;
 use crate::subject::requests::{Asked, Desk};
 use crate::subject::{self, Erased, Foreseen, InPart, Rewritten, SubjectError, bundle, contacts, link};
@@ -258,7 +260,10 @@ async fn hand_out(
     if !again {
         desk.step(request.number, RequestStep::Begin, |_| {}).await?;
     }
-    let leaving = bundle::begin(*desk, &acts.house.store, request, name).await?;
+    let others = acts.compliance.subprocessors.iter().cloned();
+    let recipients =
+        others.map(|SubprocessorConfig { name, purpose, location }| Recipient { name, purpose, location }).collect();
+    let leaving = bundle::begin(*desk, &acts.house.store, request, name, recipients).await?;
     if !again {
         match desk.step(request.number, RequestStep::End, |_| {}).await {
             // Somebody else began to fetch it at the same time.

@@ -38,7 +38,9 @@ pub(super) async fn act(acts: &HouseActs, order: &Order, act: HoldAct) -> Result
             let mut hold = shown(tenant, &matter, stage);
             let entry = entry(&tenancy, tenant).await?;
             hold.deferred = resume.iter().map(deferred).collect();
-            if stage == Stage::Released && entry.standing.holds.is_empty() {
+            let now = tenancy.clock.now();
+            let is_due = entry.standing.deadlines().any(|(at, due)| now.lo_for(&at) >= due);
+            if stage == Stage::Released && entry.standing.holds.is_empty() && is_due {
                 hold.deferred.extend(purge(&entry, 0));
             }
             Ok(Outcome::Done(hold))

@@ -29,12 +29,24 @@ const IN_FLIGHT: usize = 8;
 
 type Sink = mpsc::Sender<Result<Bytes, SubjectError>>;
 
+/// Somebody else who gets to see what is stored: a processor that the controller's own processor engages.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Recipient {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub purpose: String,
+    /// Where.
+    pub location: String,
+}
+
 /// Begins to hand out the copy; logged on return.
 pub async fn begin(
     desk: Desk<'_>,
     store: &Store,
     request: &SubjectRequest,
     name: SubjectName,
+    recipients: Vec<Recipient>,
 ) -> Result<BoxStream<'static, Result<Bytes, SubjectError>>, SubjectError> {
     let premises = Premises::of(desk.tenancy, desk.tenant).await?;
     let entry = desk.tenancy.directory.subject(desk.tenant, &name).await?;
@@ -61,7 +73,7 @@ pub async fn begin(
             if let Some(subject) = subject {
                 bundle.collect(&premises, &name, subject).await?;
             }
-            bundle.end(number, &name, standing, &made_at).await
+            bundle.end((number, &recipients), &name, standing, &made_at).await
         };
         match packed.await {
             Ok(()) | Err(SubjectError::HungUp) => {}
@@ -174,7 +186,7 @@ impl Bundle {
     /// Index, manifest and sums, and the archive's own end.
     async fn end(
         mut self,
-        number: u64,
+        (number, recipients): (u64, &[Recipient]),
         name: &SubjectName,
         standing: Standing,
         made_at: &str,
@@ -195,7 +207,7 @@ impl Bundle {
             "bytes": self.bytes,
             "uploads_in_progress": self.uploads,
             "places": places,
-            "recipients": [],
+            "recipients": recipients,
             "standing": {
                 "opted_out_at": since(standing.opted_out),
                 "restricted_at": since(standing.restricted),

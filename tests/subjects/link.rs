@@ -126,6 +126,10 @@ fn d5_a_link_gives_one_copy_within_seven_days_and_is_written_nowhere() {
     // A power cut, and a download that breaks off: it is still good, once.
     drop(link);
     server.kill();
+    let settings = server.data().join("geoseal.toml");
+    let others =
+        "\n[[compliance.subprocessors]]\nname = \"Rack GmbH\"\npurpose = \"housing\"\nlocation = \"Frankfurt\"\n";
+    fs::write(&settings, fs::read_to_string(&settings).expect("dev wrote it") + others).expect("our own file");
     server.restart();
     let link = Link(&server, server.home().join("link").to_str().expect("UTF-8").to_owned());
     assert_eq!(link.asked("cut")["status"], 200);
@@ -139,6 +143,8 @@ fn d5_a_link_gives_one_copy_within_seven_days_and_is_written_nowhere() {
     let opened = link.opened();
     assert_eq!((&opened["manifest"]["objects"], opened["bodies"].as_object().map(|b| b.len())), (&2.into(), Some(2)));
     assert_eq!(opened["manifest"]["subject"], ADA);
+    let others = serde_json::json!([{ "name": "Rack GmbH", "purpose": "housing", "location": "Frankfurt" }]);
+    assert_eq!(opened["manifest"]["recipients"], others, "who else may see it");
     let over = link.asked("GET");
     assert!(over["status"] == 410 && over["said"].as_str().is_some_and(|said| said.contains("LinkOver")), "{over}");
     let shown = dsr(&server, &["show", &id]).json();

@@ -386,7 +386,8 @@ impl Life {
         let house = self.house();
         let desk = Desk { tenancy: &house.tenancy, actor: &by, tenant: self.tenant, because: None };
         let request = desk.request(number).await.expect("it was entered");
-        let copy = bundle::begin(desk, &house.store, &request, subject(&person(who))).await.expect("it begins");
+        let copy =
+            bundle::begin(desk, &house.store, &request, subject(&person(who)), Vec::new()).await.expect("it begins");
         let pieces: Vec<Bytes> = copy.try_collect().await.expect("it is whole");
         let copy = pieces.concat();
         let has = |n: u64| {
