@@ -192,7 +192,7 @@ impl Answer {
     }
 
     /// The same, to be saved under this name.
-    pub(super) fn as_file(mut self, name: &str) -> Self {
+    pub(super) fn with_file_name(mut self, name: &str) -> Self {
         let saved = format!("attachment; filename=\"{name}\"");
         let saved = HeaderValue::from_str(&saved).expect("the name of a file of ours is ASCII");
         self.headers.insert(header::CONTENT_DISPOSITION, saved);

@@ -351,7 +351,7 @@ pub(super) fn routes() -> Vec<Route> {
                         let fetched = c.acts.fetch_bundle(c.param("token"));
                         let (fetched, ()) = tokio::join!(fetched, tokio::time::sleep(LOOK_FOR));
                         let Fetched { id, archive } = fetched?;
-                        Ok(Answer::zip(archive).as_file(&format!("{id}.zip")))
+                        Ok(Answer::zip(archive).with_file_name(&format!("{id}.zip")))
                     })
                 },
             )

@@ -23,14 +23,22 @@ fn d1_d10_what_creation_prints_can_be_pasted_into_every_key_verb() {
     server.geoseal(&["key", "rotate", "tenant", "northwind"]).ok();
     let by_id = format!("tdk/{id}/1");
     for key in [key, by_id.as_str()] {
-        for verb in [&["key", "destroy", key, "--yes", "--dry-run"][..], &["key", "withdraw", key]] {
+        for verb in [
+            &["key", "destroy", key, "--yes", "--dry-run"][..],
+            &["key", "cancel-destroy", key],
+            &["key", "report-compromise", key, "--yes", "--dry-run"],
+        ] {
             let said = server.geoseal(verb);
             assert_eq!(said.code(), Some(0), "{verb:?}: {}", said.stderr());
         }
     }
-    assert!(server.geoseal(&["key", "report-compromise", key, "--yes"]).ok().contains("compromised"));
-    for other in ["tdk/nobody/1", "tdk/northwind", "key=tdk/northwind/1"] {
-        assert_eq!(server.geoseal(&["key", "report-compromise", other, "--yes"]).code(), Some(3), "{other}");
+    server.geoseal(&["key", "report-compromise", key, "--yes"]).ok();
+    let status = server.geoseal(&["key", "status", "--tenant", "northwind", "--json"]).json();
+    let versions = status["geos"][0]["tenants"][0]["versions"].as_array().expect("versions").clone();
+    let known = versions.iter().find(|version| version["id"] == key).expect("it is named as it was pasted");
+    assert_eq!(known["state"], "compromised", "{status}");
+    for (other, code) in [("tdk/nobody/1", 3), ("tdk/northwind", 2)] {
+        assert_eq!(server.geoseal(&["key", "report-compromise", other, "--yes"]).code(), Some(code), "{other}");
     }
 }
 
