@@ -97,8 +97,8 @@ impl Tile {
             Some((number, width)) => (number, width.parse().ok()?),
             None => (rest, TILE),
         };
-        let digits = number.split('/').map(|part| part.trim_start_matches('x').parse::<u64>().ok());
-        let number = digits.fold(Some(0u64), |n, part| n?.checked_mul(1000)?.checked_add(part?))?;
+        let mut digits = number.split('/').map(|part| part.trim_start_matches('x').parse::<u64>().ok());
+        let number = digits.try_fold(0u64, |n, part| n.checked_mul(1000)?.checked_add(part?))?;
         let (of, level) = match level {
             "entries" => (level, None),
             _ => (level, Some(level.parse().ok().filter(|level| *level < LEVELS)?)),
