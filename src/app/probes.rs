@@ -18,6 +18,7 @@ use crate::sweep::{self, SweepError};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
 
 /// Seconds between two probes of a kind.
 const EVERY_S: i64 = 86_400;
@@ -40,12 +41,25 @@ pub(super) struct Listener {
 
 /// The listeners of this process, once there are any.
 #[derive(Clone, Default)]
-pub(super) struct Listeners(Arc<OnceLock<Vec<Listener>>>);
+pub(super) struct Listeners(Arc<(OnceLock<Vec<Listener>>, Notify)>);
 
 impl Listeners {
     /// Says where they are; once.
     pub(super) fn are(&self, listeners: Vec<Listener>) {
-        _ = self.0.set(listeners);
+        _ = self.0.0.set(listeners);
+        self.0.1.notify_waiters();
+    }
+
+    /// Where they are; waits until that was said.
+    async fn known(&self) -> &[Listener] {
+        loop {
+            // Before the look, so that what is said right after it is heard.
+            let told = self.0.1.notified();
+            if let Some(all) = self.0.0.get() {
+                return all;
+            }
+            told.await;
+        }
     }
 }
 
@@ -82,6 +96,7 @@ enum ProbeError {
 
 /// Probes what is due, for as long as the server runs.
 pub(super) async fn on_schedule(acts: Arc<HouseActs>) {
+    acts.listeners.known().await;
     let (mut look, mut pause) = (tokio::time::interval(LOOK), 0);
     // When each is due again, in each geo.
     let mut next: HashMap<(&'static str, Probe), Millis> = HashMap::new();
@@ -95,7 +110,7 @@ pub(super) async fn on_schedule(acts: Arc<HouseActs>) {
         for room in &acts.house.geos {
             for probe in Probe::ALL {
                 let due = next.entry((room.geo.id, probe)).or_insert(Millis(i64::MIN));
-                if now < *due || (probe == Probe::Listeners && acts.listeners.0.get().is_none()) {
+                if now < *due {
                     continue;
                 }
                 match due_again(&acts, room, probe, now).await {
@@ -130,7 +145,7 @@ async fn due_again(acts: &HouseActs, room: &GeoRoom, probe: Probe, now: Millis) 
 }
 
 async fn listeners(acts: &HouseActs) -> Record {
-    let all = acts.listeners.0.get().map_or(&[][..], Vec::as_slice);
+    let all = acts.listeners.known().await;
     let (mut failed, mut certificate_days) = (0, i64::MAX);
     for listener in all {
         let days = listener.certificates.days_left();

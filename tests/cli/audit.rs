@@ -7,6 +7,7 @@ use geoseal_support::tools::tools;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::process::Command;
+use std::time::{Duration, Instant};
 use std::{fs, path::PathBuf};
 
 /// A daemon with a log of some length.
@@ -19,6 +20,14 @@ fn daemon() -> Daemon {
         daemon.geoseal(&["tenant", "enable", "contoso", "--consent", &consent]).ok();
     }
     daemon.geoseal(&["key", "rotate", "master", "--geo", "europe"]).ok();
+    // What the server finds of itself is in the log, too, and then nothing comes for a day that nobody asked for.
+    let begun = Instant::now();
+    for probe in ["listeners-probed", "digests-probed", "sealing-probed"] {
+        while entries(&daemon, probe).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{probe}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
     daemon
 }
 

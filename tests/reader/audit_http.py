@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+sys.dont_write_bytecode = True
 from audit_log import place
 
 
