@@ -6,6 +6,7 @@ use super::call::{Answer, Call};
 use super::door;
 use super::error::ActError;
 use super::grants::{GrantAsked, Grants, NewGrant, ShownGrant};
+use super::quotas::{Quota, SetQuota};
 use super::routes::{Effect, Route, acts, looks, outcome};
 use super::wire::{Consent, Time};
 use crate::feature::{Terms, Ttl};
@@ -233,6 +234,11 @@ pub trait FeatureActs: Send + Sync {
 
     /// Revokes a grant from the next request on; again changes nothing. NoSuchCredential.
     async fn revoke_grant(&self, _: &Order, _: &TenantRef, _: &AccessId) -> Result<Outcome<ShownGrant>, ActError> {
+        Err(ActError::NotBuilt)
+    }
+
+    /// Bounds what a tenant may store, or lifts the bound. WrongState.
+    async fn set_quota(&self, _: &Order, _: &TenantRef, _: SetQuota) -> Result<Outcome<Quota>, ActError> {
         Err(ActError::NotBuilt)
     }
 

@@ -26,6 +26,7 @@ pub mod lobby;
 mod openapi;
 pub mod operations;
 pub mod proposals;
+pub mod quotas;
 mod replay;
 mod routes;
 pub mod schedules;

@@ -512,6 +512,7 @@ pub(super) fn routes() -> Vec<Route> {
     all.extend(super::backups::routes());
     all.extend(super::holds::routes());
     all.extend(super::features::routes());
+    all.extend(super::quotas::routes());
     all.extend(super::grants::routes());
     all.extend(super::proposals::routes());
     all.extend(super::compromise::routes());

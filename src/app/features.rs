@@ -10,6 +10,7 @@ use crate::admin::features::{
     Unfollowed,
 };
 use crate::admin::grants::{GrantAsked, Grants, NewGrant, ShownGrant};
+use crate::admin::quotas::{Quota, SetQuota};
 use crate::admin::wire::{Plan, Time};
 use crate::audit::Hash;
 use crate::directory::LoginEntry;
@@ -201,6 +202,10 @@ impl FeatureActs for HouseActs {
         let revoked = tenancy.revoke_login(&actor(order), id, login).await.map_err(act_error)?;
         let buckets = tenancy.directory.buckets(id).await.map_err(|error| act_error(error.into()))?;
         shown_grant(&tenancy, &buckets, &revoked).map(Outcome::Done).ok_or(ActError::Broken)
+    }
+
+    async fn set_quota(&self, order: &Order, tenant: &TenantRef, quota: SetQuota) -> Result<Outcome<Quota>, ActError> {
+        super::quotas::set(self, order, tenant, quota).await
     }
 
     async fn bucket_rules(&self, tenant: &TenantRef, name: &BucketName) -> Result<ShownBucketRules, ActError> {

@@ -28,6 +28,7 @@ mod notices;
 mod probes;
 mod process;
 mod providers;
+mod quotas;
 mod register;
 mod reports;
 mod schedule;

@@ -244,6 +244,7 @@ pub(super) async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenan
         key,
         holds: standing.holds.iter().map(|hold| hold.id.clone()).collect(),
         warnings: warnings(standing),
+        quota: super::quotas::found(tenancy, standing.id).await.ok().flatten(),
         notices: super::notices::shown(&tenancy.directory, entry).await,
         uploads: None,
     }

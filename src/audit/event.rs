@@ -110,6 +110,8 @@ pub enum Event {
         ttl_days: Option<u16>,
     },
 
+    /// What a tenant may store in all is bounded so, or not any more.
+    QuotaSet { tenant: TenantId, bytes: Option<u64>, objects: Option<u64> },
     /// A login was made for a job, limited to a purpose, classes and buckets, until `until`, RFC 3339.
     GrantCreated {
         tenant: TenantId,

@@ -450,6 +450,7 @@ mod tests {
             "tenant create contoso --geo europe --home westeurope --replication none --consent c --contact x",
             "tenant show contoso",
             "tenant list",
+            "tenant quota contoso --bytes 10GiB --objects none --dry-run",
             "tenant disable contoso --reason r",
             "tenant enable contoso",
             "tenant enable contoso --consent c",

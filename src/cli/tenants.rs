@@ -5,6 +5,7 @@ use super::client::{Client, How, Reply};
 use super::failure::Failure;
 use super::files::{Readers, failed, write_new};
 use super::print::{Output, ask, record, table};
+use crate::admin::quotas::{Quota, SetQuota};
 use crate::admin::wire;
 use ring::digest::{SHA256, digest};
 use std::path::Path;
@@ -30,6 +31,11 @@ pub(super) async fn tenant(client: &Client, output: Output, command: Tenant) -> 
             output.result(&tenant, shown)
         }
         Tenant::List => list(client, output).await,
+        Tenant::Quota { tenant, bytes, objects, rehearse } => {
+            let body = SetQuota { bytes: bytes.0, objects: objects.0 };
+            let reply: Reply<Quota> = client.put(&["tenants", &tenant, "quota"], &body, rehearsed(rehearse)).await?;
+            show(output, reply, |quota| format!("{tenant} quota {}", used(quota)))
+        }
         Tenant::Disable { tenant, reason, rehearse } => {
             change(client, output, &tenant, "disable", &wire::Disable { reason }, rehearse).await
         }
@@ -235,6 +241,20 @@ pub(super) fn consented(path: &Path) -> Result<wire::Consent, Failure> {
     Ok(wire::Consent { sha256: hex::encode(digest(&SHA256, &text)) })
 }
 
+/// A quota and what is stored of it, as `1024 of 10737418240 bytes, 3 objects`.
+fn used(quota: &Quota) -> String {
+    let of = |used: Option<u64>, most: Option<u64>, what: &str| match (used, most) {
+        (Some(used), Some(most)) => format!("{used} of {most} {what}"),
+        (Some(used), None) => format!("{used} {what}"),
+        (None, _) => String::new(),
+    };
+    if quota.bytes.is_none() && quota.objects.is_none() {
+        return "none".to_owned();
+    }
+    let bytes = of(quota.used_bytes, quota.bytes, "bytes");
+    format!("{bytes}, {}", of(quota.used_objects, quota.objects, "objects"))
+}
+
 fn name(tenant: &wire::Tenant) -> String {
     tenant.name.clone().unwrap_or_else(|| tenant.id.to_string())
 }
@@ -275,6 +295,7 @@ fn shown(t: &wire::Tenant) -> String {
         ("key", t.key.clone()),
         ("consent", t.consent_sha256.as_ref().map(|sha256| format!("sha256:{sha256}"))),
         ("contact", t.contact.clone()),
+        ("quota", t.quota.as_ref().map(used)),
         ("holds", list(&t.holds)),
         ("notices", (!t.notices.is_empty()).then(|| t.notices.iter().map(notice).collect::<Vec<_>>().join(", "))),
         ("uploads", t.uploads.map(|of| format!("{} in progress, {} parts", of.uploads, of.parts))),

@@ -9,12 +9,14 @@
 //! Source: docs/features.md.
 
 mod lifetime;
+mod quota;
 #[cfg(test)]
 mod tests;
 
 pub use lifetime::{
     EnabledClock, TTL_DAYS_MAX, TTL_DAYS_STANDARD, Ttl, WATERMARKS_MAX, Watermark, Watermarks, hour_of,
 };
+pub use quota::Quota;
 
 use crate::model::classes::{Class, Feature, Purpose};
 use crate::model::clock::{Reading, Stamp};
@@ -125,6 +127,9 @@ pub struct Features {
     /// Buckets with rules of their own.
     #[n(2)]
     pub buckets: Vec<(BucketId, BucketRules)>,
+    /// How much may be stored in all.
+    #[n(3)]
+    pub quota: Option<Quota>,
 }
 
 /// What somebody asks for with a feature.

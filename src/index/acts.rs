@@ -8,7 +8,7 @@ use super::error::IndexError;
 use super::fence::Fence;
 use super::rows::v1::ObjectRow;
 use super::subjects::SubjectPlace;
-use crate::model::ids::{BucketId, TenantId, UploadId, VersionId};
+use crate::model::ids::{BucketId, UploadId, VersionId};
 use crate::model::time::Millis;
 use crate::model::versioning::{VersionAsked, Versioning};
 use bytes::Bytes;
@@ -276,12 +276,13 @@ pub(crate) enum Act {
         upload: UploadId,
         row_key: Bytes,
         sealed: Value,
+        /// Plaintext bytes of the part.
+        len: u64,
         reply: Reply<Option<Bytes>>,
     },
     /// Answers the upload's part rows, sealed.
     Abort {
-        bucket: BucketId,
-        tenant: TenantId,
+        bucket: Arc<OpenBucket>,
         upload: UploadId,
         reply: Reply<Vec<(Bytes, Bytes)>>,
     },
@@ -315,6 +316,11 @@ pub(crate) enum Act {
         after: Option<Bytes>,
         limit: usize,
         reply: Reply<(usize, Option<Bytes>)>,
+    },
+    /// Counts what there is of a bucket, from here on in every commit.
+    Count {
+        bucket: Arc<OpenBucket>,
+        reply: Reply<()>,
     },
     /// Answers the row of a bucket from which something was removed; from here on a removal writes it anew.
     TakeRemoval {
@@ -350,7 +356,7 @@ pub(crate) enum Act {
 impl Act {
     /// Whether it must not share a commit with acts before it.
     pub(crate) fn stands_alone(&self) -> bool {
-        matches!(self, Self::DropRows { .. } | Self::TakeRemoval { .. } | Self::Stop { .. })
+        matches!(self, Self::Count { .. } | Self::DropRows { .. } | Self::TakeRemoval { .. } | Self::Stop { .. })
     }
 
     /// Tells who asked that it was not done.
@@ -369,6 +375,7 @@ impl Act {
             }
             Self::CreateUpload { reply, .. }
             | Self::CloseBucket { reply, .. }
+            | Self::Count { reply, .. }
             | Self::Write { reply, .. }
             | Self::WriteFor { reply, .. } => {
                 drop(reply.send(Err(refusal)));

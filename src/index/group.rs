@@ -18,6 +18,7 @@ use super::removals;
 use super::row_keys::{self, BUCKET_KINDS, ORDER_CURRENT, RowKind, order_of, seq_of};
 use super::rows::v1::{LeafEntry, ObjectRow, Place};
 use super::subjects::SubjectPlace;
+use super::usage::Usage;
 use crate::model::ids::{BucketId, TenantId, UploadId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -36,6 +37,8 @@ pub(crate) struct Group<'a> {
     pub(crate) drafts: BTreeMap<BucketId, Draft>,
     /// Buckets whose row about removals this group writes.
     pub(crate) marked: Vec<BucketId>,
+    /// What there will be of counted buckets that this group changes.
+    pub(crate) counted: BTreeMap<BucketId, (TenantId, Usage)>,
     promises: Vec<Promise>,
     bytes: usize,
     /// The number of its commit.
@@ -75,6 +78,7 @@ impl<'a> Group<'a> {
             objects: HashMap::new(),
             drafts: BTreeMap::new(),
             marked: Vec::new(),
+            counted: BTreeMap::new(),
             promises: Vec::new(),
             bytes: 0,
             commit,
@@ -111,7 +115,7 @@ impl<'a> Group<'a> {
                     let prepared = self.prepare(&bucket, &object.row.name).await?;
                     let displaced = self.displace(&bucket, &object, current.as_ref(), &succession, keeper).await?;
                     let parts = match from_upload {
-                        Some(taken) => self.take_upload(bucket.bucket, taken.upload, &taken.chosen).await?,
+                        Some(taken) => self.take_upload(&bucket, taken.upload, &taken.chosen).await?,
                         None => Vec::new(),
                     };
                     let gone = self.succeed(&bucket, object, displaced, prepared)?;
@@ -188,22 +192,27 @@ impl<'a> Group<'a> {
                 let done = done.await;
                 self.promise(reply, done);
             }
-            Act::PutPart { bucket, upload, row_key, sealed, reply } => {
+            Act::PutPart { bucket, upload, row_key, sealed, len, reply } => {
                 let done = async {
                     self.open_to_writes(&bucket)?;
                     let upload = row_keys::upload(bucket.bucket, upload);
                     self.value(&upload).await?.ok_or(IndexError::NoSuchUpload)?;
                     let before = self.value(&row_key).await?;
+                    if self.tallies(bucket.bucket) {
+                        let gone = self.parts_count(&bucket, before.iter().map(|value| (&row_key, value)))?;
+                        self.tally(&bucket, Usage::of_part(len), gone);
+                    }
                     self.write(row_key, Some(sealed));
                     Ok(before)
                 };
                 let done = done.await;
                 self.promise(reply, done);
             }
-            Act::Abort { bucket, tenant, upload, reply } => {
-                let done = self.take_upload(bucket, upload, &[]).await;
+            Act::Abort { bucket, upload, reply } => {
+                let bucket = self.shared.keyed.newest(&bucket);
+                let done = self.take_upload(&bucket, upload, &[]).await;
                 if done.is_ok() {
-                    self.removed(bucket, tenant);
+                    self.removed(bucket.bucket, bucket.tenant);
                 }
                 self.promise(reply, done);
             }
@@ -234,6 +243,14 @@ impl<'a> Group<'a> {
             }
             Act::CloseBucket { bucket, reply } => {
                 let done = self.close_bucket(bucket).await;
+                self.promise(reply, done);
+            }
+            Act::Count { bucket, reply } => {
+                let done = async {
+                    self.open_to_writes(&bucket)?;
+                    self.count(&bucket).await
+                };
+                let done = done.await;
                 self.promise(reply, done);
             }
             Act::DropRows { bucket, after, limit, reply } => {
@@ -449,6 +466,7 @@ impl<'a> Group<'a> {
             self.remove_object(there.at.clone());
         }
         let old = there.map(|there| &*there.row);
+        self.tally(bucket, Usage::of(&row), old.map(Usage::of).unwrap_or_default());
         if let Some(old) = old.filter(|old| old.place != row.place || old.segments != row.segments) {
             self.drop_inline(bucket, old);
         }
@@ -477,6 +495,7 @@ impl<'a> Group<'a> {
 
     /// Takes a version away with what only it names here.
     pub(super) fn drop_version(&mut self, bucket: &OpenBucket, gone: &Current) {
+        self.tally(bucket, Usage::default(), Usage::of(&gone.row));
         self.drop_inline(bucket, &gone.row);
         self.drop_due(bucket, &gone.row);
         self.remove_object(gone.at.clone());
@@ -502,13 +521,13 @@ impl<'a> Group<'a> {
     /// Takes an upload and its parts away, answering the parts. Fails when one of `chosen` is not as it was.
     async fn take_upload(
         &mut self,
-        bucket: BucketId,
+        bucket: &OpenBucket,
         upload: UploadId,
         chosen: &[(Bytes, Stamp)],
     ) -> Result<Vec<(Bytes, Bytes)>, IndexError> {
-        let row_key = row_keys::upload(bucket, upload);
+        let row_key = row_keys::upload(bucket.bucket, upload);
         self.value(&row_key).await?.ok_or(IndexError::NoSuchUpload)?;
-        let prefix = row_keys::parts(bucket, upload);
+        let prefix = row_keys::parts(bucket.bucket, upload);
         let range = KeyRange::prefix(&prefix);
         let stored = self.shared.engine.scan(range, usize::MAX, Direction::Ascending).await?;
         let mut parts: BTreeMap<Bytes, Bytes> = stored.into_iter().collect();
@@ -522,6 +541,10 @@ impl<'a> Group<'a> {
             |(row_key, stamp): &(Bytes, Stamp)| parts.get(row_key).is_none_or(|value| Stamp::of(value) != *stamp);
         if chosen.iter().any(changed) {
             return Err(IndexError::PartChanged);
+        }
+        if self.tallies(bucket.bucket) {
+            let gone = self.parts_count(bucket, &parts)?;
+            self.tally(bucket, Usage::default(), gone);
         }
         self.write(row_key, None);
         for row_key in parts.keys() {
@@ -554,6 +577,7 @@ impl<'a> Group<'a> {
         self.shared.books.forget(bucket);
         self.shared.keyed.forget(bucket);
         self.shared.marked.forget(bucket);
+        self.shared.counts.forget(bucket);
         let (mut dropped, mut last) = (0, None);
         let begun =
             BUCKET_KINDS.iter().position(|kind| after.is_some_and(|after| after.first() == Some(&(*kind as u8))));

@@ -32,6 +32,7 @@ mod saver;
 mod subjects;
 mod succession;
 mod uploads;
+mod usage;
 mod versions;
 mod writer;
 
@@ -57,4 +58,5 @@ pub use rekey::{Resealed, UnderOldKey};
 pub use removals::Removal;
 pub use row_keys::{DueKey, PlaceKey, RowKind};
 pub use subjects::SubjectPlace;
+pub use usage::Usage;
 pub use versions::{VersionsPage, VersionsQuery};

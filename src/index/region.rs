@@ -18,6 +18,7 @@ use super::row_keys::{self, ORDER_CURRENT, RowKind, order_of};
 use super::rows::v1::{ObjectRow, PartRow, Place};
 use super::saver::Saver;
 use super::subjects::SubjectPlace;
+use super::usage::Counts;
 use super::writer::Writer;
 use crate::model::atlas::Region;
 use crate::model::ids::{BucketId, SegmentId, UploadId};
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) books: Books,
     pub(crate) keyed: Keyed,
     pub(crate) marked: Marked,
+    pub(crate) counts: Counts,
     /// Buckets closed for deletion. Not on disk: their directory row goes next, and with it the way here.
     pub(crate) closed: RwLock<HashSet<BucketId>>,
     pub(crate) refusing: AtomicBool,
@@ -195,12 +197,14 @@ impl RegionIndex {
             (Err(_), Rollback::Accept) => anchors.put_back(region, anchor)?,
         }
         let saved = saved.filter(|saved| saved.counter <= anchor.counter).unwrap_or(Anchor::START);
+        let counts = Counts::load(&*engine).await?;
         let shared = Arc::new(Shared {
             engine,
             region,
             books: Books::new(options.leaf_cache_bytes),
             keyed: Keyed::default(),
             marked: Marked::default(),
+            counts,
             closed: RwLock::default(),
             refusing: AtomicBool::new(false),
         });

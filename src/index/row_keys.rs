@@ -34,6 +34,8 @@ pub enum RowKind {
     Subject = b's',
     /// An upload.
     Upload = b'u',
+    /// How much there is of a bucket. Its value is two numbers, not a sealed row.
+    Usage = b'q',
 }
 
 /// The `order` of the current version of a name: no superseded one has it, and it is known before the commit.
@@ -55,7 +57,7 @@ pub fn order_of(row_key: &[u8]) -> Option<u64> {
 }
 
 /// The kinds of rows that belong to one bucket and go with it, names first.
-pub const BUCKET_KINDS: [RowKind; 7] = [
+pub const BUCKET_KINDS: [RowKind; 8] = [
     RowKind::Object,
     RowKind::Fences,
     RowKind::Leaf,
@@ -63,6 +65,7 @@ pub const BUCKET_KINDS: [RowKind; 7] = [
     RowKind::Part,
     RowKind::Inline,
     RowKind::Removal,
+    RowKind::Usage,
 ];
 
 /// `kind bucket_id(16)`: what all rows of this kind and bucket begin with.
@@ -187,6 +190,20 @@ pub fn removal_of(row_key: &[u8]) -> Option<(BucketId, TenantId)> {
     let fields: &[u8; 33] = row_key.try_into().ok()?;
     let field = |from: usize| fields[from..from + 16].try_into().expect("16 bytes");
     (fields[0] == RowKind::Removal as u8).then(|| (BucketId(field(1)), TenantId(field(17))))
+}
+
+/// `q bucket_id(16) tenant_id(16)`
+pub fn usage(bucket: BucketId, tenant: TenantId) -> Bytes {
+    let mut row_key = start(RowKind::Usage, bucket, 16);
+    row_key.put_slice(&tenant.0);
+    row_key.freeze()
+}
+
+/// The bucket, and whose it is, of a row that says how much there is of it.
+pub fn usage_of(row_key: &[u8]) -> Option<(BucketId, TenantId)> {
+    let fields: &[u8; 33] = row_key.try_into().ok()?;
+    let field = |from: usize| fields[from..from + 16].try_into().expect("16 bytes");
+    (fields[0] == RowKind::Usage as u8).then(|| (BucketId(field(1)), TenantId(field(17))))
 }
 
 /// `t due_seconds(8) kind(1) tenant_id(16) id(16)`

@@ -101,8 +101,8 @@ impl RegionIndex {
         loop {
             let keyed = self.shared.keyed.newest(bucket);
             let sealed = Value::new(keyed.seal(RowKind::Part, &row_key, &row, &[]));
-            let (bucket, at) = (keyed.clone(), row_key.clone());
-            match self.submit(|reply| Act::PutPart { bucket, upload, row_key: at, sealed, reply }).await {
+            let (bucket, at, len) = (keyed.clone(), row_key.clone(), row.segment.len);
+            match self.submit(|reply| Act::PutPart { bucket, upload, row_key: at, sealed, len, reply }).await {
                 Err(IndexError::Rekeyed) => {}
                 done => return done?.map(|value| keyed.open(RowKind::Part, &row_key, &value)).transpose(),
             }
@@ -131,8 +131,8 @@ impl RegionIndex {
 
     /// Ends an upload; answers the parts whose blobs are free now.
     pub async fn abort(&self, bucket: &Arc<OpenBucket>, upload: UploadId) -> Result<Vec<PartRow>, IndexError> {
-        let (id, tenant) = (bucket.bucket, bucket.tenant);
-        let parts = self.submit(|reply| Act::Abort { bucket: id, tenant, upload, reply }).await?;
+        let of = bucket.clone();
+        let parts = self.submit(|reply| Act::Abort { bucket: of, upload, reply }).await?;
         let keyed = self.shared.keyed.newest(bucket);
         parts.iter().map(|(row_key, value)| keyed.open(RowKind::Part, row_key, value)).collect()
     }

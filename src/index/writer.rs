@@ -95,6 +95,7 @@ impl Writer {
 
     async fn commit(&mut self, mut group: Group<'_>) {
         let commit = self.next();
+        group.write_counts();
         let publications = match group.consolidate(commit).await {
             Ok(publications) => publications,
             // Nothing was written: a read failed.
@@ -120,6 +121,7 @@ impl Writer {
                     publication.publish(&self.shared.books);
                 }
                 self.shared.marked.add(&mut group.marked);
+                self.shared.counts.publish(std::mem::take(&mut group.counted));
                 group.settle(|| Ok(()));
             }
             Err(EngineError::Read(_)) => group.settle(|| Err(IndexError::Unread)),

@@ -21,6 +21,7 @@ mod meters;
 mod multipart;
 pub mod probe;
 mod put;
+mod quota;
 mod read;
 mod receive;
 mod segments;
@@ -58,6 +59,7 @@ struct Rooms {
     clock: Arc<dyn Clock>,
     alarm: Alarm,
     meters: StoreMeters,
+    reservations: quota::Reservations,
 }
 
 impl fmt::Debug for Store {
@@ -85,7 +87,8 @@ impl Store {
         alarm: Alarm,
         meters: StoreMeters,
     ) -> Self {
-        Self(Arc::new(Rooms { directories, regions, clock, alarm, meters }))
+        let reservations = quota::Reservations::default();
+        Self(Arc::new(Rooms { directories, regions, clock, alarm, meters, reservations }))
     }
 
     fn now(&self) -> Millis {

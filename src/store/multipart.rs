@@ -15,7 +15,7 @@ use super::types::{
 use super::{Room, Store};
 use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, PartRow, Place, SegmentRef, UploadRow};
-use crate::index::{FromUpload, Keep, PutObject};
+use crate::index::{FromUpload, Keep, PutObject, Usage};
 use crate::model::batch::BadBatch;
 use crate::model::ids::{ObjectId, SegmentId, UploadId, VersionId};
 use crate::model::lifecycle::Expiry;
@@ -135,6 +135,7 @@ impl Store {
         }
         self.still_welcome(room, upload.subject, &upload.metadata).await?;
         self.may_commit(room, &upload.name, &upload.metadata).await?;
+        let _room = self.reserve(room, Usage { bytes: incoming.length, objects: 0 }).await?;
         let context = seal::object_context(&room.bucket.at, upload.object_id, upload.version_id);
         let dek = self.dek_of_upload(room, upload, &context).await?;
         let segment = Segment { kind: SegmentKind::Part, part: number, context, dek_id: upload.dek_id };
@@ -224,6 +225,8 @@ impl Store {
         }
         let segments: Vec<_> = chosen.iter().map(|part| part.segment).collect();
         let from_upload = FromUpload { upload: upload.upload_id, segments: segments.iter().map(|s| s.id).collect() };
+        // Its bytes were counted as those of its parts.
+        let _room = self.reserve(&room, Usage { bytes: 0, objects: 1 }).await?;
         let (place, segments, list) = self.place_parts(&room, &upload, segments).await?;
         let row = ObjectRow {
             name: upload.name.clone(),

@@ -15,7 +15,7 @@ use super::types::{Put, StoreError, Written};
 use super::{Room, Store};
 use crate::gate::{Admitted, act};
 use crate::index::rows::v1::{ObjectKind, ObjectRow, Place, SegmentRef};
-use crate::index::{Condition, Keep, PutObject};
+use crate::index::{Condition, Keep, PutObject, Usage};
 use crate::model::ids::{ObjectId, VersionId};
 use crate::model::lifecycle::Expiry;
 use crate::model::limits::SEGMENT_BYTES_MAX;
@@ -38,6 +38,7 @@ impl Store {
         }
         self.settle_class(room, &mut put.about).await?;
         let watermark = self.watermark(room, &put.about.metadata)?;
+        let _room = self.reserve(room, Usage { bytes: put.incoming.length, objects: 1 }).await?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);
         let of_batch = self.whose_records(room, &mut put).await?;

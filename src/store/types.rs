@@ -624,6 +624,9 @@ pub enum StoreError {
     /// The data subject that the write names wants nothing more to be collected.
     #[error("the data subject that this object names has opted out: nothing more is collected of it")]
     OptedOut,
+    /// There is no room for it within the tenant's quota.
+    #[error("the tenant's quota has no room for this: delete what is not needed, or ask an administrator for more")]
+    QuotaExceeded,
     /// A legal hold keeps the object that would be removed or replaced.
     #[error("a legal hold keeps this object: it can be neither removed nor replaced")]
     Held,

@@ -7,6 +7,7 @@
 mod features;
 mod grants;
 mod logins;
+mod quota;
 mod segments;
 mod states;
 

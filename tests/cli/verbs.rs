@@ -39,6 +39,7 @@ const ELSEWHERE: &[&str] = &[
     "dsr show",
     "export",
     // tests/features
+    "tenant quota",
     "follow add",
     "follow remove",
     "follow capture",

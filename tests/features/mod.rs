@@ -7,6 +7,7 @@ mod follows;
 mod grants;
 mod ingest;
 mod lifetimes;
+mod quotas;
 
 use geoseal_support::clients::Ran;
 use geoseal_support::server::Server;

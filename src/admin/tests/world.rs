@@ -114,6 +114,7 @@ impl Acts for House {
             holds: vec![],
             warnings: vec![],
             uploads: None,
+            quota: None,
             notices: vec![],
         };
         *self.tenant.lock() = Some(tenant.clone());

@@ -267,6 +267,9 @@ pub struct Tenant {
     /// Of a terminated tenant that is to be destroyed early, on its own instruction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_purge: Option<EarlyPurge>,
+    /// How much it may store in all, and how much of that is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<crate::admin::quotas::Quota>,
     /// Of a terminated tenant: when its administrators hear of its coming end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,

@@ -4,6 +4,23 @@ use super::{Long, Rehearse};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+/// How much there may be of something; `None`: as much as there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound(pub Option<u64>);
+
+/// `none`, or a number, perhaps with a unit of bytes: `KiB`, `MiB`, `GiB`, `TiB`.
+fn bound(text: &str) -> Result<Bound, &'static str> {
+    const RULE: &str = "a whole number such as 500000 or 10GiB (KiB, MiB, GiB, TiB), or none";
+    if text == "none" {
+        return Ok(Bound(None));
+    }
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let found = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
+    let (digits, shift) = found.unwrap_or((text, 0));
+    let number: u64 = digits.parse().map_err(|_| RULE)?;
+    number.checked_mul(1 << shift).map(|number| Bound(Some(number))).ok_or(RULE)
+}
+
 /// `geoseal tenant …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Tenant {
@@ -37,6 +54,20 @@ pub enum Tenant {
     },
     /// List tenants
     List,
+    /// Bound what a tenant may store in all: writes over it are refused with 507
+    Quota {
+        /// Its name or id
+        tenant: String,
+        /// Content of all versions and of unfinished uploads, such as 10GiB; or none
+        #[arg(long, value_name = "BYTES", value_parser = bound)]
+        bytes: Bound,
+        /// Versions of objects; or none
+        #[arg(long, value_name = "N", value_parser = bound, default_value = "none")]
+        objects: Bound,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        rehearse: Rehearse,
+    },
     /// Serve nothing, keep everything: its consent and its jobs' grants end
     Disable {
         /// Its name or id
@@ -417,4 +448,21 @@ pub enum Contact {
         #[allow(missing_docs)]
         whom: Whom,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_have_units_or_are_none() {
+        for (text, bound_of) in [("none", Some(None)), ("0", Some(Some(0))), ("500000", Some(Some(500_000)))] {
+            assert_eq!(bound(text).ok().map(|bound| bound.0), bound_of, "{text}");
+        }
+        assert_eq!(bound("10GiB"), Ok(Bound(Some(10 << 30))));
+        assert_eq!(bound("3KiB"), Ok(Bound(Some(3072))));
+        for bad in ["", "None", "-1", "10GB", "1.5GiB", "GiB", "99999999999TiB"] {
+            assert!(bound(bad).is_err(), "{bad}");
+        }
+    }
 }

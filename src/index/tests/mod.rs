@@ -6,6 +6,7 @@ mod model;
 mod rekey;
 mod removals;
 mod tamper;
+mod usage;
 mod versions;
 mod writer;
 
