@@ -24,7 +24,8 @@ use crate::store::digest::Hashing;
 use crate::store::types::{About, BodyFault, ContentHeaders, Expected, Incoming, Put, StoreError, WriteCondition};
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, stream};
+use futures::stream::{self, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use s3s::dto::StreamingBlob;
@@ -174,24 +175,31 @@ impl Ingest {
                 Err(bad) => answer.rejected.push(Rejected { i, code: bad.code(), message: bad.to_string() }),
             }
         }
-        let mut off = false;
+        // Once something is wrong with more than an event nothing more is begun, and what is under way comes to its end.
+        let (mut off, mut failed) = (false, None);
         for round in rounds {
-            let stored: Vec<BoxFuture<'_, _>> = round
-                .into_iter()
-                .map(|(i, put)| self.face.store.put(at, put).map(move |done| (i, done)).boxed())
-                .collect();
-            let mut stored = stream::iter(stored).buffer_unordered(AT_ONCE);
-            while let Some((i, done)) = stored.next().await {
+            let (mut waiting, mut under_way) = (round.into_iter(), FuturesUnordered::<BoxFuture<'_, _>>::new());
+            loop {
+                while failed.is_none() && under_way.len() < AT_ONCE {
+                    let Some((i, put)) = waiting.next() else { break };
+                    under_way.push(self.face.store.put(at, put).map(move |done| (i, done)).boxed());
+                }
+                let Some((i, done)) = under_way.next().await else { break };
                 match done {
                     Ok(_) => answer.accepted += 1,
                     Err(StoreError::PreconditionFailed) => answer.duplicate += 1,
-                    Err(refused) => {
-                        let message = advice(&refused).ok_or_else(|| error::store(&refused))?;
-                        off |= matches!(refused, StoreError::FeatureDisabled(_));
-                        answer.rejected.push(Rejected { i, code: error::code(&refused).0, message });
-                    }
+                    Err(refused) => match advice(&refused) {
+                        Some(message) => {
+                            off |= matches!(refused, StoreError::FeatureDisabled(_));
+                            answer.rejected.push(Rejected { i, code: error::code(&refused).0, message });
+                        }
+                        None => failed = failed.or(Some(refused)),
+                    },
                 }
             }
+        }
+        if let Some(failed) = failed {
+            return Err(error::store(&failed));
         }
         if off && answer.accepted + answer.duplicate == 0 {
             return Err(error::store(&StoreError::FeatureDisabled(Need::Write)));
