@@ -135,7 +135,7 @@ fn d2_r24_r28_r31_r44_a_batch_of_events_is_taken_event_by_event() {
 
     // Terminated: nobody's any more.
     server.geoseal(&["tenant", "terminate", "contoso", "--reason", "r", "--confirm", "contoso"]).ok();
-    assert_eq!(problem(&post(&server, &who, BUCKET, &late)).0, 403);
+    assert_eq!(problem(&post(&server, &who, BUCKET, &late)), (403, "TenantTerminated".into()));
     assert!(!server.log().contains(SHY) && !server.log().contains("never-followed"), "the log names them");
 }
 

@@ -73,7 +73,7 @@ fn d2_a_quota_bounds_writes_to_the_byte_and_nothing_else() {
     }]);
     let post = Request::new("POST", "/ingest/v1/events").query("bucket", BUCKET);
     let post = post.header("content-type", "application/cloudevents-batch+json").body(event.to_string());
-    let answer = call(&server, &who, post);
+    let answer = call(&server, &who, post.clone());
     assert!(answer.status == 507 && answer.text().contains("QuotaExceeded"), "{}", answer.text());
     assert_eq!(used(&server), (5000, 5));
 
@@ -141,4 +141,22 @@ fn d2_a_quota_bounds_writes_to_the_byte_and_nothing_else() {
     let told = log["entries"].as_array().expect("entries").iter().filter(|entry| entry["event"] == "quota-set").count();
     assert_eq!(told, 4, "{log}");
     server.geoseal(&["audit", "verify"]).ok();
+
+    // A batch that fills it is refused whole; what fitted is stored, and found when all of it is sent again.
+    let there = quota(&server, &["--bytes", "1GiB"])["used_objects"].as_u64().expect("a count");
+    quota(&server, &["--bytes", "1GiB", "--objects", &(there + 5).to_string()]);
+    let events: Vec<_> = (0..10).map(|id| with_id(&event[0], &format!("batch-{id}"))).collect();
+    let post = post.body(json!(events).to_string());
+    let answer = call(&server, &who, post.clone());
+    assert!(answer.status == 507 && answer.text().contains("QuotaExceeded"), "{}", answer.text());
+    assert_eq!(used(&server).1, there + 5);
+    quota(&server, &["--bytes", "none"]);
+    let told: Value = serde_json::from_slice(&call(&server, &who, post).body).expect("JSON");
+    assert_eq!(told, json!({ "accepted": 5, "duplicate": 5, "rejected": [] }));
+}
+
+fn with_id(event: &Value, id: &str) -> Value {
+    let mut event = event.clone();
+    event["id"] = json!(id);
+    event
 }
