@@ -76,7 +76,7 @@ fn stored(server: &Server, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn r25_events_of_four_providers_and_the_figures_that_come_of_them() {
+fn r25_r38_events_of_four_providers_and_the_figures_that_come_of_them() {
     let server = Server::start();
     for (provider, file, says) in GOLDEN {
         let file = golden(file);
