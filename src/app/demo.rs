@@ -43,7 +43,9 @@ pub(super) async fn demo(house: &House, last: Option<&Login>) -> Result<Login, A
     }
     // Only at the first start: what an administrator disabled later stays disabled.
     if directory.features(id).await.map_err(|error| failed(&error))?.setting(EMAIL).is_none() {
-        let terms = Terms { consent: Some(crate::audit::Hash::of(&[CONSENT]).0), ..Terms::default() };
+        // A try-out replays events of messages that nobody could have registered before they happened.
+        let consent = Some(crate::audit::Hash::of(&[CONSENT]).0);
+        let terms = Terms { consent, follow_only: Some(false), ..Terms::default() };
         tenancy.enable_feature(&actor, id, EMAIL, &terms, None).await.map_err(|error| failed(&error))?;
     }
     let bucket = BucketName::parse(BUCKET).expect("a good name");

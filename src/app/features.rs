@@ -271,7 +271,7 @@ async fn shown_bucket(tenancy: &Tenancy, id: TenantId, name: &BucketName) -> Res
         default_class: rules.default_class.map(|class| class.to_string()),
         purposes: rules.purposes.iter().map(Purpose::to_string).collect(),
         ttl_days: features.ttl(Feature::EmailEngagement, bucket).days(),
-        watermark: watermarks.newest().map(|mark| Time(mark.until)),
+        watermark: watermarks.stands().map(Time),
     })
 }
 

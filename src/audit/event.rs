@@ -97,8 +97,17 @@ pub enum Event {
     CertificateIssued { tenant: TenantId, certificate: Hash },
 
     /// A feature was enabled under this consent, or its terms changed. Of what it had when it was disabled, `objects` are
-    /// there, and are the `same`.
-    FeatureEnabled { tenant: TenantId, feature: String, consent: Hash, objects: u64, same: bool },
+    /// there, and are the `same`. `follow_only`: whether only what belongs to followed messages is collected; entries from
+    /// before it was kept have none.
+    FeatureEnabled {
+        tenant: TenantId,
+        feature: String,
+        consent: Hash,
+        objects: u64,
+        same: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        follow_only: Option<bool>,
+    },
     /// A feature was disabled and its consent withdrawn: nothing of it is taken or given.
     FeatureDisabled { tenant: TenantId, feature: String, reason: Option<Hash> },
     /// What a bucket is for.
@@ -127,8 +136,15 @@ pub enum Event {
     MessagesUnfollowed { tenant: TenantId, messages: u64 },
     /// A user's tracking is captured, or is not any more.
     CaptureSet { tenant: TenantId, on: bool },
-    /// A job has consumed a bucket's interactions of the hours before `until`, RFC 3339: their lifetimes begin.
-    WatermarkCommitted { tenant: TenantId, bucket: BucketId, until: String },
+    /// A job has consumed a bucket's interactions of the hours from `from` until `until`, RFC 3339: their lifetimes begin.
+    /// Entries from before windows were have no `from`: all hours before `until`.
+    WatermarkCommitted {
+        tenant: TenantId,
+        bucket: BucketId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        until: String,
+    },
 
     /// A login was made. `credential` is an opaque id, not the login.
     CredentialCreated { tenant: TenantId, credential: String, role: String },

@@ -2,9 +2,11 @@
 //!
 //! * The enabled clock of a feature counts the proven time for which it was on, and its tenant in service. It stands still
 //!   otherwise, and never goes back.
-//! * A watermark says up to which hour a job has consumed the interactions that had been written by some moment, and what
+//! * A watermark says of which hours a job has consumed the interactions that had been written by some moment, and what
 //!   the enabled clock showed when the job said so. An object's lifetime begins at the first watermark that covers it.
 //!   When something was written is a reading of the enabled clock, too: walls can be turned back.
+//! * Windows of watermarks meet: together they are one span of hours without a gap. The first begins where it likes; what
+//!   lies before it is covered by none.
 //! * An object is due when the enabled clock shows as much more as its lifetime.
 //!
 //! So nothing is due without a watermark, and disabling for any time moves every due time by that time.
@@ -80,7 +82,7 @@ impl EnabledClock {
     }
 }
 
-/// That a job consumed what there was of the hours before `until` when it looked.
+/// That a job consumed what there was of the hours from `from` until `until` when it looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct Watermark {
@@ -93,19 +95,51 @@ pub struct Watermark {
     /// What the enabled clock showed when it was committed.
     #[n(2)]
     pub enabled_ms: i64,
+    /// Start of the oldest hour. `None`: from the beginning, as it was said before windows were.
+    #[n(3)]
+    pub from: Option<Millis>,
 }
 
 impl Watermark {
+    fn begins(&self) -> Millis {
+        self.from.unwrap_or(Millis(i64::MIN))
+    }
+
     fn covers(&self, hour: Millis, written_ms: i64) -> bool {
-        hour < self.until && written_ms < self.seen_ms
+        self.begins() <= hour && hour < self.until && written_ms < self.seen_ms
     }
 
     fn reaches(&self, other: &Self) -> bool {
-        self.until >= other.until && self.seen_ms >= other.seen_ms
+        self.begins() <= other.begins() && self.until >= other.until && self.seen_ms >= other.seen_ms
+    }
+
+    /// One for both, which covers nothing that neither covers, and begins no earlier; `None` when their hours do not meet.
+    fn with(&self, later: &Self) -> Option<Self> {
+        if later.reaches(self) {
+            return Some(*later);
+        }
+        let meet = self.begins() <= later.until && later.begins() <= self.until;
+        meet.then(|| Self {
+            from: self.from.and_then(|from| later.from.map(|other| from.min(other))),
+            until: self.until.max(later.until),
+            seen_ms: self.seen_ms.min(later.seen_ms),
+            enabled_ms: self.enabled_ms.max(later.enabled_ms),
+        })
     }
 }
 
-/// The watermarks of one bucket, the oldest first. None is reached by an older one.
+/// Why a watermark is not committed: hours between it and those before it would never be consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Gap {
+    /// It begins after where the watermark stands.
+    #[error("the watermark stands at {0}: the next window begins there, or before it")]
+    Ahead(Millis),
+    /// It ends before where the first one began.
+    #[error("the first window began at {0}: one before it ends there, or later")]
+    Behind(Millis),
+}
+
+/// The watermarks of one bucket, the oldest first. None is reached by an older one; their hours are one span.
 #[derive(Clone, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(map)]
 pub struct Watermarks {
@@ -117,34 +151,54 @@ pub struct Watermarks {
 }
 
 impl Watermarks {
-    /// Commits one; `false` when an older one reaches as far.
-    pub fn commit(&mut self, mark: Watermark) -> bool {
+    /// Commits one; `false` when an older one reaches as far. One of hours that were consumed before says that they were
+    /// consumed again: it covers what had come late, and leaves where the watermark stands.
+    pub fn commit(&mut self, mark: Watermark) -> Result<bool, Gap> {
+        self.meets(mark.from, mark.until)?;
         if self.marks.iter().any(|had| had.reaches(&mark)) {
-            return false;
+            return Ok(false);
         }
         self.revision += 1;
         self.marks.push(mark);
         if self.marks.len() > WATERMARKS_MAX {
             self.thin();
         }
-        true
+        Ok(true)
     }
 
-    /// Takes the one away that matters least: what it covers is covered by the next, committed a short time later. The
-    /// oldest goes when everything that the next covers is due, however long it is kept.
+    /// Whether a window meets those before it; the first one does.
+    pub fn meets(&self, from: Option<Millis>, until: Millis) -> Result<(), Gap> {
+        let Some(stands) = self.stands() else { return Ok(()) };
+        if from.is_some_and(|from| from > stands) {
+            return Err(Gap::Ahead(stands));
+        }
+        match self.marks.iter().map(Watermark::begins).min() {
+            Some(begins) if until < begins => Err(Gap::Behind(begins)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes one of two neighbours whose hours meet: what the first covers begins when the next was committed, a short time
+    /// later. The oldest goes that way when everything that both cover is due, however long it is kept. What came late to one
+    /// of the two, and was seen, may have to wait for its hours to be consumed again.
     fn thin(&mut self) {
         let shown = |place: usize| self.marks[place].enabled_ms;
-        let oldest_matters = shown(self.marks.len() - 1).saturating_sub(shown(1)) < Ttl(TTL_DAYS_MAX).millis();
-        let least = (1..self.marks.len() - 1)
-            .filter(|place| oldest_matters && self.marks[place + 1].reaches(&self.marks[*place]))
+        let last = self.marks.len() - 1;
+        let one = |place: usize| self.marks[place].with(&self.marks[place + 1]);
+        let oldest_matters = shown(last).saturating_sub(shown(1)) < Ttl(TTL_DAYS_MAX).millis();
+        let least = (1..last)
+            .filter(|place| oldest_matters && one(*place).is_some())
             .min_by_key(|place| shown(place + 1).saturating_sub(shown(place - 1)));
-        // Where none reaches the one before it, what the oldest covers waits for a mark that reaches as far.
-        self.marks.remove(least.unwrap_or(0));
+        let least = least.or_else(|| (0..last).find(|place| one(*place).is_some())).unwrap_or(0);
+        if let Some(one) = one(least) {
+            self.marks[least + 1] = one;
+        }
+        self.marks.remove(least);
     }
 
-    /// The newest.
-    pub fn newest(&self) -> Option<&Watermark> {
-        self.marks.last()
+    /// Where it stands: the end of the newest hour that was consumed.
+    pub fn stands(&self) -> Option<Millis> {
+        self.marks.iter().map(|mark| mark.until).max()
     }
 
     /// What the enabled clock showed when an object of `hour`, written when it showed `written_ms`, was consumed; `None`: it

@@ -14,7 +14,7 @@ mod quota;
 mod tests;
 
 pub use lifetime::{
-    EnabledClock, TTL_DAYS_MAX, TTL_DAYS_STANDARD, Ttl, WATERMARKS_MAX, Watermark, Watermarks, hour_of,
+    EnabledClock, Gap, TTL_DAYS_MAX, TTL_DAYS_STANDARD, Ttl, WATERMARKS_MAX, Watermark, Watermarks, hour_of,
 };
 pub use quota::Quota;
 
@@ -139,7 +139,7 @@ pub struct Terms {
     pub consent: Option<[u8; 32]>,
     /// The classes that the consent names besides the feature's own.
     pub classes: Vec<Class>,
-    /// As in [`Setting::follow_only`]; `None` leaves it.
+    /// As in [`Setting::follow_only`]; `None` leaves it, and is `true` at the first time.
     pub follow_only: Option<bool>,
     /// As in [`Setting::ttl`]; `None` leaves it.
     pub ttl: Option<Ttl>,
@@ -220,7 +220,8 @@ impl Features {
             since: now.stamp(),
             consents: Vec::new(),
             clock: EnabledClock::default(),
-            follow_only: false,
+            // Whoever wants everything collected says so, on record.
+            follow_only: true,
             ttl: Ttl::default(),
             kept: None,
             dropped: 0,

@@ -101,13 +101,73 @@ fn the_hour_of_a_record_is_in_its_name() {
 fn thinned_watermarks_cover_no_less_and_begin_no_earlier() {
     let mut marks = Watermarks::default();
     for n in 0..3 * WATERMARKS_MAX as i64 {
-        assert!(marks.commit(Watermark { until: Millis(n * HOUR), seen_ms: n * HOUR + 1, enabled_ms: n * HOUR }));
+        let mark = Watermark { until: Millis(n * HOUR), seen_ms: n * HOUR + 1, enabled_ms: n * HOUR, from: None };
+        assert_eq!(marks.commit(mark), Ok(true));
     }
     for n in 1..3 * WATERMARKS_MAX as i64 - 1 {
         let began = marks.consumed_at(Millis(n * HOUR - 1), n * HOUR).expect("covered");
         assert!(began >= n * HOUR && began <= (n + 8) * HOUR, "hour {n} began at {}", began / HOUR);
     }
-    assert!(!marks.commit(Watermark { until: Millis(5 * HOUR), seen_ms: 0, enabled_ms: i64::MAX }));
+    let old = Watermark { until: Millis(5 * HOUR), seen_ms: 0, enabled_ms: i64::MAX, from: None };
+    assert_eq!(marks.commit(old), Ok(false));
+}
+
+/// The hours from `from` until `until`, when the enabled clock and the job's look were at hour `at`.
+fn window(from: i64, until: i64, at: i64) -> Watermark {
+    let (seen_ms, enabled_ms) = (at * HOUR, at * HOUR);
+    Watermark { from: Some(Millis(from * HOUR)), until: Millis(until * HOUR), seen_ms, enabled_ms }
+}
+
+#[test]
+fn p17_windows_meet_and_cover_their_own_hours_only() {
+    let mut marks = Watermarks::default();
+    let (hour, stands) = (|hour: i64| Millis(hour * HOUR), |marks: &Watermarks| marks.stands().map(|at| at.0 / HOUR));
+    assert_eq!(marks.commit(window(10, 12, 60)), Ok(true), "the first begins where it likes");
+    assert_eq!(marks.commit(window(13, 14, 62)), Err(Gap::Ahead(hour(12))));
+    assert_eq!(marks.commit(window(12, 14, 62)), Ok(true));
+    assert_eq!(marks.commit(window(12, 14, 62)), Ok(false), "the same again");
+    assert_eq!((marks.revision, stands(&marks)), (2, Some(14)));
+    // What was before the first, or came after a look, is covered by nothing.
+    let (consumed, written) = (|marks: &Watermarks, at, written| marks.consumed_at(hour(at), written * HOUR), 50);
+    assert_eq!(consumed(&marks, 9, written), None);
+    assert_eq!(consumed(&marks, 11, written), Some(60 * HOUR));
+    assert_eq!(consumed(&marks, 11, 61), None, "another window's look has not seen it");
+    assert_eq!(consumed(&marks, 12, 61), Some(62 * HOUR));
+    // Older hours again: what had come late is covered, and it stands where it stood. Who was covered goes by the first time.
+    assert_eq!(marks.commit(window(10, 12, 70)), Ok(true));
+    assert_eq!((consumed(&marks, 11, 61), consumed(&marks, 11, written)), (Some(70 * HOUR), Some(60 * HOUR)));
+    assert_eq!(stands(&marks), Some(14));
+    assert_eq!(marks.commit(window(3, 9, 71)), Err(Gap::Behind(hour(10))));
+    assert_eq!(marks.commit(window(8, 10, 71)), Ok(true));
+    assert_eq!((consumed(&marks, 9, written), stands(&marks)), (Some(71 * HOUR), Some(14)));
+
+    // What was written before windows were covers everything before its end, and the next window begins at it.
+    #[derive(minicbor::Encode)]
+    #[cbor(map)]
+    struct Before(#[n(0)] Millis, #[n(1)] i64, #[n(2)] i64);
+    let before = minicbor::to_vec(Before(hour(12), 60 * HOUR, 60 * HOUR)).unwrap();
+    let before: Watermark = minicbor::decode(&before).unwrap();
+    let mut marks = Watermarks::default();
+    assert_eq!(marks.commit(before), Ok(true));
+    assert_eq!(consumed(&marks, -1000, written), Some(60 * HOUR));
+    assert_eq!(marks.commit(window(13, 14, 62)), Err(Gap::Ahead(hour(12))));
+    assert_eq!(marks.commit(window(12, 14, 62)), Ok(true));
+}
+
+#[test]
+fn thinned_windows_cover_what_they_covered_and_begin_no_earlier() {
+    let mut marks = Watermarks::default();
+    let hours = 3 * WATERMARKS_MAX as i64;
+    for n in 0..hours {
+        assert_eq!(marks.commit(window(n, n + 1, n + 49)), Ok(true));
+    }
+    for n in 0..hours {
+        let began = marks.consumed_at(Millis(n * HOUR), (n + 1) * HOUR).expect("covered");
+        assert!(began >= (n + 49) * HOUR && began <= (n + 49 + 8) * HOUR, "hour {n} began at {}", began / HOUR);
+        assert_eq!(marks.consumed_at(Millis(n * HOUR), (n + 49) * HOUR), None, "it came after the job looked");
+    }
+    assert_eq!(marks.stands(), Some(Millis(hours * HOUR)));
+    assert_eq!(marks.commit(window(hours + 1, hours + 2, hours + 60)), Err(Gap::Ahead(Millis(hours * HOUR))));
 }
 
 #[derive(Clone, Debug)]
@@ -118,7 +178,7 @@ enum Turn {
     Disable,
     Enable,
     Serve(bool),
-    Commit { behind: i64 },
+    Commit { behind: i64, hours: Option<i64> },
     Write,
 }
 
@@ -130,7 +190,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         1 => Just(Turn::Disable),
         2 => Just(Turn::Enable),
         1 => any::<bool>().prop_map(Turn::Serve),
-        2 => (0..100 * HOUR).prop_map(|behind| Turn::Commit { behind }),
+        2 => (0..100 * HOUR, proptest::option::of(1..500i64)).prop_map(|(behind, hours)| Turn::Commit { behind, hours }),
         2 => Just(Turn::Write),
     ];
     proptest::collection::vec(turn, 1..60)
@@ -179,12 +239,15 @@ proptest! {
                     serving = runs;
                     features.serve(runs, &before);
                 }
-                Turn::Commit { behind } => {
+                Turn::Commit { behind, hours } => {
                     let enabled_ms = features.setting(EMAIL).unwrap().clock.at(&before);
                     let until = Millis(before.wall.0 - behind);
-                    marks.commit(Watermark { until, seen_ms: enabled_ms, enabled_ms });
-                    for object in objects.iter_mut().filter(|object| object.hour < until) {
-                        object.lived.get_or_insert(0);
+                    let from = hours.map(|hours| Millis(until.0 - hours * HOUR));
+                    if marks.commit(Watermark { until, seen_ms: enabled_ms, enabled_ms, from }).is_ok() {
+                        let covered = |object: &&mut Object| object.hour < until && from.is_none_or(|from| from <= object.hour);
+                        for object in objects.iter_mut().filter(covered) {
+                            object.lived.get_or_insert(0);
+                        }
                     }
                 }
                 Turn::Write if features.is_on(EMAIL) && serving => {

@@ -7,6 +7,8 @@ use std::fmt;
 pub const CLASS_METADATA: &str = "geoseal-class";
 /// The user metadata that commits a watermark: the end of the newest hour whose interactions a job has consumed, RFC 3339.
 pub const WATERMARK_METADATA: &str = "geoseal-watermark";
+/// The user metadata that goes with it: the beginning of the oldest hour that it has consumed, RFC 3339.
+pub const WATERMARK_FROM_METADATA: &str = "geoseal-watermark-from";
 /// The user metadata that goes with it: when the job began to look, RFC 3339.
 pub const SEEN_METADATA: &str = "geoseal-seen";
 /// The user metadata that names the message of an interaction: `x-amz-meta-geoseal-message`.

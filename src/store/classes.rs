@@ -87,20 +87,36 @@ impl Store {
                     directory.follow(at.tenant, message, self.now()).await?;
                     return Ok(());
                 }
-                if !features.setting(Feature::EmailEngagement).is_some_and(|setting| setting.follow_only) {
-                    return Ok(());
-                }
-                let message = message.ok_or(StoreError::NotFollowed)?;
-                let occurred = value(metadata, OCCURRED_METADATA).and_then(|time| time.parse::<Millis>().ok());
-                let occurred = occurred.ok_or(StoreError::NotFollowed)?;
-                match directory.followed_since(at.tenant, message).await? {
-                    // Times of providers are of whole seconds.
-                    Some(since) if occurred.seconds() >= since.seconds() => Ok(()),
-                    _ => Err(StoreError::NotFollowed),
+                match self.is_followed(room, features, metadata).await? {
+                    true => Ok(()),
+                    false => Err(StoreError::NotFollowed),
                 }
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether an interaction is of a message that is followed, and was when it occurred; always where more than those are
+    /// collected. The record of a sending that said so is of a message that was followed with it.
+    async fn is_followed(
+        &self,
+        room: &Room,
+        features: &Features,
+        metadata: &[(String, String)],
+    ) -> Result<bool, StoreError> {
+        if !features.setting(Feature::EmailEngagement).is_some_and(|setting| setting.follow_only) {
+            return Ok(true);
+        }
+        let message = value(metadata, MESSAGE_METADATA).filter(|message| !message.trim().is_empty());
+        let Some(message) = message else { return Ok(false) };
+        let at = &room.bucket.at;
+        let Some(since) = self.directory(at.geo.id)?.followed_since(at.tenant, message).await? else {
+            return Ok(false);
+        };
+        let occurred = value(metadata, OCCURRED_METADATA).and_then(|time| time.parse::<Millis>().ok());
+        // Times of providers are of whole seconds.
+        let in_time = occurred.is_some_and(|occurred| occurred.seconds() >= since.seconds());
+        Ok(in_time || value(metadata, FOLLOW_METADATA) == Some("true"))
     }
 
     /// Whether something with this metadata may be committed under this name now. To be called with commits held.
@@ -162,6 +178,13 @@ impl Store {
         let Some(grant) = &room.grant else { return Ok(()) };
         let granted = class.filter(|class| grant.classes.contains(class) && features.is_consented(*class));
         match granted {
+            // Of a message that is followed no more, or was not by then, nothing is computed from then on.
+            Some(Class::Interaction) if need == Need::Read => {
+                match self.is_followed(room, &features, &row.metadata).await? {
+                    true => Ok(()),
+                    false => Err(StoreError::UnfollowedInJobs),
+                }
+            }
             Some(class) if need == Need::Read || class == Class::Kpi => Ok(()),
             _ => Err(StoreError::NotGranted),
         }

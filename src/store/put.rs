@@ -37,7 +37,7 @@ impl Store {
             return Err(StoreError::TooLarge);
         }
         self.settle_class(room, &mut put.about).await?;
-        let watermark = self.watermark(room, &put.about.metadata)?;
+        let watermark = self.watermark(room, &put.about.metadata).await?;
         let _room = self.reserve(room, Usage { bytes: put.incoming.length, objects: 1 }).await?;
         let (object, version) = (ObjectId::random(), VersionId::random());
         let context = seal::object_context(&room.bucket.at, object, version);

@@ -649,11 +649,20 @@ pub enum StoreError {
     /// The caller's grant does not cover the object's class.
     #[error("the grant does not cover objects of this class")]
     NotGranted,
+    /// A job would read an interaction of a message that is not followed, or was not by then.
+    #[error("nothing is computed of messages that are not followed")]
+    UnfollowedInJobs,
     /// What should commit a watermark cannot.
     #[error(
-        "a watermark is an object of the class kpi with x-amz-meta-geoseal-watermark, the end of the newest hour that was consumed, and x-amz-meta-geoseal-seen, when the job began to look: RFC 3339, whole hour the first, none in the future"
+        "a watermark is an object of the class kpi with x-amz-meta-geoseal-watermark-from and x-amz-meta-geoseal-watermark, from where until where hours were consumed, and x-amz-meta-geoseal-seen, when the job began to look: RFC 3339, whole hours the first two, none in the future"
     )]
     InvalidWatermark,
+    /// Who should not commit a watermark would.
+    #[error("a watermark is committed by a job: use a login of `geoseal grant create --purpose kpi`")]
+    WatermarkNotGranted,
+    /// A watermark would leave hours out.
+    #[error("{0}")]
+    WatermarkGap(crate::feature::Gap),
     /// The feature that owns the object's class is off.
     #[error("the feature that this object's class belongs to is not enabled for the tenant")]
     FeatureDisabled(crate::gate::Need),

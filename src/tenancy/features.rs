@@ -62,6 +62,7 @@ impl Tenancy {
             consent: Hash(consent.unwrap_or_default()),
             objects: compared.map_or(0, |(_, found)| found.objects),
             same: compared.is_none_or(|(kept, found)| kept == found),
+            follow_only: foreseen.setting(feature).map(|setting| setting.follow_only),
         };
         self.log(actor, enabled).await?;
         let dropped = self.directory.take_dropped(id);

@@ -13,7 +13,7 @@ fn r33_r34_r35_classes_are_known_stored_and_owned() {
     let who = tenant(&server, "contoso");
     assert_eq!(said(&call(&server, &who, Request::new("PUT", &format!("/{BUCKET}")))).0, 200);
     let consent = text(&server, "agreed.txt", "yes\n");
-    feature(&server, "enable", &["--consent", &consent]);
+    feature(&server, "enable", &["--consent", &consent, "--follow-only", "false"]);
 
     let excerpt = "canary-excerpt-5f1d";
     let transient = Request::new("PUT", &object_path(BUCKET, "canary-name-77aa"));

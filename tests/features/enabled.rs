@@ -26,7 +26,8 @@ fn r26_r28_r29_d3_a_feature_needs_a_consent_and_is_disabled_without_loss() {
 
     // Enabled: who, when, which text, which classes.
     let consent = text(&server, "agreed.txt", "Recipients' activity may be measured.\n");
-    let on = feature(&server, "enable", &["--consent", &consent, "--class", "contact"]);
+    let terms = ["--consent", &consent, "--class", "contact", "--follow-only", "false"];
+    let on = feature(&server, "enable", &terms);
     assert_eq!((&on["enabled"], &on["ttl_frozen"], &on["ttl_days"]), (&json!(true), &json!(false), &json!(30)));
     let recorded = &on["consents"][0];
     let sha256 = hex::encode(ring::digest::digest(&ring::digest::SHA256, &fs::read(&consent).unwrap()));
@@ -128,7 +129,7 @@ fn r28_p6_events_that_race_a_disable_are_in_or_out() {
     let consent = text(&server, "agreed.txt", "yes\n");
     let mut acknowledged = 0;
     for round in 0..4 {
-        let on = feature(&server, "enable", &["--consent", &consent]);
+        let on = feature(&server, "enable", &["--consent", &consent, "--follow-only", "false"]);
         if round > 0 {
             assert_eq!((&on["compared"]["missing"], &on["compared"]["same"]), (&json!(0), &json!(true)), "{on}");
         }

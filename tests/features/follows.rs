@@ -34,8 +34,16 @@ fn r24_r27_r34_r35_only_followed_messages_are_collected_and_users_can_opt_out() 
     let answer = admin.exchange(&post).expect("the admin listener answers");
     assert!(answer.status == 409 && answer.text().contains("FeatureDisabled"), "{}", answer.text());
     let consent = text(&server, "agreed.txt", "yes\n");
-    let on = feature(&server, "enable", &["--consent", &consent, "--follow-only", "true"]);
-    assert_eq!(on["follow_only"], json!(true));
+    let on = feature(&server, "enable", &["--consent", &consent]);
+    assert_eq!(on["follow_only"], json!(true), "unless an administrator says otherwise, on record");
+    for choice in ["false", "true"] {
+        assert_eq!(feature(&server, "enable", &["--follow-only", choice])["follow_only"], json!(choice == "true"));
+        let logged = server.geoseal(&["audit", "tail", "-n", "1", "--json"]).ok();
+        assert!(
+            logged.contains("feature-enabled") && logged.contains(&format!("\"follow_only\": \"{choice}\"")),
+            "{logged}"
+        );
+    }
 
     let occurred = || ("occurred", "2999-01-01T00:00:00Z");
     assert_eq!(event("open", &[("message", canary), occurred()]), refused(422, "NotFollowed"));

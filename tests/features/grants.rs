@@ -1,6 +1,6 @@
 //! Grants: a job reaches what its purpose, its classes and its buckets give it, and nothing once they end.
 
-use super::{BUCKET, advance, ask, call, clock, denied, feature, put, refused, said, text, watermark};
+use super::{BUCKET, FIGURES, advance, ask, call, clock, denied, feature, put, refused, said, text, watermark};
 use crate::life::tenant;
 use geoseal_support::server::Launch;
 use geoseal_support::signer::{Credentials, Request, object_path};
@@ -14,7 +14,7 @@ fn r21_r37_r40_r41_a_grant_reaches_its_classes_buckets_and_purpose_until_it_ends
         assert_eq!(said(&call(&server, &who, Request::new("PUT", &format!("/{bucket}")))).0, 200);
     }
     let consent = text(&server, "agreed.txt", "yes\n");
-    feature(&server, "enable", &["--consent", &consent]);
+    feature(&server, "enable", &["--consent", &consent, "--follow-only", "false"]);
     for (name, class) in [("i", Some("interaction")), ("c", Some("contact")), ("p", None)] {
         assert_eq!(put(&server, &who, name, class).0, 200);
     }
@@ -27,14 +27,9 @@ fn r21_r37_r40_r41_a_grant_reaches_its_classes_buckets_and_purpose_until_it_ends
     ] {
         assert_eq!(denied(&server, &create(&flags)), (status, code.into()), "{flags:?}");
     }
-    let usual = ["--purpose", "kpi", "--class", "interaction", "--class", "kpi"];
-    let long = create(&[&usual[..], &["--for", "25h"]].concat());
+    let long = create(&[&FIGURES[..], &["--for", "25h"]].concat());
     assert_eq!(denied(&server, &long), (422, "BadField".into()));
-    let grant = || {
-        let made = server.geoseal(&[&create(&usual)[..], &["--json"]].concat()).json();
-        let field = |name: &str| made[name].as_str().expect("a field").to_owned();
-        Credentials { access_id: field("access_id"), secret: field("secret"), region: field("region") }
-    };
+    let grant = || super::job(&server, &FIGURES);
 
     let job = grant();
     assert_eq!(ask(&server, &job, "GET", "i"), refused(403, "PurposeMismatch"), "the bucket is for nothing");
@@ -62,8 +57,50 @@ fn r21_r37_r40_r41_a_grant_reaches_its_classes_buckets_and_purpose_until_it_ends
     server.geoseal(&["contact", "opt-out", "--tenant", "contoso", "--contact-file", &shy]).ok();
     assert_eq!(ask(&server, &job, "GET", "of-shy"), refused(403, "OptedOut"));
     assert_eq!(ask(&server, &who, "GET", "of-shy").0, 200);
-    let (now, hour) = clock(&server);
-    assert_eq!(watermark(&server, &job, &hour, &now, "kpi").0, 200);
+    // R24: where only followed messages are collected, also nothing of others that were collected before, or were
+    // registered after what happened, or are followed no more.
+    let of_message = |name: &str, occurred: &str| {
+        let put = Request::new("PUT", &object_path(BUCKET, name)).header("x-amz-meta-geoseal-class", "interaction");
+        let put = put.header("x-amz-meta-geoseal-message", "m-1").header("x-amz-meta-geoseal-occurred", occurred);
+        assert_eq!(said(&call(&server, &who, put.body("opened"))).0, 200);
+    };
+    of_message("in-time", "2999-01-01T00:00:00Z");
+    of_message("too-early", "2020-01-01T00:00:00Z");
+    let given = || ["i", "in-time", "too-early"].map(|name| ask(&server, &job, "GET", name).1);
+    assert_eq!(given(), ["", "", ""]);
+    feature(&server, "enable", &["--follow-only", "true"]);
+    assert_eq!(given(), ["NotFollowed", "NotFollowed", "NotFollowed"]);
+    assert_eq!(ask(&server, &job, "GET", "i").0, 403);
+    let messages = text(&server, "messages.txt", "m-1\n");
+    let follow = |verb| server.geoseal(&["follow", verb, "--tenant", "contoso", "--message-file", &messages]).ok();
+    follow("add");
+    assert_eq!(given(), ["NotFollowed", "", "NotFollowed"]);
+    follow("remove");
+    assert_eq!(given(), ["NotFollowed", "NotFollowed", "NotFollowed"]);
+    assert_eq!(ask(&server, &who, "GET", "in-time").0, 200, "what was collected stays");
+    feature(&server, "enable", &["--follow-only", "false"]);
+    assert_eq!(given(), ["", "", ""]);
+
+    // Windows of watermarks meet, and stand where the newest one ends.
+    let (now, _) = clock(&server);
+    let day = |day: &str| format!("{day}T00:00:00Z");
+    let commit = |from, until| watermark(&server, &job, (&day(from), &day(until)), &now, "kpi");
+    let stands =
+        || server.geoseal(&["bucket", "show", BUCKET, "--tenant", "contoso", "--json"]).json()["watermark"].clone();
+    for (from, until, says, then) in [
+        ("2020-01-01", "2020-01-02", refused(200, ""), "2020-01-02"),
+        ("2020-01-03", "2020-01-04", refused(409, "WatermarkGap"), "2020-01-02"),
+        ("2020-01-02", "2020-01-03", refused(200, ""), "2020-01-03"),
+        ("2020-01-02", "2020-01-03", refused(200, ""), "2020-01-03"),
+        ("2020-01-01", "2020-01-02", refused(200, ""), "2020-01-03"),
+        ("2019-12-01", "2019-12-02", refused(409, "WatermarkGap"), "2020-01-03"),
+        ("2019-12-31", "2020-01-01", refused(200, ""), "2020-01-03"),
+    ] {
+        assert_eq!((commit(from, until), stands()), (says, json!(day(then))), "{from} {until}");
+    }
+    let logged = server.geoseal(&["audit", "tail", "-n", "500", "--json"]).ok();
+    let committed = logged.matches("watermark-committed").count();
+    assert_eq!(committed, 3, "one that changes nothing, or is refused, is not on record");
 
     // Revoked, run out, or its consent ended: refused on the next request.
     assert!(server.geoseal(&["grant", "revoke", &job.access_id, "--tenant", "contoso"]).ok().contains("revoked"));
@@ -91,7 +128,7 @@ fn r40_r41_a_disabled_tenants_grants_are_revoked_and_it_comes_back_under_a_new_c
     let who = tenant(&server, "contoso");
     assert_eq!(said(&call(&server, &who, Request::new("PUT", &format!("/{BUCKET}")))).0, 200);
     let consent = text(&server, "agreed.txt", "yes\n");
-    feature(&server, "enable", &["--consent", &consent]);
+    feature(&server, "enable", &["--consent", &consent, "--follow-only", "false"]);
     server.geoseal(&["bucket", "set", BUCKET, "--tenant", "contoso", "--purpose", "kpi"]).ok();
     assert_eq!(put(&server, &who, "i", Some("interaction")).0, 200);
     let create = ["grant", "create", "--tenant", "contoso", "--bucket", BUCKET, "--purpose", "kpi", "--class", "kpi"];

@@ -1,6 +1,6 @@
 //! Lifetimes that run behind a watermark, and only while their feature is on.
 
-use super::{BUCKET, advance, ask, call, clock, feature, put, refused, said, sweep, text, watermark};
+use super::{BUCKET, FIGURES, advance, ask, call, clock, feature, job, put, refused, said, sweep, text, watermark};
 use crate::life::tenant;
 use geoseal_support::server::Launch;
 use geoseal_support::signer::Request;
@@ -12,9 +12,11 @@ fn r32_x1_p17_lifetimes_run_behind_the_watermark_while_the_feature_is_on() {
     let who = tenant(&server, "contoso");
     assert_eq!(said(&call(&server, &who, Request::new("PUT", &format!("/{BUCKET}")))).0, 200);
     let consent = text(&server, "agreed.txt", "yes\n");
-    feature(&server, "enable", &["--consent", &consent, "--ttl-days", "2"]);
+    feature(&server, "enable", &["--consent", &consent, "--ttl-days", "2", "--follow-only", "false"]);
+    server.geoseal(&["bucket", "set", BUCKET, "--tenant", "contoso", "--purpose", "kpi"]).ok();
     let there = |name: &str| ask(&server, &who, "GET", name).0 == 200;
-    for name in ["first", "second"] {
+    let before = "dt=2019-12-31/hr=23/before";
+    for name in ["first", "second", before] {
         assert_eq!(put(&server, &who, name, Some("interaction")).0, 200);
     }
     assert_eq!(put(&server, &who, "plain", None).0, 200);
@@ -25,18 +27,31 @@ fn r32_x1_p17_lifetimes_run_behind_the_watermark_while_the_feature_is_on() {
     assert!(there("first") && there("second"));
 
     let (now, hour) = clock(&server);
-    for (until, seen, class) in [
-        ("2026-11-20T11:30:00Z", &now[..], "kpi"),
-        ("9999-01-01T00:00:00Z", &now, "kpi"),
-        ("soon", &now, "kpi"),
-        (&hour, "never", "kpi"),
-        (&hour, &now, "contact"),
+    let from = "2020-01-01T00:00:00Z";
+    let figures = job(&server, &FIGURES);
+    for (from, until, seen) in [
+        (from, "2026-11-20T11:30:00Z", &now[..]),
+        ("2020-01-01T00:00:01Z", &hour, &now),
+        (from, "9999-01-01T00:00:00Z", &now),
+        (from, "soon", &now),
+        ("soon", &hour, &now),
+        (&hour, &hour, &now),
+        (&hour, from, &now),
+        (from, &hour, "never"),
     ] {
-        let said = watermark(&server, &who, until, seen, class);
-        assert_eq!(said, refused(422, "InvalidWatermark"), "{until} {seen} {class}");
+        let said = watermark(&server, &figures, (from, until), seen, "kpi");
+        assert_eq!(said, refused(422, "InvalidWatermark"), "{from} {until} {seen}");
     }
+    assert_eq!(watermark(&server, &figures, (from, &hour), &now, "contact"), refused(403, "AccessDenied"));
+    // Whoever is no job, and whoever is another job, has consumed nothing.
+    server.geoseal(&["bucket", "set", BUCKET, "--tenant", "contoso", "--purpose", "kpi", "--purpose", "scoring"]).ok();
+    let scoring = job(&server, &["--purpose", "scoring", "--class", "interaction", "--class", "kpi"]);
+    for who in [&who, &scoring] {
+        assert_eq!(watermark(&server, who, (from, &hour), &now, "kpi"), refused(403, "AccessDenied"));
+    }
+    assert_eq!(ask(&server, &who, "GET", "kpi/v1/watermark.json").0, 404, "nothing of it is stored");
     assert_eq!(put(&server, &who, "later", Some("interaction")).0, 200);
-    assert_eq!(watermark(&server, &who, &hour, &now, "kpi").0, 200);
+    assert_eq!(watermark(&server, &figures, (from, &hour), &now, "kpi").0, 200);
     let shown = server.geoseal(&["bucket", "show", BUCKET, "--tenant", "contoso", "--json"]).json();
     assert_eq!((&shown["watermark"], &shown["ttl_days"]), (&json!(hour), &json!(2)));
 
@@ -64,6 +79,7 @@ fn r32_x1_p17_lifetimes_run_behind_the_watermark_while_the_feature_is_on() {
     }
     assert!(gone, "two days behind their watermark\n{}", server.log());
     assert!(there("later"), "no watermark covers what came after the job looked");
+    assert!(there(before), "nor what is older than the first window");
     assert!(there("plain") && there("kpi/v1/watermark.json"));
     assert!(server.geoseal(&["audit", "tail", "-n", "200", "--json"]).ok().contains("watermark-committed"));
 }

@@ -93,11 +93,30 @@ pub(super) fn clock(server: &Server) -> (String, String) {
     (wall, hour)
 }
 
-pub(super) fn watermark(server: &Server, who: &Credentials, until: &str, seen: &str, class: &str) -> (u16, String) {
+/// A watermark for the hours between two.
+pub(super) fn watermark(
+    server: &Server,
+    who: &Credentials,
+    (from, until): (&str, &str),
+    seen: &str,
+    class: &str,
+) -> (u16, String) {
     let put = Request::new("PUT", &object_path(BUCKET, "kpi/v1/watermark.json")).body("{}");
     let put = put.header("x-amz-meta-geoseal-class", class).header("x-amz-meta-geoseal-watermark", until);
-    said(&call(server, who, put.header("x-amz-meta-geoseal-seen", seen)))
+    let put = put.header("x-amz-meta-geoseal-watermark-from", from).header("x-amz-meta-geoseal-seen", seen);
+    said(&call(server, who, put))
 }
+
+/// A login for the job of these flags of `geoseal grant create`.
+pub(super) fn job(server: &Server, flags: &[&str]) -> Credentials {
+    let create = ["grant", "create", "--tenant", "contoso", "--bucket", BUCKET, "--json"];
+    let made = server.geoseal(&[&create, flags].concat()).json();
+    let field = |name: &str| made[name].as_str().expect("a field").to_owned();
+    Credentials { access_id: field("access_id"), secret: field("secret"), region: field("region") }
+}
+
+/// What a job that makes figures is granted.
+pub(super) const FIGURES: [&str; 6] = ["--purpose", "kpi", "--class", "interaction", "--class", "kpi"];
 
 pub(super) fn sweep(server: &Server) {
     server.geoseal(&["sweep", "run"]).ok();

@@ -66,7 +66,7 @@ fn d2_a_quota_bounds_writes_to_the_byte_and_nothing_else() {
     assert_eq!(said(&call(&server, &who, copy)), over());
     assert_eq!(said(&part(&server, "2", 1)), over());
     let consent = text(&server, "agreed.txt", "yes\n");
-    super::feature(&server, "enable", &["--consent", &consent]);
+    super::feature(&server, "enable", &["--consent", &consent, "--follow-only", "false"]);
     let event = json!([{
         "specversion": "1.0", "id": "1", "source": "urn:crm", "type": "email.interaction.opened", "time": "2026-11-20T10:00:00Z",
         "data": { "message_id": "m", "contact_kind": "contact", "contact_id": "1" }

@@ -23,7 +23,7 @@ pub enum Feature {
         /// Days that interactions are kept behind their watermark, 1 to 365
         #[arg(long, value_name = "DAYS")]
         ttl_days: Option<u16>,
-        /// Take interactions of followed messages only
+        /// Take interactions of followed messages only: true unless said otherwise; kept in the audit log
         #[arg(long, value_name = "true|false")]
         follow_only: Option<bool>,
         #[command(flatten)]

@@ -147,7 +147,7 @@ impl World {
             }
             logins.push(directory.create_login(tenant, role, START).await.unwrap());
         }
-        let terms = Terms { consent: Some([7; 32]), ..Terms::default() };
+        let terms = Terms { consent: Some([7; 32]), follow_only: Some(false), ..Terms::default() };
         let email = |features: &mut Features| {
             Ok(features.enable(Feature::EmailEngagement, &terms, "test", true, &clock.now()).unwrap())
         };
