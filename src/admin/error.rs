@@ -225,7 +225,7 @@ pub enum ActError {
     #[error("the first request under this Idempotency-Key is still under way")]
     IdempotencyInFlight,
     /// The key service or an engine is out of reach; nothing was left behind.
-    #[error("the {0} is out of reach")]
+    #[error("{0} is out of reach")]
     Unavailable(&'static str),
     /// A fault of ours; the log has the cause.
     #[error("the server failed; its log says why")]

@@ -6,7 +6,7 @@
 //! What a crash cuts off of a rotation the next start takes up; a count is asked for again.
 
 use super::acts::{HouseActs, log_error};
-use super::keyend::{Found, find};
+use super::keyend::{Found, find, of_one_key, root_state};
 use super::keys::ask;
 use super::keywork::{Told, rekey_error};
 use super::tenants::{act_error, actor};
@@ -47,7 +47,7 @@ pub(super) async fn report(
 
 pub(super) async fn exposure(acts: &HouseActs, key: &KeyRef, sight: Sight) -> Result<Exposure, ActError> {
     let asked = Asked::of(acts, find(acts, key).await?)?;
-    let mut exposure = asked.expose(&Unwatched).await.map_err(rekey_error)?;
+    let mut exposure = asked.expose(&Unwatched).await.map_err(of_one_key)?;
     if sight != Sight::Everything {
         exposure.key.clone_from(&asked.found.opaque);
         (exposure.tenants, exposure.to_do) = (Vec::new(), Vec::new());
@@ -64,6 +64,10 @@ async fn of_tenant(
     reason: Option<&str>,
     seen_at: Option<String>,
 ) -> Result<Outcome<wire::Operation>, ActError> {
+    let room = *acts.rooms(Some(asked.found.rooms.directory.geo()))?.first().ok_or(ActError::GeoNotServed)?;
+    if root_state(room, tenant.0, KeyKind::Trk, version).await? == KeyState::Destroyed {
+        return Err(ActError::KeyGone);
+    }
     if order.mode == Mode::Plan {
         let found = asked.expose(&Unwatched).await.map_err(rekey_error)?;
         let steps = vec![
@@ -85,7 +89,6 @@ async fn of_tenant(
     };
     let reported = Record::CompromiseReported { tenant, version, reason, seen_at };
     audit.append(&actor(order), reported).await.map_err(log_error)?;
-    let room = *acts.rooms(Some(directory.geo()))?.first().ok_or(ActError::GeoNotServed)?;
     {
         // No commit may be between the wrapping of its data key and its row while the version changes under it.
         let _still = directory.pause_commits().await;

@@ -57,6 +57,18 @@ struct Standing {
     ending: Option<Ending>,
 }
 
+/// How a version of a tenant's root stands. NoSuchKey.
+pub(super) async fn root_state(
+    room: &GeoRoom,
+    tenant: [u8; 16],
+    kind: KeyKind,
+    version: u32,
+) -> Result<KeyState, ActError> {
+    let status = ask(room, move |keys| keys.tenant_status(tenant)).await?.ok_or(ActError::NoSuchKey)?;
+    let root = status.roots.iter().find(|root| root.kind == kind && root.name.version == version);
+    root.map(|root| root.state).ok_or(ActError::NoSuchKey)
+}
+
 impl Found {
     /// Refuses what no scan could allow: a version that is not there, is active, or is destroyed already.
     async fn standing(&self, acts: &HouseActs) -> Result<Standing, ActError> {
@@ -73,15 +85,11 @@ impl Found {
                 }
                 status.known_masters.is_some_and(|known| known.contains(&version))
             }
-            VersionOf::Root { tenant, kind, version } => {
-                let status = ask(room, move |keys| keys.tenant_status(tenant)).await?.ok_or(ActError::NoSuchKey)?;
-                let root = status.roots.iter().find(|root| root.kind == kind && root.name.version == version);
-                match root.ok_or(ActError::NoSuchKey)?.state {
-                    KeyState::Active | KeyState::PreActive => return Err(in_use),
-                    KeyState::Destroyed => return Err(ActError::KeyGone),
-                    state @ (KeyState::DecryptOnly | KeyState::Compromised) => state == KeyState::Compromised,
-                }
-            }
+            VersionOf::Root { tenant, kind, version } => match root_state(room, tenant, kind, version).await? {
+                KeyState::Active | KeyState::PreActive => return Err(in_use),
+                KeyState::Destroyed => return Err(ActError::KeyGone),
+                state @ (KeyState::DecryptOnly | KeyState::Compromised) => state == KeyState::Compromised,
+            },
         };
         let ending = ask(room, KeyClient::endings).await?.into_iter().find(|ending| ending.of == self.of);
         Ok(Standing { is_compromised, ending })
@@ -194,11 +202,7 @@ pub(super) async fn cancel(acts: &HouseActs, order: &Order, key: &KeyRef) -> Res
     for proposal in proposals {
         directory.withdraw(&proposal.act, now).await.map_err(failed)?;
     }
-    let ending = rekey::cancel_end(&found.rooms, found.of).await.map_err(|error| match error {
-        RekeyError::Keys(KeyError::Destroyed) => ActError::KeyGone,
-        RekeyError::Keys(KeyError::Unknown) => ActError::NoSuchKey,
-        other => rekey_error(other),
-    })?;
+    let ending = rekey::cancel_end(&found.rooms, found.of).await.map_err(of_one_key)?;
     let was_to_be_at = ending.map(|ending| wire::Time(Millis::from_seconds(ending.due)));
     Ok(Outcome::Done(Withdrawn { key: found.shown, was_proposed, was_to_be_at }))
 }
@@ -230,4 +234,12 @@ pub(super) async fn proposals(acts: &HouseActs, room: &GeoRoom) -> Result<Vec<Pr
         by: proposal.by,
     });
     Ok(shown.collect())
+}
+
+/// What stopped work on one version of a key.
+pub(super) fn of_one_key(error: RekeyError) -> ActError {
+    match error {
+        RekeyError::Keys(KeyError::Unknown) => ActError::NoSuchKey,
+        other => rekey_error(other),
+    }
 }

@@ -114,7 +114,7 @@ mod tests {
             (ActError::RevisionChanged, 4),
             (ActError::Unauthenticated, 5),
             (ActError::ConsentRequired, 5),
-            (ActError::Unavailable("key service"), 6),
+            (ActError::Unavailable("the key service"), 6),
             (ActError::Held(vec!["M-9".into()]), 7),
             (ActError::NotBuilt, 1),
             (ActError::Broken, 1),

@@ -37,7 +37,7 @@ fn d1_d10_what_creation_prints_can_be_pasted_into_every_key_verb() {
     let versions = status["geos"][0]["tenants"][0]["versions"].as_array().expect("versions").clone();
     let known = versions.iter().find(|version| version["id"] == key).expect("it is named as it was pasted");
     assert_eq!(known["state"], "compromised", "{status}");
-    for (other, code) in [("tdk/nobody/1", 3), ("tdk/northwind", 2)] {
+    for (other, code) in [("tdk/nobody/1", 3), ("tdk/northwind/99", 3), ("tdk/northwind", 2)] {
         assert_eq!(server.geoseal(&["key", "report-compromise", other, "--yes"]).code(), Some(code), "{other}");
     }
 }

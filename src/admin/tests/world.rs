@@ -310,7 +310,7 @@ impl Acts for House {
     }
 
     async fn sweep_status(&self) -> Result<wire::SweepStatus, ActError> {
-        Err(ActError::Unavailable("key service"))
+        Err(ActError::Unavailable("the key service"))
     }
 
     async fn audit_tail(
