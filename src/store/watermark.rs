@@ -34,7 +34,7 @@ impl Store {
     ) -> Result<Option<Asked>, StoreError> {
         let Some(until) = value(metadata, WATERMARK_METADATA) else { return Ok(None) };
         // The gate has seen that the grant has not ended.
-        if !room.grant.as_ref().is_some_and(|grant| grant.purpose == Purpose::Kpi) {
+        if room.grant.as_ref().is_none_or(|grant| grant.purpose != Purpose::Kpi) {
             return Err(StoreError::WatermarkNotGranted);
         }
         let now = self.0.clock.now().wall;
