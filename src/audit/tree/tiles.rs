@@ -101,7 +101,7 @@ impl Tile {
         let number = digits.try_fold(0u64, |n, part| n.checked_mul(1000)?.checked_add(part?))?;
         let (of, level) = match level {
             "entries" => (level, None),
-            _ => (level, Some(level.parse().ok().filter(|level| *level < LEVELS)?)),
+            _ => (level, Some((0..LEVELS).find(|known| known.to_string() == level)?)),
         };
         let fits = (1..=TILE).contains(&width) && number < u64::MAX / TILE - 1;
         let same =
