@@ -37,6 +37,12 @@ impl Register for Registrar {
             let ends = matches!(state, Some(State::Terminated | State::PurgeHeld | State::Purging));
             return Ok(ends.then_some(login));
         }
+        // With its secret went what could tell its owner from a stranger: whoever has the access id is told.
+        for directory in &self.directories {
+            let Some(tenant) = directory.former_login(id).await.map_err(refusal)? else { continue };
+            let entry = directory.tenant(tenant).await.map_err(refusal)?;
+            return Err(Refusal::Asleep(Asleep::of(entry.map_or(State::Purged, |entry| entry.standing.state))));
+        }
         Ok(None)
     }
 

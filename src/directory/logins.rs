@@ -1,8 +1,12 @@
 //! Logins: `a | token(access id)`, sealed under the geo's directory key so that they are found before the tenant is
-//! known. The secret is wrapped under the tenant's credential key, so a login dies with its tenant.
+//! known. The secret is wrapped under the tenant's credential key, so a login dies with its tenant. What stays is `o | token`,
+//! by which whoever still uses its access id is told that the tenant is gone; that token is made as a tombstone's.
 
 use super::reroot::directory_key;
-use super::rows::{self, kind, v1::LoginRow};
+use super::rows::{
+    self, kind,
+    v1::{LoginRow, NameRow},
+};
 use super::{Directory, DirectoryError, LOGINS_CACHED_MAX, SCAN};
 use crate::index::engine::{Batch, Direction, KeyRange};
 use crate::model::ids::TenantId;
@@ -100,6 +104,32 @@ impl Directory {
         Ok(Some(login))
     }
 
+    /// Whose the login was, when it went with its tenant.
+    pub async fn former_login(&self, access_id: &AccessId) -> Result<Option<TenantId>, DirectoryError> {
+        let row_key = rows::row_key(kind::FORMER_LOGIN, &[&self.former_token(access_id)]);
+        let Some(sealed) = self.engine.get(&row_key).await? else { return Ok(None) };
+        let opened = self.keys.geo_keys().open(kind::FORMER_LOGIN, &row_key, &sealed)?;
+        let row: NameRow = rows::decode(&opened.plain).ok_or(DirectoryError::Integrity)?;
+        Ok(Some(row.tenant))
+    }
+
+    /// Keeps, of a tenant's logins that are about to go, whose they were: of those that the tenant itself had to the end. A
+    /// job's grant was over long before.
+    pub(super) async fn keep_former_logins(&self, tenant: TenantId, batch: &mut Batch) -> Result<(), DirectoryError> {
+        let to_the_end = |row: &LoginRow| row.revoked.is_none() || row.by_termination == Some(true);
+        for (_, _, row) in self.login_rows(tenant).await? {
+            let Some(token) = row.former.filter(|_| row.grant.is_none() && to_the_end(&row)) else { continue };
+            let row_key = rows::row_key(kind::FORMER_LOGIN, &[&*token]);
+            let (geo_keys, named) = (self.keys.geo_keys(), rows::encode(&NameRow { tenant }));
+            batch.put(row_key.clone(), geo_keys.directory().seal(kind::FORMER_LOGIN, &row_key, &named, &[]));
+        }
+        Ok(())
+    }
+
+    fn former_token(&self, access_id: &AccessId) -> [u8; 16] {
+        self.lasting_token(b"former-login-v1\0", access_id.as_str())
+    }
+
     /// Makes a login. The secret is in the answer and nowhere else in clear.
     pub async fn create_login(&self, tenant: TenantId, role: Role, now: Millis) -> Result<Login, DirectoryError> {
         self.create_limited_login(tenant, role, None, now).await
@@ -129,6 +159,7 @@ impl Directory {
             access_id: sealed_id,
             grant: grant.clone(),
             by_termination: None,
+            former: Some(self.former_token(&access_id).into()),
         };
         let geo_keys = self.keys.geo_keys();
         let mut batch = Batch::new();

@@ -14,6 +14,8 @@ pub(super) mod kind {
     pub(crate) const TOMBSTONE: u8 = b'p';
     /// Login by access id.
     pub(crate) const LOGIN: u8 = b'a';
+    /// Whose a login was, by the token of its access id.
+    pub(crate) const FORMER_LOGIN: u8 = b'o';
     /// Bucket by tenant and name.
     pub(crate) const BUCKET: u8 = b'b';
     /// How far a tenant's destruction is.
@@ -75,7 +77,7 @@ pub(super) mod v1 {
         pub(in crate::directory) name: Option<minicbor::bytes::ByteArray<16>>,
     }
 
-    /// A tenant's name, or the token of one that is gone, leads to its id.
+    /// A tenant's name, or the token of one that is gone, or of a login of it, leads to its id.
     #[derive(minicbor::Encode, minicbor::Decode)]
     pub(in crate::directory) struct NameRow {
         #[n(0)]
@@ -103,6 +105,9 @@ pub(super) mod v1 {
         /// It was its tenant's termination that revoked it.
         #[n(7)]
         pub(in crate::directory) by_termination: Option<bool>,
+        /// What stands for its access id when the login is gone; none in rows of releases that kept none.
+        #[n(8)]
+        pub(in crate::directory) former: Option<minicbor::bytes::ByteArray<16>>,
     }
 
     /// A data subject's name leads to its id.

@@ -198,7 +198,7 @@ impl Directory {
     }
 
     /// Removes everything of a tenant but its tombstone: name, buckets, logins, and what its keys sealed in the row. From then
-    /// on its name leads to the tombstone. Needs none of its keys; again does no harm. Answers how many rows went.
+    /// on its name leads to the tombstone, and so do the access ids that it had to the end. Needs none of its keys; again does no harm. Answers how many rows went.
     pub async fn bury_tenant(&self, id: TenantId) -> Result<u64, DirectoryError> {
         self.bury_tenant_at(id, &mut Pace::free()).await
     }
@@ -248,7 +248,11 @@ impl Directory {
         entry.revision += 1;
         batch.put(row_key.clone(), self.seal_tenant(&row_key, &entry, Vec::new(), name));
         // Of a tenant that never served, nothing stays.
-        if let Some(name) = name.filter(|_| entry.standing.state != State::Provisioning) {
+        let served = entry.standing.state != State::Provisioning;
+        if served {
+            self.keep_former_logins(id, &mut batch).await?;
+        }
+        if let Some(name) = name.filter(|_| served) {
             let row_key = rows::row_key(kind::TOMBSTONE, &[&*name, &id.0]);
             let row = rows::encode(&v1::NameRow { tenant: id });
             batch.put(row_key.clone(), self.keys.geo_keys().directory().seal(kind::TOMBSTONE, &row_key, &row, &[]));
@@ -319,9 +323,13 @@ impl Directory {
         rows::row_key(kind::TENANT_NAME, &[&token])
     }
 
-    /// What stands for a name that is gone: only who has the key service can tell whether a name is the one.
     fn tombstone_token(&self, name: &str) -> [u8; 16] {
-        let said = [&b"tombstone-name-v1\0"[..], &self.geo.bytes(), name.as_bytes()].concat();
+        self.lasting_token(b"tombstone-name-v1\0", name)
+    }
+
+    /// What stands for a name that is gone: only who has the key service can tell whether a name is the one.
+    pub(super) fn lasting_token(&self, of: &[u8], name: &str) -> [u8; 16] {
+        let said = [of, &self.geo.bytes(), name.as_bytes()].concat();
         let mac = self.keys.state_mac()(&said);
         mac[..16].try_into().expect("a MAC is 32 bytes")
     }

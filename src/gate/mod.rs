@@ -94,7 +94,7 @@ pub enum Refusal {
 #[async_trait::async_trait]
 pub trait Register: Send + Sync + 'static {
     /// The login with its secret; `None` when there is none or it was revoked, unless by the termination of its tenant, which
-    /// is still there.
+    /// is still there. Errors: `Asleep` when it went with its tenant.
     async fn login(&self, id: &AccessId) -> Result<Option<Arc<Login>>, Refusal>;
     /// Whether the tenant's state allows the need now.
     async fn awake(&self, tenant: TenantId, need: Need) -> Result<(), Refusal>;

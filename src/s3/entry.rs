@@ -2,7 +2,7 @@
 //! settings that `s3s` must not be left to choose.
 //!
 //! Built by `app`. Promises that an unknown login and a wrong signature cannot be told apart: both are checked against
-//! a secret, one of them a decoy. Must not know tenants beyond what the gate answers.
+//! a secret, one of them a decoy. Only of a purged tenant's login it is said that the tenant is gone. Must not know tenants beyond what the gate answers.
 
 use super::Face;
 use super::error;
