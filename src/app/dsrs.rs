@@ -168,7 +168,8 @@ impl DsrActs for HouseActs {
     async fn fetch_bundle(&self, token: &str) -> Result<Fetched, ActError> {
         let token = link::Token::parse(token).ok_or(ActError::NoSuchLink)?;
         let found = find(self, &TenantRef::Id(token.tenant())).await.map_err(|error| match error {
-            ActError::NoSuchTenant => ActError::NoSuchLink,
+            // Whoever guesses learns of no tenant.
+            ActError::NoSuchTenant | ActError::TenantPurged => ActError::NoSuchLink,
             error => error,
         })?;
         // What only holds keep of a tenant is for counsel.

@@ -170,7 +170,7 @@ fn what_was_destroyed_since_the_backup_is_destroyed_again_before_anything_is_ser
     assert_eq!((&shown["state"], &shown["name"]), (&"PURGED".into(), &serde_json::Value::Null), "{shown}");
     server.geoseal(&["tenant", "show", "contoso"]).refused();
     let mut leaves = Client::of(&server, leaves.who.clone());
-    assert_eq!(leaves.get("of-contoso/1").status, 403);
+    assert_eq!(leaves.get("of-contoso/1").status, 410);
     let mut stays = Client::of(&server, stays.who.clone());
     for n in 0..40 {
         let name = format!("of-fabrikam/{n}");

@@ -136,7 +136,7 @@ fn k15_k21_after_a_close_yesterdays_backup_opens_nothing_and_everything_else_is_
     server.restart();
     assert_eq!(audit(&server, &clients, &hashes), count, "out of a backup that was made after the close");
     let mut leaves = Client::of(&server, leaves.who.clone());
-    assert_eq!(leaves.get("letter/1").status, 403);
+    assert_eq!(leaves.get("letter/1").status, 410);
 }
 
 #[test]
