@@ -87,6 +87,10 @@ pub(super) async fn show(acts: &HouseActs, tenant: &TenantRef) -> Result<wire::T
         TenantRef::Id(_) => find_any(acts, tenant).await?,
         TenantRef::Name(_) => find(acts, tenant).await?,
     };
+    // While its keys are being made nobody waits for them to be told so.
+    if found.entry.standing.state == State::Provisioning {
+        return Ok(shown(&found.tenancy, &found.entry).await);
+    }
     let uploads = unfinished(&found).await;
     Ok(wire::Tenant { uploads, ..shown_with_master(&found.tenancy, &found.entry).await })
 }
@@ -217,8 +221,12 @@ pub(super) async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenan
     let left = left.map(|seconds| u64::try_from(seconds.max(0)).unwrap_or(0).div_ceil(86_400));
     let living = matches!(standing.state, State::Active | State::Disabled | State::Terminated);
     let label = entry.detail.as_ref().map_or_else(|| standing.id.to_string(), |detail| detail.name.clone());
-    let keys = tenancy.directory.keys(standing.id).await.ok();
-    let key = keys.map(|keys| format!("tdk/{label}/{}", keys.active_trk().version));
+    let (mut key, mut quota) = (None, None);
+    if standing.state != State::Provisioning {
+        let keys = tenancy.directory.keys(standing.id).await.ok();
+        key = keys.map(|keys| format!("tdk/{label}/{}", keys.active_trk().version));
+        quota = super::quotas::found(tenancy, standing.id).await.ok().flatten();
+    }
     wire::Tenant {
         id: standing.id,
         name: entry.detail.as_ref().map(|detail| detail.name.clone()),
@@ -244,7 +252,7 @@ pub(super) async fn shown(tenancy: &Tenancy, entry: &TenantEntry) -> wire::Tenan
         key,
         holds: standing.holds.iter().map(|hold| hold.id.clone()).collect(),
         warnings: warnings(standing),
-        quota: super::quotas::found(tenancy, standing.id).await.ok().flatten(),
+        quota,
         notices: super::notices::shown(&tenancy.directory, entry).await,
         uploads: None,
     }
