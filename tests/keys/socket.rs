@@ -36,7 +36,7 @@ fn t05_k04_the_socket_answers_the_users_it_names_and_a_server_waits_until_it_is_
         assert_eq!(admin(daemon, "/healthz").status, 200);
     };
     cold(&daemon);
-    assert!(keys.log().contains("a process of another user"), "{}", keys.log());
+    until("the refusal is logged", || keys.log().contains("a process of another user"));
 
     assert!(keys.terminate().success());
     keys.configure("", "key_file = \"HOME/key\"", &only(me));
