@@ -98,6 +98,10 @@ pub struct Watermark {
     /// Start of the oldest hour. `None`: from the beginning, as it was said before windows were.
     #[n(3)]
     pub from: Option<Millis>,
+    /// When the job looked, as it said. `None`: not on record. Two marks of one look are the same, though their `seen_ms`,
+    /// which each commit works out by two clocks anew, may differ by a tick.
+    #[n(4)]
+    pub looked: Option<Millis>,
 }
 
 impl Watermark {
@@ -110,7 +114,16 @@ impl Watermark {
     }
 
     fn reaches(&self, other: &Self) -> bool {
-        self.begins() <= other.begins() && self.until >= other.until && self.seen_ms >= other.seen_ms
+        self.spans(other) && self.seen_ms >= other.seen_ms
+    }
+
+    /// Whether `other` says of these hours, or some of them, what this one said of them by the same look.
+    fn repeated_by(&self, other: &Self) -> bool {
+        self.spans(other) && self.looked.is_some() && self.looked == other.looked
+    }
+
+    fn spans(&self, other: &Self) -> bool {
+        self.begins() <= other.begins() && self.until >= other.until
     }
 
     /// One for both, which covers nothing that neither covers, and begins no earlier; `None` when their hours do not meet.
@@ -124,6 +137,7 @@ impl Watermark {
             until: self.until.max(later.until),
             seen_ms: self.seen_ms.min(later.seen_ms),
             enabled_ms: self.enabled_ms.max(later.enabled_ms),
+            looked: None,
         })
     }
 }
@@ -155,7 +169,7 @@ impl Watermarks {
     /// consumed again: it covers what had come late, and leaves where the watermark stands.
     pub fn commit(&mut self, mark: Watermark) -> Result<bool, Gap> {
         self.meets(mark.from, mark.until)?;
-        if self.marks.iter().any(|had| had.reaches(&mark)) {
+        if self.marks.iter().any(|had| had.reaches(&mark) || had.repeated_by(&mark)) {
             return Ok(false);
         }
         self.revision += 1;

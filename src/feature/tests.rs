@@ -101,21 +101,27 @@ fn the_hour_of_a_record_is_in_its_name() {
 fn thinned_watermarks_cover_no_less_and_begin_no_earlier() {
     let mut marks = Watermarks::default();
     for n in 0..3 * WATERMARKS_MAX as i64 {
-        let mark = Watermark { until: Millis(n * HOUR), seen_ms: n * HOUR + 1, enabled_ms: n * HOUR, from: None };
+        let mark = Watermark {
+            until: Millis(n * HOUR),
+            seen_ms: n * HOUR + 1,
+            enabled_ms: n * HOUR,
+            from: None,
+            looked: None,
+        };
         assert_eq!(marks.commit(mark), Ok(true));
     }
     for n in 1..3 * WATERMARKS_MAX as i64 - 1 {
         let began = marks.consumed_at(Millis(n * HOUR - 1), n * HOUR).expect("covered");
         assert!(began >= n * HOUR && began <= (n + 8) * HOUR, "hour {n} began at {}", began / HOUR);
     }
-    let old = Watermark { until: Millis(5 * HOUR), seen_ms: 0, enabled_ms: i64::MAX, from: None };
+    let old = Watermark { until: Millis(5 * HOUR), seen_ms: 0, enabled_ms: i64::MAX, from: None, looked: None };
     assert_eq!(marks.commit(old), Ok(false));
 }
 
 /// The hours from `from` until `until`, when the enabled clock and the job's look were at hour `at`.
 fn window(from: i64, until: i64, at: i64) -> Watermark {
     let (seen_ms, enabled_ms) = (at * HOUR, at * HOUR);
-    Watermark { from: Some(Millis(from * HOUR)), until: Millis(until * HOUR), seen_ms, enabled_ms }
+    Watermark { from: Some(Millis(from * HOUR)), until: Millis(until * HOUR), seen_ms, enabled_ms, looked: None }
 }
 
 #[test]
@@ -152,6 +158,21 @@ fn p17_windows_meet_and_cover_their_own_hours_only() {
     assert_eq!(consumed(&marks, -1000, written), Some(60 * HOUR));
     assert_eq!(marks.commit(window(13, 14, 62)), Err(Gap::Ahead(hour(12))));
     assert_eq!(marks.commit(window(12, 14, 62)), Ok(true));
+}
+
+#[test]
+fn one_look_is_on_record_once_though_the_clocks_it_is_worked_out_by_tick_apart() {
+    let look = |from, until, at, tick| {
+        let mark = window(from, until, at);
+        Watermark { seen_ms: mark.seen_ms + tick, looked: Some(Millis(at * HOUR)), ..mark }
+    };
+    let mut marks = Watermarks::default();
+    assert_eq!(marks.commit(look(10, 12, 60, 0)), Ok(true));
+    assert_eq!(marks.commit(look(10, 12, 60, 1)), Ok(false), "the same window again, a tick later");
+    assert_eq!(marks.commit(look(11, 12, 60, 1)), Ok(false), "a part of it");
+    assert_eq!(marks.commit(look(10, 12, 61, 0)), Ok(true), "another look");
+    assert_eq!(marks.commit(look(10, 13, 60, 1)), Ok(true), "more hours");
+    assert_eq!(marks.revision, 3);
 }
 
 #[test]
@@ -243,7 +264,7 @@ proptest! {
                     let enabled_ms = features.setting(EMAIL).unwrap().clock.at(&before);
                     let until = Millis(before.wall.0 - behind);
                     let from = hours.map(|hours| Millis(until.0 - hours * HOUR));
-                    if marks.commit(Watermark { until, seen_ms: enabled_ms, enabled_ms, from }).is_ok() {
+                    if marks.commit(Watermark { until, seen_ms: enabled_ms, enabled_ms, from, looked: None }).is_ok() {
                         let covered = |object: &&mut Object| object.hour < until && from.is_none_or(|from| from <= object.hour);
                         for object in objects.iter_mut().filter(covered) {
                             object.lived.get_or_insert(0);

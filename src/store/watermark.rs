@@ -67,7 +67,8 @@ impl Store {
         // How long ago it looked, by the one clock that both times are of; a thousandth more, for a wall that is being slewed.
         let ago_ms = now.wall.0.saturating_sub(asked.seen.0).max(0);
         let seen_ms = enabled_ms.saturating_sub(ago_ms.saturating_add(ago_ms / 1000));
-        let mark = Watermark { until: asked.until, seen_ms, enabled_ms, from: Some(asked.from) };
+        let mark =
+            Watermark { until: asked.until, seen_ms, enabled_ms, from: Some(asked.from), looked: Some(asked.seen) };
         let mut foreseen = directory.watermarks(at.tenant, at.bucket).await?;
         if !foreseen.commit(mark).map_err(StoreError::WatermarkGap)? {
             return Ok(());
