@@ -125,6 +125,7 @@ fn object(number: u64) -> PutObject {
         versioned: None,
         beside: None,
         order: None,
+        born_under: None,
     };
     PutObject {
         row,

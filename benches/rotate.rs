@@ -166,6 +166,7 @@ fn object(keys: &TenantKeys, at: &BucketRef, number: u64) -> PutObject {
         versioned: None,
         beside: None,
         order: None,
+        born_under: None,
     };
     let inline = Some(Bytes::from(vec![7; 1024 + 208]));
     PutObject {

@@ -177,8 +177,9 @@ pub enum WorkOn {
     SubjectRoot(TenantRef),
     /// The root above a tenant's index keys, credentials and directory rows gets a new version.
     IndexRoot(TenantRef),
-    /// Everything of a tenant, or of one bucket, gets new data keys and new segments.
-    Reencrypt(TenantRef, Option<BucketName>),
+    /// Everything of a tenant, or of one bucket, or what a version of the tenant's data key opens or once opened, gets new data
+    /// keys and new segments.
+    Reencrypt(TenantRef, Option<BucketName>, Option<NonZeroU32>),
 }
 
 /// One method for each act. Every one may answer [`ActError::Unavailable`] and [`ActError::Broken`] besides what it says.

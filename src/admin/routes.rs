@@ -389,22 +389,18 @@ pub(super) fn routes() -> Vec<Route> {
             "Rotate the root above a tenant's index keys, logins and directory rows; older versions are destroyed at the end",
             |c| Box::pin(async move { key_work(&c, WorkOn::IndexRoot(c.tenant()?)).await }),
         ),
-        acts::<wire::KeyWork, wire::Operation>(
-            "/admin/v1/keys/tenant/{tenant}/reencrypt",
+        acts::<wire::Reencrypt, wire::Operation>(
+            "/admin/v1/tenants/{tenant}/reencrypt",
             Acts,
             "reencryptTenant",
-            "Give everything of a tenant new data keys and new segments; ETags, versions and times stay",
-            |c| Box::pin(async move { key_work(&c, WorkOn::Reencrypt(c.tenant()?, None)).await }),
-        ),
-        acts::<wire::KeyWork, wire::Operation>(
-            "/admin/v1/keys/tenant/{tenant}/buckets/{bucket}/reencrypt",
-            Acts,
-            "reencryptBucket",
-            "The same for one bucket",
+            "Give everything of a tenant, or of a bucket, or what a version of its data key opens or once opened, new data keys \
+             and new segments; ETags, versions and times stay",
             |c| {
                 Box::pin(async move {
-                    let bucket = BucketName::parse(c.param("bucket")).map_err(|_| ActError::NoSuchBucket)?;
-                    key_work(&c, WorkOn::Reencrypt(c.tenant()?, Some(bucket))).await
+                    let wire::Reencrypt { from, bucket, records_per_s } = c.body()?;
+                    let bucket = bucket.map(|name| BucketName::parse(&name).map_err(|_| ActError::NoSuchBucket));
+                    let on = WorkOn::Reencrypt(c.tenant()?, bucket.transpose()?, from);
+                    operation(&c, c.acts.key_work(&c.order, KeyWork { on, records_per_s }).await?)
                 })
             },
         ),

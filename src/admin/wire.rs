@@ -10,7 +10,8 @@ mod work;
 
 pub use audit::{AuditEntry, AuditPage, AuditShown, AuditVerdict, AuditVerdicts, LogKey};
 pub use keys::{
-    DestroyKey, Destruction, GeoKeys, KeyStatus, KeyVersion, KeyWork, Rotation, ScheduledKey, SuspendKeys, TenantKeys,
+    DestroyKey, Destruction, GeoKeys, KeyStatus, KeyVersion, KeyWork, Reencrypt, Reencrypted, Rotation, ScheduledKey,
+    SuspendKeys, TenantKeys,
 };
 pub use tenants::{
     CancelEarly, Consent, CreateCredential, CreateTenant, Credential, CredentialRole, Credentials, Disable, EarlyPurge,

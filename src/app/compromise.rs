@@ -18,7 +18,7 @@ use crate::audit::{Event as Record, Hash};
 use crate::directory::Approval;
 use crate::model::ids::TenantId;
 use crate::model::time::Millis;
-use crate::rekey::{self, Exposed, Exposing, RekeyError, Rooms, Run, Watch};
+use crate::rekey::{self, Exposed, RekeyError, Rooms, Run, Watch};
 use crate::report::Digest;
 use crate::seal::{
     BackupNote, DESTROY_COMPROMISED_AFTER_SECONDS, Ending, KeyClient, KeyError, KeyKind, KeyState, MasterState,
@@ -219,17 +219,15 @@ impl Asked {
         let made = |version: u32| root(version)?.made.map(Millis::from_seconds).or_else(|| logged(version));
         let replaced = this.replaced.map(Millis::from_seconds).or_else(|| made(version + 1));
         let first = made(version);
-        let cured = |bucket| self.digest.reencrypted_since(tenant, bucket, version);
-        let asked = Exposing { tenant, version, replaced, cured: &cured };
         let Exposed { objects, versions, rewrapped, uploads, .. } =
-            rekey::exposure(&self.found.rooms, watch, &asked).await?;
+            rekey::exposure(&self.found.rooms, watch, tenant, version).await?;
         let from = first.map_or(i64::MIN, Millis::seconds);
         let until = if this.state == KeyState::Destroyed { this.since } else { i64::MAX };
         let holds = backups.iter().filter(|backup| (from..=until).contains(&backup.at));
         let label = self.found.shown.split('/').nth(1).unwrap_or_default();
         let mut to_do = Vec::new();
         if versions > 0 {
-            to_do.push(format!("geoseal key reencrypt tenant {label}"));
+            to_do.push(format!("geoseal key reencrypt --tenant {label} --from {version}"));
         }
         if uploads > 0 {
             to_do.push(format!("complete or abort {uploads} uploads: until then the version stays"));
@@ -288,7 +286,7 @@ impl Asked {
                 .map(|root| format!("of every tenant listed: geoseal key rotate {root} --tenant TENANT")),
         );
         to_do.push("of every bucket of them: geoseal key rotate index-key --tenant TENANT --bucket BUCKET".to_owned());
-        to_do.push("of every tenant listed: new logins, then geoseal key reencrypt tenant TENANT".to_owned());
+        to_do.push("of every tenant listed: new logins, then geoseal key reencrypt --tenant TENANT".to_owned());
         if ending.is_none() && known.0.state != MasterState::Destroyed {
             to_do.push(format!("geoseal key destroy {}", self.found.shown));
         }

@@ -2,6 +2,7 @@
 
 use super::acts::HouseActs;
 use super::house::GeoRoom;
+use super::keyend::root_state;
 use super::keys::ask;
 use super::tenants::{act_error, actor, find};
 use crate::admin::acts::{KeyWork, Mode, Order, Outcome, TenantRef, WorkOn};
@@ -14,8 +15,8 @@ use crate::model::atlas::Geo;
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::BucketName;
 use crate::rekey::schedule::Scheduled;
-use crate::rekey::{self, RekeyError, Rooms, RootEvidence, Run, Watch};
-use crate::seal::{KeyError, MasterState, Refusal};
+use crate::rekey::{self, Part, RekeyError, Rooms, RootEvidence, Run, Watch};
+use crate::seal::{KeyError, KeyKind, MasterState, Refusal};
 use crate::tenant::State;
 use std::num::NonZeroU32;
 use tokio::time::Instant;
@@ -76,19 +77,36 @@ pub(super) async fn start(
             ];
             Ok(on_tenant(acts, order, of, Task::IndexRoot, &steps, records_per_s))
         }
-        WorkOn::Reencrypt(tenant, bucket) => {
+        WorkOn::Reencrypt(tenant, bucket, exposed_by) => {
             let of = of_tenant(acts, &tenant).await?;
             let bucket = match bucket {
                 Some(bucket) => Some(bucket_id(&of, &bucket).await?),
                 None => None,
             };
-            let steps = [
-                "make a new data key version; new objects use it at once",
-                "seal every object again under a fresh data key, read it back, compare hashes, replace its row",
-                "delete the old sealed bytes",
-                "scan all rows: zero with a data key from before but uploads in progress, or it does not end",
-            ];
-            Ok(on_tenant(acts, order, of, Task::Reencrypt(bucket), &steps, records_per_s))
+            let exposed_by = exposed_by.map(NonZeroU32::get);
+            if let Some(version) = exposed_by {
+                let room = *acts.rooms(Some(of.rooms.directory.geo()))?.first().ok_or(ActError::GeoNotServed)?;
+                root_state(room, of.id.0, KeyKind::Trk, version).await?;
+            }
+            let (which, end) = match exposed_by {
+                Some(_) => (
+                    "seal every object whose data key that version opens, or opened before a rotation, under a fresh data \
+                     key, read it back, compare hashes, replace its row",
+                    "scan all rows: zero with a data key that it opens or opened but uploads in progress, or it does not end",
+                ),
+                None => (
+                    "seal every object again under a fresh data key, read it back, compare hashes, replace its row",
+                    "scan all rows: zero with a data key from before but uploads in progress, or it does not end",
+                ),
+            };
+            let first = match exposed_by {
+                Some(_) => {
+                    "if that version is the current one, make a new data key version; new objects use it at once"
+                }
+                None => "make a new data key version; new objects use it at once",
+            };
+            let steps = [first, which, "delete the old sealed bytes", end];
+            Ok(on_tenant(acts, order, of, Task::Reencrypt(Part { bucket, exposed_by }), &steps, records_per_s))
         }
     }
 }
@@ -109,7 +127,7 @@ enum Task {
     IndexKey(BucketId),
     SubjectRoot,
     IndexRoot,
-    Reencrypt(Option<BucketId>),
+    Reencrypt(Part),
 }
 
 impl Task {
@@ -131,7 +149,7 @@ impl Task {
             (JobKind::RotateIndexKey, Some(bucket)) => Some(Self::IndexKey(bucket)),
             (JobKind::RotateSubjectRoot, _) => Some(Self::SubjectRoot),
             (JobKind::RotateIndexRoot, _) => Some(Self::IndexRoot),
-            (JobKind::Reencrypt, bucket) => Some(Self::Reencrypt(bucket)),
+            (JobKind::Reencrypt, bucket) => Some(Self::Reencrypt(Part { bucket, exposed_by: job.exposed_by })),
             (JobKind::RotateIndexKey, None) | (JobKind::Retire | JobKind::Epoch, _) => None,
         }
     }
@@ -167,15 +185,18 @@ impl Task {
             }
             Self::SubjectRoot => root_rotated("srk", label, rekey::rotate_subject_root(&of.rooms, run, of.id).await?),
             Self::IndexRoot => root_rotated("tik", label, rekey::rotate_index_root(&of.rooms, run, of.id).await?),
-            Self::Reencrypt(bucket) => {
-                let done = rekey::reencrypt(&of.rooms, run, of.id, bucket).await?;
-                wire::OperationResult::Reencryption(wire::Rotation {
-                    from: format!("tdk/{label}/{}", done.from),
-                    to: format!("tdk/{label}/{}", done.to),
-                    rewrapped: done.reencrypted,
-                    total: None,
-                    scanned: done.scanned,
-                    remaining: done.remaining,
+            Self::Reencrypt(part) => {
+                let done = rekey::reencrypt(&of.rooms, run, of.id, part).await?;
+                wire::OperationResult::Reencryption(wire::Reencrypted {
+                    only_from: part.exposed_by.is_some(),
+                    done: wire::Rotation {
+                        from: format!("tdk/{label}/{}", done.from),
+                        to: format!("tdk/{label}/{}", done.to),
+                        rewrapped: done.reencrypted,
+                        total: None,
+                        scanned: done.scanned,
+                        remaining: done.remaining,
+                    },
                 })
             }
         })
@@ -419,6 +440,7 @@ pub(super) fn rekey_error(error: RekeyError) -> ActError {
     match error {
         RekeyError::RegionNotServed(_) => ActError::RegionNotServed,
         RekeyError::NoSuchBucket => ActError::NoSuchBucket,
+        RekeyError::NoSuchVersion => ActError::NoSuchKey,
         RekeyError::Audit(error) => super::acts::log_error(error),
         RekeyError::Keys(KeyError::Refused(Refusal::InUse)) => ActError::KeyInUse { remaining: 1, scanned: 0 },
         RekeyError::Keys(KeyError::Destroyed) => ActError::KeyGone,

@@ -210,12 +210,21 @@ pub enum Event {
     TenantKeysDestroyed { tenant: TenantId, versions: u32 },
     /// The last known wrapped key was tried.
     TenantKeysProbed { tenant: TenantId, opens: bool },
-    /// Everything of a tenant, or of one bucket, gets new data keys and new segments.
-    ReencryptionBegun { tenant: TenantId, bucket: Option<BucketId>, from: u32 },
+    /// Everything of a tenant, or of one bucket, or what one version of its data key opens or once opened, gets new data keys
+    /// and new segments.
+    ReencryptionBegun {
+        tenant: TenantId,
+        bucket: Option<BucketId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exposed_by: Option<u32>,
+        from: u32,
+    },
     /// `remaining` records with a data key from before were found by scan: uploads in progress.
     ReencryptionEnded {
         tenant: TenantId,
         bucket: Option<BucketId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exposed_by: Option<u32>,
         from: u32,
         to: u32,
         reencrypted: u64,

@@ -8,6 +8,7 @@ use super::tenants::{rehearsed, show};
 use crate::admin::compromise::{Exposure, ReportCompromise};
 use crate::admin::proposals::Withdrawn;
 use crate::admin::schedules::Scheduled;
+use crate::admin::wire;
 use crate::admin::wire::{
     DestroyKey, Destruction, KeyStatus, KeyVersion, KeyWork, Nothing, Operation, OperationResult, OperationState,
     Rotation, SuspendKeys, SweepReport, SweepStatus, TenantKeys, Time,
@@ -77,11 +78,9 @@ pub(super) async fn key(client: &Client, output: Output, command: Key) -> Result
                 (None, false) => format!("{}: was neither scheduled nor proposed to be destroyed", w.key),
             })
         }
-        Key::Reencrypt(Reencrypt::Tenant { tenant, bucket, pace, long }) => {
-            let of_bucket = bucket.as_deref().map(|bucket| ["keys", "tenant", &tenant, "buckets", bucket, "reencrypt"]);
-            let of_tenant = ["keys", "tenant", &tenant, "reencrypt"];
-            let path = of_bucket.as_ref().map_or(&of_tenant[..], |path| &path[..]);
-            work_on(client, output, path, &at(pace), long).await
+        Key::Reencrypt(Reencrypt { tenant, from, bucket, pace, long }) => {
+            let body = wire::Reencrypt { from, bucket, records_per_s: pace.records_per_second };
+            work_on(client, output, &["tenants", &tenant, "reencrypt"], &body, long).await
         }
         Key::Suspend(Suspend::Tenant { tenant, reason, rehearse }) => {
             let body = SuspendKeys { reason };
@@ -275,9 +274,14 @@ fn exposed(e: &Exposure) -> String {
     text
 }
 
-fn reencrypted(r: &Rotation) -> String {
-    let Rotation { to, rewrapped, scanned, remaining, .. } = r;
-    format!("{to} current; {rewrapped} re-encrypted; scan of {scanned}: {remaining} with a data key from before")
+fn reencrypted(r: &wire::Reencrypted) -> String {
+    let Rotation { from, to, rewrapped, scanned, remaining, .. } = &r.done;
+    let what = if r.only_from {
+        format!("with a data key that {from} opens or opened")
+    } else {
+        "with a data key from before".to_owned()
+    };
+    format!("{to} current; {rewrapped} re-encrypted; scan of {scanned}: {remaining} {what}")
 }
 
 fn swept(s: &SweepReport) -> String {

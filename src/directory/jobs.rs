@@ -127,6 +127,9 @@ pub struct Job {
     /// How many of those still needed the version it left.
     #[n(15)]
     pub remaining: u64,
+    /// Only on what this version of the tenant's data key opens, or once opened.
+    #[n(16)]
+    pub exposed_by: Option<u32>,
 }
 
 /// Which job is wanted.
@@ -138,6 +141,8 @@ pub struct Wanted {
     pub lane: TenantId,
     /// On which bucket only.
     pub bucket: Option<BucketId>,
+    /// Only on what this version of the tenant's data key opens, or once opened.
+    pub exposed_by: Option<u32>,
 }
 
 /// Why a job cannot be begun or stepped.
@@ -198,7 +203,8 @@ impl Directory {
         let row_key = rows::row_key(kind::JOB, &[&wanted.lane.0]);
         let before = self.engine.get(&row_key).await?;
         let last = before.as_ref().map(|row| self.open_job(&row_key, row)).transpose()?;
-        let same = |job: &Job| (job.kind, job.bucket) == (wanted.kind, wanted.bucket);
+        let same =
+            |job: &Job| (job.kind, job.bucket, job.exposed_by) == (wanted.kind, wanted.bucket, wanted.exposed_by);
         let (line, alive) = {
             let mut lanes = self.lanes.0.lock();
             let lane = lanes.entry(wanted.lane).or_default();
@@ -283,6 +289,7 @@ fn new_job(wanted: Wanted, token: u64, now: Millis) -> Job {
         ended: None,
         scanned: 0,
         remaining: 0,
+        exposed_by: wanted.exposed_by,
     }
 }
 

@@ -24,15 +24,16 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod uses;
+mod wrapped;
 
 pub use counts::{COUNT_ROWS_MAX, Counted, TenantCounts, count_directory, count_tenant};
 pub use directory_key::rotate_directory_key;
 pub use ending::{EndSet, Ends, cancel_end, end_due, kept_by, opaque, schedule_end, uses};
 pub use epoch::{abort_epoch, close_epoch};
-pub use exposure::{Exposed, Exposing, exposure};
+pub use exposure::{Exposed, exposure};
 pub use index_key::{IndexKeyEvidence, rotate_index_key};
 pub use master::{MasterEvidence, rotate_master};
-pub use reencrypt::{ReencryptEvidence, reencrypt};
+pub use reencrypt::{Part, ReencryptEvidence, reencrypt};
 pub use removed::{Removals, removals};
 pub use rooms::{Rooms, Run, Watch};
 pub use roots::{RootEvidence, rotate_index_root, rotate_subject_root};
@@ -69,6 +70,9 @@ pub enum RekeyError {
     /// The tenant has no such bucket.
     #[error("there is no such bucket")]
     NoSuchBucket,
+    /// The tenant has no such version of its data key.
+    #[error("there is no such version")]
+    NoSuchVersion,
     /// The log: nothing further was done.
     #[error(transparent)]
     Audit(#[from] AuditError),

@@ -1,8 +1,9 @@
-//! New data keys and new segments for everything a tenant has stored, or for one bucket of it: the answer to a key that
-//! may be known to somebody else. Wrapping its data keys again would not help: whoever unwrapped them keeps them.
+//! New data keys and new segments for everything a tenant has stored, or for one bucket of it, or for what one version of
+//! its key opens or once opened: the answer to a key that may be known to somebody else. Wrapping its data keys again would
+//! not help: whoever unwrapped them keeps them.
 //!
-//! A new version of the tenant's key comes first, and rows that were not re-encrypted keep naming an older one: so a scan
-//! tells what is left. For each object, and what a crash leaves behind:
+//! A new version of the tenant's key comes first, but for what an older one opened; a row names the first and the last
+//! version that its data key was under: so a scan tells what is left. For each object, and what a crash leaves behind:
 //!
 //! 1. a fresh data key, fresh segments, sealed chunk by chunk from the old ones   orphans, which the sweeper collects
 //! 2. the new segments are read back, opened, and their hashes compared           orphans
@@ -15,9 +16,10 @@
 use super::rooms::{Place, Rooms, Run};
 use super::segments::{Breath, Copier};
 use super::tenant::{count, switch};
+use super::wrapped::Wrapped;
 use super::{PASSES_MAX, RekeyError};
 use crate::audit::Event as Record;
-use crate::directory::{DirectoryError, Held, JobKind};
+use crate::directory::{DirectoryError, Held, JobKind, Wanted};
 use crate::index::rows::v1::{ObjectKind, ObjectRow};
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::ObjectName;
@@ -33,7 +35,7 @@ const STEP_OBJECTS: usize = 16;
 /// What the closing scan found.
 #[derive(Clone, Debug)]
 pub struct ReencryptEvidence {
-    /// The version that rows were under before.
+    /// The version that rows were under before, or the one that was asked for.
     pub from: u32,
     /// The version that re-encrypted rows are under.
     pub to: u32,
@@ -41,34 +43,53 @@ pub struct ReencryptEvidence {
     pub reencrypted: u64,
     /// Records that the closing scan read.
     pub scanned: u64,
-    /// How many of them still have a data key from before: uploads in progress.
+    /// How many of them are still to be re-encrypted: uploads in progress.
     pub remaining: u64,
 }
 
-/// Re-encrypts what a tenant has stored, or one bucket, or takes up a run that was cut off.
+/// What is to be re-encrypted of what a tenant has stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Part {
+    /// What lies in this bucket; `None`: in every one.
+    pub bucket: Option<BucketId>,
+    /// What this version of the tenant's data key opens, or opened before a rotation; what hangs under data subjects' keys is
+    /// not. `None`: everything.
+    pub exposed_by: Option<u32>,
+}
+
+/// Re-encrypts what a tenant has stored, or a part of it, or takes up a run that was cut off. Errors: `NoSuchVersion`, when
+/// the tenant has no such version of its key.
 pub async fn reencrypt(
     rooms: &Rooms,
     run: &Run<'_>,
     tenant: TenantId,
-    only: Option<BucketId>,
+    part: Part,
 ) -> Result<ReencryptEvidence, RekeyError> {
-    let mut held = rooms.begin(JobKind::Reencrypt, tenant, only).await?;
+    let Part { bucket, exposed_by } = part;
+    let current = rooms.directory.keys(tenant).await?.active_trk().version;
+    if exposed_by.is_some_and(|version| !(1..=current).contains(&version)) {
+        return Err(RekeyError::NoSuchVersion);
+    }
+    let wanted = Wanted { kind: JobKind::Reencrypt, lane: tenant, bucket, exposed_by };
+    let mut held = rooms.directory.begin_job(wanted, rooms.now()).await?;
     if held.job().to == 0 {
-        let total = count(rooms, &rooms.places(tenant, only).await?, 0).await?.all;
-        let from = rooms.directory.keys(tenant).await?.active_trk().version;
-        rooms.audit.append(run.actor, Record::ReencryptionBegun { tenant, bucket: only, from }).await?;
-        let to = switch(&rooms.directory, tenant).await?;
+        let total = count(rooms, &rooms.places(tenant, bucket).await?, |_| false).await?.all;
+        let from = exposed_by.unwrap_or(current);
+        rooms.audit.append(run.actor, Record::ReencryptionBegun { tenant, bucket, exposed_by, from }).await?;
+        // What an older version opened is told from what came since.
+        let to = if from == current { switch(&rooms.directory, tenant).await? } else { current };
         held.step(rooms.now(), |job| (job.from, job.to, job.total) = (from, to, total)).await?;
     }
-    let to = held.job().to;
+    let due = Due { to: held.job().to, exposed_by };
     for pass in 0..PASSES_MAX {
         run.watch.phase("re-encrypting", held.job().total);
-        walk(rooms, run, only, &mut held, pass).await?;
+        walk(rooms, run, due, &mut held, pass).await?;
         run.watch.phase("scanning", held.job().total);
-        let after = count(rooms, &rooms.places(tenant, only).await?, to).await?;
+        let after = count(rooms, &rooms.places(tenant, bucket).await?, |wrapped| due.has(wrapped)).await?;
         if after.older == after.older_uploads {
-            let (from, reencrypted, remaining) = (held.job().from, held.job().changed, after.older);
-            let ended = Record::ReencryptionEnded { tenant, bucket: only, from, to, reencrypted, remaining };
+            let (from, to, reencrypted) = (held.job().from, held.job().to, held.job().changed);
+            let remaining = after.older;
+            let ended = Record::ReencryptionEnded { tenant, bucket, exposed_by, from, to, reencrypted, remaining };
             rooms.audit.append(run.actor, ended).await?;
             held.end(rooms.now(), after.all, after.older).await?;
             return Ok(ReencryptEvidence { from, to, reencrypted, scanned: after.all, remaining });
@@ -78,24 +99,18 @@ pub async fn reencrypt(
     Err(RekeyError::Leftover(held.job().remaining))
 }
 
-async fn walk(
-    rooms: &Rooms,
-    run: &Run<'_>,
-    only: Option<BucketId>,
-    held: &mut Held,
-    pass: usize,
-) -> Result<(), RekeyError> {
+async fn walk(rooms: &Rooms, run: &Run<'_>, due: Due, held: &mut Held, pass: usize) -> Result<(), RekeyError> {
     let tenant = held.job().lane;
-    let places = rooms.places(tenant, only).await?;
+    let places = rooms.places(tenant, held.job().bucket).await?;
     let service = rooms.directory.key_service().clone();
     let keys = tokio::task::spawn_blocking(move || service.tenant_for_reencryption(tenant.0)).await;
     let keys = keys.map_err(|_| RekeyError::Worker)??;
-    let (to, mut pace) = (held.job().to, rooms.pace(run));
+    let mut pace = rooms.pace(run);
     loop {
         let cursor = held.job().cursor.as_ref().map(|cursor| cursor.to_vec());
         let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_OBJECTS)).await? else { return Ok(()) };
         let courtesy = pace.courtesy();
-        let work = Work { rooms, keys: &keys, to, held, courtesy, subjects: pass == 0 };
+        let work = Work { rooms, keys: &keys, due, held, courtesy, subjects: pass == 0 };
         let objects = page.rows.iter().map(|scanned| work.object(page.place, &scanned.row));
         let changed = try_join_all(objects).await?.into_iter().sum::<u64>();
         let seen = page.rows.len() as u64;
@@ -106,6 +121,22 @@ async fn walk(
         .await?;
         run.watch.done(held.job().done);
         pace.spent(seen).await;
+    }
+}
+
+/// Which data keys are to be replaced.
+#[derive(Clone, Copy)]
+struct Due {
+    to: u32,
+    exposed_by: Option<u32>,
+}
+
+impl Due {
+    fn has(self, wrapped: Wrapped<'_>) -> bool {
+        match self.exposed_by {
+            Some(version) => wrapped.was_opened_by(version),
+            None => wrapped.is_older_than(self.to),
+        }
     }
 }
 
@@ -121,7 +152,7 @@ enum Swap {
 struct Work<'a> {
     rooms: &'a Rooms,
     keys: &'a Arc<TenantKeys>,
-    to: u32,
+    due: Due,
     held: &'a Held,
     courtesy: Courtesy,
     /// Whether objects of data subjects are re-encrypted too: their data keys hang under the subjects' keys, so no scan
@@ -172,8 +203,8 @@ impl Work<'_> {
 
     fn is_due(&self, row: &ObjectRow) -> bool {
         match row.subject {
-            Some(_) => self.subjects,
-            None => seal::parent_version(&row.dek_record) < self.to,
+            Some(_) => self.subjects && self.due.exposed_by.is_none(),
+            None => self.due.has(row.into()),
         }
     }
 
@@ -195,6 +226,7 @@ impl Work<'_> {
         let copied = copier.copy(&row, inline).await?;
         let mut changed = row.clone();
         (changed.dek_id, changed.dek_record) = (seal::dek_id(&record), record);
+        changed.born_under = row.subject.is_none().then(|| seal::parent_version(&record));
         changed.segments = copied.segments;
         let (bucket, index) = (&place.bucket.index, &place.roots.index);
         let swapped = index.swap_segments(bucket, &row, changed, copied.inline, self.held.fence()).await;

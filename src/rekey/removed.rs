@@ -16,7 +16,7 @@
 use super::epoch::blocking;
 use super::rooms::{Rooms, Run, Watch};
 use super::roots::{rotate_index_root, rotate_subject_root};
-use super::{RekeyError, reencrypt, rotate_index_key, rotate_tenant};
+use super::{Part, RekeyError, reencrypt, rotate_index_key, rotate_tenant};
 use crate::audit::Event as Record;
 use crate::directory::{ClosePart, Held, JobError, JobKind, Lives, Outside, Replaced, TenantRemoval};
 use crate::index::{RegionIndex, Removal};
@@ -282,12 +282,13 @@ async fn patiently(rooms: &Rooms, run: &Run<'_>, tenant: TenantId, work: Work) -
 /// Runs the job of a tenant that was cut off to its end.
 async fn take_up(rooms: &Rooms, run: &Run<'_>, tenant: TenantId) -> Result<(), RekeyError> {
     let Some(job) = rooms.directory.job(tenant).await?.filter(|job| job.ended.is_none()) else { return Ok(()) };
+    let part = Part { bucket: job.bucket, exposed_by: job.exposed_by };
     let ended = match (job.kind, job.bucket) {
         (JobKind::RotateTenant, _) => rotate_tenant(rooms, run, tenant).await.map(drop),
         (JobKind::RotateIndexKey, Some(bucket)) => rotate_index_key(rooms, run, tenant, bucket).await.map(drop),
         (JobKind::RotateSubjectRoot, _) => rotate_subject_root(rooms, run, tenant).await.map(drop),
         (JobKind::RotateIndexRoot, _) => rotate_index_root(rooms, run, tenant).await.map(drop),
-        (JobKind::Reencrypt, bucket) => reencrypt(rooms, run, tenant, bucket).await.map(drop),
+        (JobKind::Reencrypt, _) => reencrypt(rooms, run, tenant, part).await.map(drop),
         (kind, _) => return Err(JobError::Unfinished(kind).into()),
     };
     match ended {

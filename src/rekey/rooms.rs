@@ -67,7 +67,7 @@ impl Rooms {
         tenant: TenantId,
         bucket: Option<BucketId>,
     ) -> Result<Held, RekeyError> {
-        Ok(self.directory.begin_job(Wanted { kind, lane: tenant, bucket }, self.now()).await?)
+        Ok(self.directory.begin_job(Wanted { kind, lane: tenant, bucket, exposed_by: None }, self.now()).await?)
     }
 
     /// Everything of a tenant, or one bucket of it, in the order of the buckets' ids.

@@ -9,13 +9,14 @@
 //! the one before. The end does not go by the position but by the scan.
 
 use super::rooms::{Place, Places, Rooms, Run};
+use super::wrapped::Wrapped;
 use super::{PASSES_MAX, RekeyError, STEP_ROWS};
 use crate::audit::Event as Record;
 use crate::directory::{Directory, Held, JobKind};
 use crate::index::rows::v1::ObjectRow;
-use crate::model::ids::{SubjectId, TenantId};
+use crate::model::ids::TenantId;
 use crate::model::versioning::VersionAsked;
-use crate::seal::{self, DekRecord, TenantKeys};
+use crate::seal::{self, TenantKeys};
 use futures::future::try_join_all;
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ pub async fn rotate_tenant(rooms: &Rooms, run: &Run<'_>, tenant: TenantId) -> Re
     if held.job().to == 0 {
         let current = rooms.directory.keys(tenant).await?.active_trk().version;
         run.watch.phase("counting", 0);
-        let before = count(rooms, &places, current).await?;
+        let before = count(rooms, &places, |wrapped| wrapped.is_older_than(current)).await?;
         let (from, to) = if before.older > 0 {
             (current.saturating_sub(1), current)
         } else {
@@ -58,7 +59,8 @@ pub async fn rotate_tenant(rooms: &Rooms, run: &Run<'_>, tenant: TenantId) -> Re
         rewrap(rooms, run, &places, &keys, &mut held).await?;
         run.watch.phase("scanning", held.job().total);
         // Buckets that came meanwhile hold nothing old; those that went hold nothing.
-        let after = count(rooms, &rooms.places(tenant, None).await?, held.job().to).await?;
+        let (to, places) = (held.job().to, rooms.places(tenant, None).await?);
+        let after = count(rooms, &places, |wrapped| wrapped.is_older_than(to)).await?;
         if after.older == 0 {
             return end(rooms, run, tenant, held, &after).await;
         }
@@ -88,7 +90,7 @@ pub(super) async fn switch(directory: &Arc<Directory>, tenant: TenantId) -> Resu
     Ok(made.map_err(|_| RekeyError::Worker)??.version)
 }
 
-/// Data keys' records, and how many of them are under an older version.
+/// Wrapped data keys, and how many of them are old, as whoever counts means it.
 #[derive(Default)]
 pub(super) struct Count {
     pub(super) all: u64,
@@ -97,33 +99,29 @@ pub(super) struct Count {
     pub(super) older_uploads: u64,
 }
 
-impl Count {
-    /// A data subject's objects hang under the subject's key, not under the tenant's.
-    fn add(&mut self, record: &DekRecord, subject: Option<SubjectId>, version: u32) -> bool {
-        self.all += 1;
-        let older = subject.is_none() && seal::parent_version(record) < version;
-        self.older += u64::from(older);
-        older
-    }
-}
-
-/// Reads every record of every row: of objects, and of uploads in progress.
-pub(super) async fn count(rooms: &Rooms, places: &Places, version: u32) -> Result<Count, RekeyError> {
+/// Reads every wrapped data key of every row: of objects, and of uploads in progress.
+pub(super) async fn count(
+    rooms: &Rooms,
+    places: &Places,
+    is_old: impl Fn(Wrapped<'_>) -> bool,
+) -> Result<Count, RekeyError> {
     let (mut count, mut cursor, mut pace) = (Count::default(), None, rooms.scan_pace());
     while let Some(page) = places.page(cursor.as_deref(), pace.step(STEP_ROWS)).await? {
         // Marks of deletion have no data key.
         for scanned in page.rows.iter().filter(|scanned| scanned.row.is_object()) {
-            count.add(&scanned.row.dek_record, scanned.row.subject, version);
+            count.all += 1;
+            count.older += u64::from(is_old((&scanned.row).into()));
         }
         cursor = Some(page.cursor);
         pace.spent(page.rows.len() as u64).await;
     }
     for place in &places.0 {
         for upload in place.roots.index.list_uploads(&place.bucket.index).await? {
-            let older = count.add(&upload.dek_record, upload.subject, version);
-            count.older_uploads += u64::from(older);
+            count.all += 1;
+            count.older_uploads += u64::from(is_old((&upload).into()));
         }
     }
+    count.older += count.older_uploads;
     Ok(count)
 }
 

@@ -2,7 +2,7 @@
 
 use super::restores::{KeysAgain, Restored, SubjectAgain};
 use crate::audit::{Entry, Event, Hash};
-use crate::model::ids::{BucketId, TenantId};
+use crate::model::ids::TenantId;
 use crate::model::time::Millis;
 use std::collections::HashMap;
 
@@ -53,7 +53,6 @@ pub struct Digest {
     found: HashMap<String, Found>,
     holds: HashMap<(TenantId, String), Seen>,
     restored: Vec<Restored>,
-    reencrypted: HashMap<(TenantId, Option<BucketId>), u32>,
 }
 
 /// What the newest probe of a kind found.
@@ -104,12 +103,6 @@ impl Digest {
     /// How many holds are in force, and when the oldest of them was placed.
     pub fn holds(&self) -> (u64, Option<Seen>) {
         (self.holds.len() as u64, self.holds.values().copied().min_by_key(|seen| seen.index))
-    }
-
-    /// Whether everything in a bucket of a tenant got new data keys after this version of the tenant's was replaced.
-    pub fn reencrypted_since(&self, tenant: TenantId, bucket: BucketId, version: u32) -> bool {
-        let to = |bucket| self.reencrypted.get(&(tenant, bucket)).is_some_and(|to| *to > version);
-        to(None) || to(Some(bucket))
     }
 
     /// Takes the next entry; one that is not next is left alone.
@@ -208,11 +201,7 @@ impl Digest {
             }
             Event::TenantRotationBegun { tenant, to, .. } => make("tdk", Some(*tenant), *to),
             Event::MasterRotationBegun { to, .. } => make("mk", None, *to),
-            Event::ReencryptionEnded { tenant, bucket, to, .. } => {
-                make("tdk", Some(*tenant), *to);
-                let newest = self.reencrypted.entry((*tenant, *bucket)).or_default();
-                *newest = (*newest).max(*to);
-            }
+            Event::ReencryptionEnded { tenant, to, .. } => make("tdk", Some(*tenant), *to),
             Event::RootRotationBegun { tenant, kind, .. } => {
                 self.begun.insert((root(kind), Some(*tenant)), seen);
             }

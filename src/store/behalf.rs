@@ -91,6 +91,7 @@ impl Store {
             place,
             dek_id,
             dek_record,
+            born_under: old.subject.is_none().then(|| seal::parent_version(&dek_record)),
             subjects,
             // Its lifetime goes on from when it was written first.
             written: Some(old.age_from()),

@@ -83,6 +83,7 @@ impl Store {
             begun: Some(begun),
             for_request: Some(staged.request),
             subjects: subjects.clone(),
+            born_under: old.subject.is_none().then(|| seal::parent_version(&dek_record)),
         };
         let will_be = ObjectRow { object_id: object, version_id: staged.to, subjects, ..old.clone() };
         {
@@ -146,6 +147,7 @@ impl Store {
             place: super::put::place_of(inline.as_deref(), len),
             dek_id: upload.dek_id,
             dek_record: upload.dek_record,
+            born_under: upload.born_under,
             subjects: upload.subjects,
             // Its lifetime goes on from when it was written first.
             written: Some(old.age_from()),

@@ -68,6 +68,7 @@ impl Store {
             begun: Some(begun),
             for_request: None,
             subjects: None,
+            born_under: subject.is_none().then(|| seal::parent_version(&dek_record)),
         };
         let _awake = self.awake(&room).await?;
         self.still_welcome(&room, subject, &row.metadata).await?;
@@ -254,6 +255,7 @@ impl Store {
             versioned: None,
             beside: None,
             order: None,
+            born_under: upload.born_under,
         };
         let mut written = super::put::written(&row);
         let condition = condition(complete.condition);

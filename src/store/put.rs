@@ -72,6 +72,7 @@ impl Store {
             headers: put.about.headers,
             metadata: put.about.metadata,
             tags: put.about.tags,
+            born_under: whose.is_none().then(|| seal::parent_version(&dek_record)),
             subject: whose.map(|whose| whose.id),
             segments: vec![SegmentRef { id: received.id, part: 0, len: received.len }],
             place: place_of(received.inline.as_deref(), received.len),

@@ -66,7 +66,7 @@ const ELSEWHERE: &[&str] = &[
     "key cancel-destroy",
     "key destroy",
     "key exposure",
-    "key reencrypt tenant",
+    "key reencrypt",
     "key report-compromise",
     "key rotate directory",
     "key rotate index-key",

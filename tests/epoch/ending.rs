@@ -1,8 +1,9 @@
 //! The end of a key version, from outside (D9, D10): its day is set, can be taken back, outlives a kill, waits for the backups
 //! that need it, and comes; and who restores one of those later is told why nothing opens.
 
-use super::{advance, backup, body, restore, settings, tenant};
+use super::{Client, LETTERS, advance, backup, body, restore, settings, tenant};
 use geoseal_support::server::{Launch, Server};
+use geoseal_support::signer::{Request, object_path};
 use serde_json::Value;
 
 fn version(server: &Server, key: &str) -> Value {
@@ -105,14 +106,32 @@ fn says(server: &Server, arguments: &[&str], words: &[&str]) -> String {
     said
 }
 
+/// Begins an upload of what [`body`] says, whole in its first part: its id and the part's ETag.
+fn begin(client: &mut Client, name: &str) -> (String, String) {
+    let path = object_path(LETTERS, name);
+    let begun = client.call(Request::new("POST", &path).query("uploads", "")).text();
+    let upload = begun.split_once("<UploadId>").and_then(|(_, rest)| rest.split_once('<')).expect("an upload").0;
+    let part = Request::new("PUT", &path).query("partNumber", "1").query("uploadId", upload).body(body(name));
+    let part = client.call(part);
+    (upload.to_owned(), part.header("etag").expect("it was taken").to_owned())
+}
+
+fn complete(client: &mut Client, name: &str, (upload, etag): &(String, String)) {
+    let part = format!("<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>");
+    let parts = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
+    let done = Request::new("POST", &object_path(LETTERS, name)).query("uploadId", upload).body(parts);
+    assert_eq!(client.call(done).status, 200);
+}
+
 #[test]
 fn d10_r50_a_key_that_may_be_known_is_counted_cured_and_destroyed_early() {
     let mut server = Launch::default().flag("--simulated-clock").start();
     let mut client = tenant(&server, "contoso");
-    ["a", "b", "c"].into_iter().for_each(|name| client.put(name));
-    advance(&server, "1h");
+    ["a", "b"].into_iter().for_each(|name| client.put(name));
+    let (slow, abandoned) = (begin(&mut client, "slow"), begin(&mut client, "abandoned"));
     server.geoseal(&["key", "rotate", "tenant", "contoso"]).ok();
-    advance(&server, "1h");
+    // An upload's data key was under the first version, whenever it is completed.
+    complete(&mut client, "slow", &slow);
     client.put("later");
     backup(&server, "yesterday");
 
@@ -121,10 +140,26 @@ fn d10_r50_a_key_that_may_be_known_is_counted_cured_and_destroyed_early() {
     let plan = server.geoseal(&[&report[..], &["--dry-run", "--json"]].concat()).json();
     let counts = &plan["counts"];
     assert_eq!((&counts["objects"], &counts["versions"], &counts["backups"]), (&3.into(), &3.into(), &1.into()));
-    let exposed = "3 objects exposed, 3 versions (3 of them only rewrapped since), 0 uploads, 0 copies";
+    let exposed = "3 objects exposed, 3 versions (3 of them only rewrapped since), 1 uploads, 0 copies";
     let cure = "`key rotate` only wraps again and cures none of this; `key reencrypt` does";
     says(&server, &report, &["tdk/contoso/1 compromised", exposed, "1 backups still under it", cure]);
-    says(&server, &["key", "exposure", "tdk/contoso/1"], &[exposed, "geoseal key reencrypt tenant contoso"]);
+    says(&server, &["key", "exposure", "tdk/contoso/1"], &[exposed, "geoseal key reencrypt --tenant contoso --from 1"]);
+
+    // What that version opened gets new data keys, what came later keeps its sealed bytes; an upload has to end.
+    let reencrypt = |from: &'static str| ["key", "reencrypt", "--tenant", "contoso", "--from", from];
+    assert_eq!(server.geoseal(&reencrypt("3")).code(), Some(3), "there is none");
+    assert_eq!(server.geoseal(&reencrypt("0")).code(), Some(2));
+    let plan = server.geoseal(&[&reencrypt("1")[..], &["--dry-run"]].concat()).ok();
+    assert!(plan.contains("that version opens, or opened before a rotation"), "{plan}");
+    let left = "3 re-encrypted; scan of 5: 1 with a data key that tdk/contoso/1 opens or opened";
+    says(&server, &reencrypt("1"), &["tdk/contoso/2 current", left]);
+    let upload = Request::new("DELETE", &object_path(LETTERS, "abandoned")).query("uploadId", &abandoned.0);
+    assert_eq!(client.call(upload).status, 204);
+    let none = "0 re-encrypted; scan of 4: 0 with a data key that tdk/contoso/1 opens or opened";
+    says(&server, &reencrypt("1"), &[none]);
+    says(&server, &["key", "exposure", "tdk/contoso/1"], &["0 objects exposed, 0 versions"]);
+    let logged = server.geoseal(&["audit", "tail", "-n", "20", "--json"]).ok();
+    assert!(logged.contains("\"exposed_by\": \"1\""), "{logged}");
 
     // The current one: replaced at once, and what is under it waits for the re-encryption.
     let known = server.geoseal(&["key", "report-compromise", "tdk/contoso/2", "--yes", "--json"]).json();
@@ -134,11 +169,11 @@ fn d10_r50_a_key_that_may_be_known_is_counted_cured_and_destroyed_early() {
     assert_eq!(client.get("a").status, 403);
     let destroy = ["key", "destroy", "tdk/contoso/2", "--yes"];
     assert!(server.geoseal(&destroy).refused().contains("in use"));
-    server.geoseal(&["key", "reencrypt", "tenant", "contoso"]).ok();
+    says(&server, &reencrypt("2"), &["tdk/contoso/3 current", "4 re-encrypted; scan of 4: 0 with"]);
     for key in ["tdk/contoso/1", "tdk/contoso/2"] {
         says(&server, &["key", "exposure", key], &["0 objects exposed, 0 versions"]);
     }
-    ["a", "b", "c", "later"].into_iter().for_each(|name| assert_eq!(client.get(name).body, body(name)));
+    ["a", "b", "slow", "later"].into_iter().for_each(|name| assert_eq!(client.get(name).body, body(name)));
 
     // A day is enough, backups or no; and until then it can be taken back.
     says(&server, &destroy, &["tdk/contoso/2 is destroyed after 1 d", "geoseal key cancel-destroy tdk/contoso/2"]);
@@ -176,6 +211,6 @@ fn d10_r50_a_key_that_may_be_known_is_counted_cured_and_destroyed_early() {
     let kind = server.geoseal(&["key", "report-compromise", "srk/contoso/1", "--yes"]).refused();
     assert!(kind.contains("NotImplemented"), "{kind}");
     let mut client = super::Client::of(&server, client.who.clone());
-    ["a", "b", "c", "later"].into_iter().for_each(|name| assert_eq!(client.get(name).body, body(name)));
+    ["a", "b", "slow", "later"].into_iter().for_each(|name| assert_eq!(client.get(name).body, body(name)));
     server.geoseal(&["audit", "verify"]).ok();
 }

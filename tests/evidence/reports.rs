@@ -272,7 +272,7 @@ fn r26_d12_an_auditor_sees_no_name_on_any_route_and_changes_nothing() {
     assert_eq!(call(put.header("x-amz-meta-geoseal-subject", CANARY)), 200);
     let worked = server.geoseal(&["key", "rotate", "tenant", &name, "--json"]).json();
     let operation = worked["id"].as_str().map_or_else(|| operation_of(server, &name), str::to_owned);
-    let reencrypted = server.geoseal(&["key", "reencrypt", "tenant", &name, "--bucket", &bucket, "--json"]).json();
+    let reencrypted = server.geoseal(&["key", "reencrypt", "--tenant", &name, "--bucket", &bucket, "--json"]).json();
     let wanted = format!("{CANARY}: nothing that names it may be seen");
     let http = |method: &str, path: &str| {
         let config = client_config(&server.authority(), ALL_VERSIONS);

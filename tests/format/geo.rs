@@ -160,7 +160,7 @@ fn p5_nothing_of_a_tenant_is_in_any_place_of_another_geo() {
     let subject = subject.to_str().expect("a plain path");
     for act in [
         &["key", "rotate", "tenant", "contoso"][..],
-        &["key", "reencrypt", "tenant", "contoso"],
+        &["key", "reencrypt", "--tenant", "contoso"],
         &["hold", "place", "M-1", "--tenant", "contoso", "--scope", "bucket:records", "--matter", canary],
         &["hold", "release", "M-1"],
         &["dsr", "erase", "--tenant", "contoso", "--subject-file", subject, "--basis", "art17", "--confirm", "contoso"],

@@ -64,7 +64,7 @@ fn k09_jobs_that_were_cut_off_go_on_by_themselves() {
         (&["key", "rotate", "tenant", "demo"], "tenant-rotation-ended"),
         (&["key", "rotate", "index-key", "--tenant", "demo", "--bucket", BUCKET], "index-key-rotation-ended"),
         (&["key", "rotate", "subject-root", "--tenant", "demo"], "root-rotation-ended"),
-        (&["key", "reencrypt", "tenant", "demo"], "reencryption-ended"),
+        (&["key", "reencrypt", "--tenant", "demo"], "reencryption-ended"),
         (&["key", "rotate", "master", "--geo", "europe"], "master-rotation-ended"),
     ];
     for (command, ended) in kinds {
@@ -223,7 +223,7 @@ fn k11_two_administrators_have_to_agree_before_a_key_is_destroyed() {
     let in_use = ["key", "destroy", "tdk/demo/2", "--yes"];
     server.geoseal(&in_use).ok();
     assert!(deputy.run(&server, &in_use).refused().contains("in use"), "K-11");
-    server.geoseal(&["key", "reencrypt", "tenant", "demo"]).ok();
+    server.geoseal(&["key", "reencrypt", "--tenant", "demo"]).ok();
     read_back(&server, &stored);
     assert_eq!(state(&server, "demo"), "ACTIVE");
 

@@ -42,7 +42,7 @@ fn k12_a_download_that_is_under_way_ends_whole_whatever_becomes_of_its_object() 
         assert_eq!(wire.call(&server, put).status, 200);
     }
     let mut slow: Vec<_> = names.iter().map(|name| begin(&server, name)).collect();
-    let done = server.geoseal(&["key", "reencrypt", "tenant", "demo", "--json"]).json();
+    let done = server.geoseal(&["key", "reencrypt", "--tenant", "demo", "--json"]).json();
     assert_eq!(done["result"]["reencryption"]["rewrapped"], 3, "{done}");
     let put = Request::new("PUT", &object_path(BUCKET, "overwritten")).body(b"new".to_vec());
     assert_eq!(wire.call(&server, put).status, 200);

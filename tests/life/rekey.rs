@@ -153,7 +153,7 @@ fn r50_p12_k09_every_rotation_under_mixed_load_without_one_client_error() {
         &["key", "rotate", "index-key", "--tenant", "demo", "--bucket", BUCKET],
         &["key", "rotate", "subject-root", "--tenant", "demo"],
         &["key", "rotate", "index-root", "--tenant", "demo"],
-        &["key", "reencrypt", "tenant", "demo"],
+        &["key", "reencrypt", "--tenant", "demo"],
     ];
     let mut wire = admin(&server);
     let written: Vec<BTreeMap<String, Vec<u8>>> = thread::scope(|scope| {
@@ -225,7 +225,7 @@ fn k09_a_reencryption_of_objects_that_are_replaced_under_it() {
         }
         let _end = Raised(&stop);
         for round in 0..10 {
-            let done = server.geoseal(&["key", "reencrypt", "tenant", "demo", "--json"]).json();
+            let done = server.geoseal(&["key", "reencrypt", "--tenant", "demo", "--json"]).json();
             assert_eq!(done["result"]["reencryption"]["remaining"], 0, "round {round}: {done}");
         }
     });
@@ -257,7 +257,7 @@ fn r50_p12_k12_a_reencryption_interrupted_fifty_times_changes_nothing_that_shows
         let begun = server.geoseal(&[
             "key",
             "reencrypt",
-            "tenant",
+            "--tenant",
             "demo",
             "--records-per-second",
             "150",
@@ -271,7 +271,7 @@ fn r50_p12_k12_a_reencryption_interrupted_fifty_times_changes_nothing_that_shows
         server.kill();
         server.restart();
     }
-    let done = server.geoseal(&["key", "reencrypt", "tenant", "demo", "--json"]).json();
+    let done = server.geoseal(&["key", "reencrypt", "--tenant", "demo", "--json"]).json();
     assert_eq!(done["result"]["reencryption"]["remaining"], 0, "{done}");
     let mut wire = Wire::to(&server);
     let after: Vec<_> = names.iter().map(|name| face(&server, &mut wire, name)).collect();
@@ -378,7 +378,7 @@ fn r50_k11_a_key_in_use_is_not_destroyed() {
     assert_eq!(dry["counts"]["in_use"], STILL, "{dry}");
     assert!(server.geoseal(&["key", "destroy", "tdk/demo/1", "--yes"]).refused().contains("use"), "K-11");
     assert_eq!(versions("tdk/")["tdk/demo/1"], "compromised");
-    server.geoseal(&["key", "reencrypt", "tenant", "demo"]).ok();
+    server.geoseal(&["key", "reencrypt", "--tenant", "demo"]).ok();
     read_back(&server, &stored);
     let dry = server.geoseal(&["key", "destroy", "tdk/demo/1", "--dry-run", "--json"]).json();
     assert_eq!(dry["counts"]["in_use"], 0, "{dry}");

@@ -137,14 +137,14 @@ impl Asked<'_> {
         }
 
         // R50: keys are not replaced under a destruction that is under way, nor new data keys made.
-        for act in ["rotate", "reencrypt"] {
-            let keys = self.admin(&format!("keys/tenant/{}/{act}?dryRun=true", self.id), &json!({}), None);
+        for path in [format!("keys/tenant/{}/rotate", self.id), format!("tenants/{}/reencrypt", self.id)] {
+            let keys = self.admin(&format!("{path}?dryRun=true"), &json!({}), None);
             let told = match state {
                 "PURGING" | "PURGE_HELD" => (409, "WrongState".to_owned()),
                 "PURGED" => (410, "TenantPurged".to_owned()),
                 _ => (200, String::new()),
             };
-            assert_eq!((keys.0, code(&keys)), told, "{state}: {act}");
+            assert_eq!((keys.0, code(&keys)), told, "{state}: {path}");
         }
 
         // A data subject's request: about somebody of whom nothing is stored.

@@ -125,6 +125,32 @@ pub struct KeyWork {
     pub records_per_s: Option<std::num::NonZeroU32>,
 }
 
+/// What of a tenant is to be re-encrypted, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reencrypt {
+    /// Only what this version of the tenant's data key opens, or opened before a rotation: 1 or more. What hangs under data
+    /// subjects' keys is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<std::num::NonZeroU32>,
+    /// Only what lies in this bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// Records a second at most; without it what the server's settings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_per_s: Option<std::num::NonZeroU32>,
+}
+
+/// What a re-encryption did, ending in a scan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reencrypted {
+    /// Whether only what the version `from` opens, or opened before a rotation, was to be re-encrypted.
+    pub only_from: bool,
+    /// What was done; `rewrapped` counts objects with new data keys and new sealed bytes.
+    #[serde(flatten)]
+    pub done: Rotation,
+}
+
 /// What a rotation did, ending in a scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rotation {

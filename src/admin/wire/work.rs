@@ -1,6 +1,6 @@
 //! Long work, and the sweeper.
 
-use super::{Problem, Rotation, ScheduledKey, SubjectErasure, Time};
+use super::{Problem, Reencrypted, Rotation, ScheduledKey, SubjectErasure, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ impl Operation {
             *key = parts.join("/");
         };
         match &mut self.result {
-            Some(OperationResult::Rotation(done) | OperationResult::Reencryption(done)) => {
+            Some(OperationResult::Rotation(done) | OperationResult::Reencryption(Reencrypted { done, .. })) => {
                 opaque(&mut done.from);
                 opaque(&mut done.to);
             }
@@ -86,7 +86,7 @@ pub enum OperationResult {
     /// Of a rotation.
     Rotation(Rotation),
     /// Of a re-encryption; `rewrapped` counts the objects, `remaining` the uploads in progress.
-    Reencryption(Rotation),
+    Reencryption(Reencrypted),
     /// Of a destruction that was scheduled.
     Destruction(ScheduledKey),
     /// Of a report that a key may be known: what it exposes.

@@ -6,8 +6,8 @@ use super::world::{House, home, operator};
 use crate::directory::{Job, JobKind};
 use crate::model::ids::TenantId;
 use crate::rekey::{
-    self, COUNT_ROWS_MAX, RekeyError, Run, count_tenant, reencrypt, rotate_directory_key, rotate_index_key,
-    rotate_index_root, rotate_master, rotate_subject_root, rotate_tenant,
+    self, COUNT_ROWS_MAX, Part, RekeyError, Run, count_tenant, exposure, reencrypt, rotate_directory_key,
+    rotate_index_key, rotate_index_root, rotate_master, rotate_subject_root, rotate_tenant,
 };
 use crate::seal::KeyKind;
 use std::collections::BTreeMap;
@@ -22,10 +22,12 @@ pub(super) enum Rotation {
     Directory,
     Master,
     Reencrypt,
+    /// What this version opens or opened; 0: the newest but one, or the only one.
+    Exposed(u32),
 }
 
 impl Rotation {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Tenant,
         Self::SubjectRoot,
         Self::IndexRoot,
@@ -33,6 +35,7 @@ impl Rotation {
         Self::Directory,
         Self::Master,
         Self::Reencrypt,
+        Self::Exposed(0),
     ];
 
     fn of(job: &Job) -> Self {
@@ -41,7 +44,7 @@ impl Rotation {
             JobKind::RotateIndexKey => Self::IndexKey,
             JobKind::RotateSubjectRoot => Self::SubjectRoot,
             JobKind::RotateIndexRoot => Self::IndexRoot,
-            JobKind::Reencrypt => Self::Reencrypt,
+            JobKind::Reencrypt => job.exposed_by.map_or(Self::Reencrypt, Self::Exposed),
             JobKind::RotateDirectoryKey => Self::Directory,
             JobKind::Retire | JobKind::Epoch => unreachable!("nobody asked for one"),
         }
@@ -57,7 +60,18 @@ impl Rotation {
             Self::IndexRoot => rotate_index_root(rooms, &run, tenant).await?.remaining,
             Self::Directory => rotate_directory_key(rooms, &run).await?.remaining,
             Self::Master => rotate_master(rooms, &run).await?.remaining,
-            Self::Reencrypt => reencrypt(rooms, &run, tenant, None).await?.remaining,
+            Self::Reencrypt => reencrypt(rooms, &run, tenant, Part::default()).await?.remaining,
+            Self::Exposed(version) => {
+                let version = match version {
+                    0 => rooms.directory.keys(tenant).await?.active_trk().version.saturating_sub(1).max(1),
+                    version => version,
+                };
+                let part = Part { exposed_by: Some(version), ..Part::default() };
+                let remaining = reencrypt(rooms, &run, tenant, part).await?.remaining;
+                let left = exposure(rooms, &Nobody, tenant, version).await?;
+                assert_eq!((left.versions, left.uploads), (0, remaining), "P12: what version {version} opened");
+                remaining
+            }
             Self::IndexKey => {
                 let buckets = rooms.directory.buckets(tenant).await?;
                 let at = buckets.iter().find(|at| at.region.id == home().id).expect("every tenant has one");

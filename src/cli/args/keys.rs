@@ -78,7 +78,6 @@ pub enum Key {
         rehearse: Rehearse,
     },
     /// New data keys and new sealed bytes, as after a compromise; ETags, versions and times stay
-    #[command(subcommand)]
     Reencrypt(Reencrypt),
     /// Close an epoch: what was destroyed is then irrecoverable
     #[command(subcommand)]
@@ -257,23 +256,24 @@ pub enum Rotate {
     },
 }
 
-/// `geoseal key reencrypt …`.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Reencrypt {
-    /// Everything of a tenant, or one bucket of it
-    Tenant {
-        /// Its name or id
-        tenant: String,
-        /// Only this bucket
-        #[arg(long)]
-        bucket: Option<String>,
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        pace: Pace,
-        #[command(flatten)]
-        #[allow(missing_docs)]
-        long: Long,
-    },
+/// `geoseal key reencrypt`.
+#[derive(Debug, Clone, Args)]
+pub struct Reencrypt {
+    /// The tenant's name or id
+    #[arg(long)]
+    pub tenant: String,
+    /// Only what this version of the tenant's data key opens, or opened before a rotation; without it everything
+    #[arg(long, value_name = "VERSION")]
+    pub from: Option<std::num::NonZeroU32>,
+    /// Only what lies in this bucket
+    #[arg(long)]
+    pub bucket: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pace: Pace,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub long: Long,
 }
 
 /// How fast long work on keys may go.

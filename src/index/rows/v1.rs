@@ -86,6 +86,10 @@ pub struct ObjectRow {
     /// Where it stands among the versions of its name: the order in its row key. `None`: it is the current one.
     #[n(23)]
     pub order: Option<u64>,
+    /// The version of the tenant's data key that its data key was wrapped under first: every version from that one to the one
+    /// it is under now opened it at some time. `None`: it hangs under its data subject's key, or an older release wrote it.
+    #[n(24)]
+    pub born_under: Option<u32>,
 }
 
 impl ObjectRow {
@@ -116,6 +120,7 @@ impl ObjectRow {
             versioned: None,
             beside: None,
             order: None,
+            born_under: None,
         }
     }
 
@@ -259,6 +264,9 @@ pub struct UploadRow {
     /// The data subjects of its records, when it will be a batch of several: `geosealsubject` of each.
     #[n(14)]
     pub subjects: Option<Vec<String>>,
+    /// As of an object's row: where its data key began.
+    #[n(15)]
+    pub born_under: Option<u32>,
 }
 
 impl UploadRow {

@@ -93,6 +93,7 @@ pub(super) fn row(name: &str, size: u64) -> ObjectRow {
         versioned: None,
         beside: None,
         order: None,
+        born_under: None,
     }
 }
 

@@ -148,6 +148,7 @@ async fn uploads_and_tags_survive_a_rekey() {
         subject: None,
         begun: None,
         for_request: None,
+        born_under: None,
         subjects: None,
     };
     let (begun, stale) = (UploadId::random(), UploadId::random());

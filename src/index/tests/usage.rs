@@ -24,6 +24,7 @@ fn upload_row(name: &str, upload_id: UploadId) -> UploadRow {
         subject: None,
         begun: None,
         for_request: None,
+        born_under: None,
         subjects: None,
     }
 }

@@ -143,6 +143,7 @@ fn upload(name: &str) -> UploadRow {
         subject: None,
         begun: None,
         for_request: None,
+        born_under: None,
         subjects: None,
     }
 }

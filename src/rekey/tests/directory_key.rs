@@ -118,7 +118,7 @@ async fn a_runner_at_work_keeps_its_job() {
     let world = World::new(9).await;
     let tenancy = world.tenancy();
     let tenant = enter(&tenancy, 1).await.id;
-    let wanted = Wanted { kind: JobKind::Reencrypt, lane: tenant, bucket: None };
+    let wanted = Wanted { kind: JobKind::Reencrypt, lane: tenant, bucket: None, exposed_by: None };
     let mut held = tenancy.directory.begin_job(wanted, START).await.unwrap();
     let rotation = tokio::spawn(rotate(rooms(&tenancy)));
     for n in 0.. {

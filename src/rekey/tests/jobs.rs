@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const TENANT: TenantId = TenantId([7; 16]);
-const ROTATE: Wanted = Wanted { kind: JobKind::RotateTenant, lane: TENANT, bucket: None };
+const ROTATE: Wanted = Wanted { kind: JobKind::RotateTenant, lane: TENANT, bucket: None, exposed_by: None };
 
 struct Still;
 

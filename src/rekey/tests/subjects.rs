@@ -261,6 +261,7 @@ impl House {
             versioned: None,
             beside: None,
             order: None,
+            born_under: None,
         };
         let _commits = directory.commits(self.tenant).await.unwrap().unwrap();
         directory.subject_key(self.tenant, entry.id).await.ok()?.check().ok()?;

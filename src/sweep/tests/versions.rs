@@ -77,7 +77,7 @@ async fn every_version_outlives_a_change_of_every_key_and_is_no_orphan() {
     assert_eq!(sealed.remaining, 0);
     assert_eq!(read_all(&house, &bucket).await, kept);
     let blobs = house.blobs(0).await;
-    let fresh = rekey::reencrypt(&rooms, &run, id, None).await.unwrap();
+    let fresh = rekey::reencrypt(&rooms, &run, id, rekey::Part::default()).await.unwrap();
     assert_eq!((fresh.reencrypted, fresh.remaining), (10, 0));
     assert_eq!(read_all(&house, &bucket).await, kept);
     let now = house.blobs(0).await;

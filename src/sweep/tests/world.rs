@@ -350,6 +350,7 @@ impl House {
             subject: None,
             begun: None,
             for_request: None,
+            born_under: None,
             subjects: None,
         };
         let stale = self.clock.now().cc_lo.plus_seconds(UPLOAD_KEEP_S);
@@ -400,6 +401,7 @@ impl House {
             versioned: None,
             beside: None,
             order: None,
+            born_under: None,
         };
         (row, dek)
     }
