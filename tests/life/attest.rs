@@ -54,6 +54,31 @@ fn p14_time_that_nobody_vouches_for_waits_for_two_administrators() {
     assert!(!log.contains("wrist"), "the log keeps the hash of the words");
 }
 
+/// P14: on a machine's own clock the kernel vouches, or not: what the server says is what another program hears from it.
+#[test]
+fn p14_the_kernels_word_is_what_another_program_hears() {
+    const HEARD: &str = "import ctypes; timex = ctypes.create_string_buffer(512); \
+        state = ctypes.CDLL(None).adjtimex(timex); \
+        print(int(state != 5 and not int.from_bytes(timex.raw[40:44], 'little') & 0x40))";
+    let server = Server::start();
+    let heard = || {
+        let said = std::process::Command::new("python3").args(["-c", HEARD]).output().expect("Python is there");
+        match std::str::from_utf8(&said.stdout).map(str::trim) {
+            Ok("0") => false,
+            Ok("1") => true,
+            other => panic!("{other:?} {}", String::from_utf8_lossy(&said.stderr)),
+        }
+    };
+    // It may change its mind between two questions; not every time.
+    let agree = (0..100).any(|_| {
+        let before = heard();
+        let told = server.geoseal(&["clock", "status", "--json"]).json()["corroborated"].clone();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        told == before && heard() == before
+    });
+    assert!(agree, "the kernel says {}", heard());
+}
+
 /// P14: a peer's time, authenticated by TLS, vouches for the machine's clock when it agrees within five minutes, and for
 /// nothing when it does not.
 #[test]
