@@ -224,6 +224,9 @@ pub enum ActError {
     /// The same Idempotency-Key while the first request is still under way.
     #[error("the first request under this Idempotency-Key is still under way")]
     IdempotencyInFlight,
+    /// The tenant's keys are suspended, and the act needs them.
+    #[error("the tenant's keys are suspended")]
+    KeysSuspended,
     /// The key service or an engine is out of reach; nothing was left behind.
     #[error("{0} is out of reach")]
     Unavailable(&'static str),
@@ -280,6 +283,9 @@ impl ActError {
             ),
             Self::KeyInUse { .. } => {
                 Face(S::CONFLICT, "KeyInUse", Some("rotate or re-encrypt first; the destruction scans again"))
+            }
+            Self::KeysSuspended => {
+                Face(S::CONFLICT, "KeysSuspended", Some("`geoseal key resume tenant` first; terminating needs no keys"))
             }
             Self::KeyGone => Face(S::GONE, "KeyDestroyed", Some("see `geoseal key status`")),
             Self::KeptByBackup { .. } => Face(

@@ -186,8 +186,13 @@ impl Acts for HouseActs {
         consent: Option<[u8; 32]>,
     ) -> Result<Outcome<wire::Tenant>, ActError> {
         let found = tenants::find(self, t).await?;
-        let key_usable = found.tenancy.directory.keys(found.entry.standing.id).await.is_ok();
-        tenants::apply(self, order, t, None, |_| Ok(Event::Enable { consent, key_usable })).await
+        let keys = found.tenancy.directory.keys(found.entry.standing.id).await.map(drop);
+        let key_usable = keys.is_ok();
+        let enabled = tenants::apply(self, order, t, None, |_| Ok(Event::Enable { consent, key_usable })).await;
+        match (enabled, keys) {
+            (Err(ActError::Unavailable(_)), Err(error)) => Err(tenants::act_error(error.into())),
+            (enabled, _) => enabled,
+        }
     }
 
     async fn terminate(
@@ -197,11 +202,8 @@ impl Acts for HouseActs {
         reason: &str,
         confirm: &str,
     ) -> Result<Outcome<wire::Tenant>, ActError> {
-        tenants::apply(self, order, t, Some(reason), |found| {
-            let name = found.entry.detail.as_ref().map(|detail| detail.name.as_str());
-            if name == Some(confirm) { Ok(Event::Terminate) } else { Err(ActError::ConfirmMismatch) }
-        })
-        .await
+        tenants::find(self, t).await?.confirmed_by(Some(confirm)).await?;
+        tenants::apply(self, order, t, Some(reason), |_| Ok(Event::Terminate)).await
     }
 
     async fn purge_early(

@@ -101,12 +101,7 @@ impl DsrActs for HouseActs {
             return plan(&found, &by, number).await.map(Outcome::Planned);
         }
         match request.kind {
-            RequestKind::Erase => {
-                let expected = found.entry.detail.as_ref().map(|detail| detail.name.as_str());
-                if expected.is_none() || confirm != expected {
-                    return Err(ActError::ConfirmMismatch);
-                }
-            }
+            RequestKind::Erase => found.confirmed_by(confirm).await?,
             RequestKind::Restrict => {}
             RequestKind::Access | RequestKind::Rectify => {
                 let rule =

@@ -27,12 +27,12 @@ pub(super) async fn instruct(
     reason: &str,
     confirm: Option<&str>,
 ) -> Result<Outcome<wire::EarlyPurging>, ActError> {
-    let FoundTenant { tenancy, entry } = tenants::find(acts, tenant).await?;
-    let id = entry.standing.id;
-    let name = entry.detail.as_ref().map(|detail| detail.name.as_str());
-    if confirm != name && (order.mode != Mode::Plan || confirm.is_some()) {
-        return Err(ActError::ConfirmMismatch);
+    let found = tenants::find(acts, tenant).await?;
+    if order.mode != Mode::Plan || confirm.is_some() {
+        found.confirmed_by(confirm).await?;
     }
+    let FoundTenant { tenancy, entry } = found;
+    let id = entry.standing.id;
     if !acts.early_purge || !key_service_allows(acts, &tenancy.directory).await? {
         return Err(ActError::EarlyPurgeDisabled);
     }

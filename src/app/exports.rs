@@ -7,6 +7,7 @@ use crate::admin::auth::Role;
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::export::{self, ExportError};
+use crate::index::IndexError;
 use crate::model::names::BucketName;
 use crate::tenant::access::{Access, Condition, Operation, access};
 use futures::{StreamExt, TryStreamExt};
@@ -53,10 +54,9 @@ pub(super) async fn keys(
     tenant: &TenantRef,
     confirm: &str,
 ) -> Result<Outcome<wire::ExportKeys>, ActError> {
-    let FoundTenant { tenancy, entry } = exportable(acts, order, tenant).await?;
-    if entry.detail.as_ref().is_none_or(|detail| detail.name != confirm) {
-        return Err(ActError::ConfirmMismatch);
-    }
+    let found = exportable(acts, order, tenant).await?;
+    found.confirmed_by(Some(confirm)).await?;
+    let FoundTenant { tenancy, entry } = found;
     if order.mode == Mode::Plan {
         let steps = vec!["log it, and hand out the keys that open the tenant's data".to_owned()];
         return Ok(Outcome::Planned(wire::Plan { steps, ..wire::Plan::default() }));
@@ -77,6 +77,7 @@ fn export_error(error: ExportError) -> ActError {
         ExportError::Audit(error) => super::acts::log_error(error),
         ExportError::RegionNotServed(_) => ActError::RegionNotServed,
         ExportError::NoSuchBucket => ActError::NoSuchBucket,
+        ExportError::Index(IndexError::KeysWithheld) => ActError::KeysSuspended,
         ExportError::Index(_) | ExportError::Blob(_) | ExportError::HungUp | ExportError::Worker => {
             tracing::error!(%error, "an export could not begin");
             ActError::Broken

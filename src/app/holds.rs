@@ -8,6 +8,7 @@ use crate::admin::holds::{DeferredAct, Hold, HoldAct, HoldState, NewHold};
 use crate::admin::wire;
 use crate::directory::{DirectoryError, TenantEntry};
 use crate::holds::{self, Covered, HoldError, NewMatter, Stage, Who};
+use crate::index::IndexError;
 use crate::model::ids::TenantId;
 use crate::report::residency::ObjectAt;
 use crate::tenancy::Tenancy;
@@ -237,6 +238,7 @@ pub(super) fn hold_error(error: HoldError) -> ActError {
         HoldError::Tenancy(error) => act_error(error),
         HoldError::Directory(error) => directory_error(error),
         HoldError::Audit(error) => super::acts::log_error(error),
+        HoldError::Index(IndexError::KeysWithheld) => ActError::KeysSuspended,
         HoldError::Index(error) => {
             tracing::error!(%error, "an act on a legal hold failed");
             ActError::Broken

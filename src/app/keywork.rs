@@ -4,13 +4,14 @@ use super::acts::HouseActs;
 use super::house::GeoRoom;
 use super::keyend::root_state;
 use super::keys::ask;
-use super::tenants::{act_error, actor, find};
+use super::tenants::{act_error, actor, find, key_error};
 use crate::admin::acts::{KeyWork, Mode, Order, Outcome, TenantRef, WorkOn};
 use crate::admin::error::ActError;
 use crate::admin::operations::Progress;
 use crate::admin::wire;
 use crate::audit::Actor;
-use crate::directory::{GEO_LANE, Job, JobError, JobKind};
+use crate::directory::{DirectoryError, GEO_LANE, Job, JobError, JobKind};
+use crate::index::IndexError;
 use crate::model::atlas::Geo;
 use crate::model::ids::{BucketId, TenantId};
 use crate::model::names::BucketName;
@@ -40,7 +41,7 @@ pub(super) async fn start(
             Ok(on_tenant(acts, order, of, Task::Directory, &steps, records_per_s))
         }
         WorkOn::Tenant(tenant) => {
-            let of = of_tenant(acts, &tenant).await?;
+            let of = workable(acts, &tenant).await?;
             let steps = [
                 "make a new data key version; new objects use it at once",
                 "wrap every object's data key again under it; no object is rewritten",
@@ -49,7 +50,7 @@ pub(super) async fn start(
             Ok(on_tenant(acts, order, of, Task::Tenant, &steps, records_per_s))
         }
         WorkOn::IndexKey(tenant, bucket) => {
-            let of = of_tenant(acts, &tenant).await?;
+            let of = workable(acts, &tenant).await?;
             let bucket = bucket_id(&of, &bucket).await?;
             let steps = [
                 "make a new index key for the bucket; writes use it at once",
@@ -59,7 +60,7 @@ pub(super) async fn start(
             Ok(on_tenant(acts, order, of, Task::IndexKey(bucket), &steps, records_per_s))
         }
         WorkOn::SubjectRoot(tenant) => {
-            let of = of_tenant(acts, &tenant).await?;
+            let of = workable(acts, &tenant).await?;
             let steps = [
                 "make a new subject root; new subject keys use it at once",
                 "wrap every living subject key again under it; no row and no object is rewritten",
@@ -68,7 +69,7 @@ pub(super) async fn start(
             Ok(on_tenant(acts, order, of, Task::SubjectRoot, &steps, records_per_s))
         }
         WorkOn::IndexRoot(tenant) => {
-            let of = of_tenant(acts, &tenant).await?;
+            let of = workable(acts, &tenant).await?;
             let steps = [
                 "make a new index root",
                 "wrap index keys and credentials again under it, seal the tenant's directory rows again",
@@ -78,7 +79,7 @@ pub(super) async fn start(
             Ok(on_tenant(acts, order, of, Task::IndexRoot, &steps, records_per_s))
         }
         WorkOn::Reencrypt(tenant, bucket, exposed_by) => {
-            let of = of_tenant(acts, &tenant).await?;
+            let of = workable(acts, &tenant).await?;
             let bucket = match bucket {
                 Some(bucket) => Some(bucket_id(&of, &bucket).await?),
                 None => None,
@@ -212,6 +213,13 @@ fn root_rotated(kind: &str, label: &str, done: RootEvidence) -> wire::OperationR
         scanned: done.scanned,
         remaining: done.remaining,
     })
+}
+
+/// The same of one whose keys can be used: no work begins that could not go on. KeysSuspended.
+async fn workable(acts: &HouseActs, tenant: &TenantRef) -> Result<OfTenant, ActError> {
+    let of = of_tenant(acts, tenant).await?;
+    of.rooms.directory.keys(of.id).await.map_err(|error| act_error(error.into()))?;
+    Ok(of)
 }
 
 pub(super) async fn of_tenant(acts: &HouseActs, tenant: &TenantRef) -> Result<OfTenant, ActError> {
@@ -444,7 +452,8 @@ pub(super) fn rekey_error(error: RekeyError) -> ActError {
         RekeyError::Audit(error) => super::acts::log_error(error),
         RekeyError::Keys(KeyError::Refused(Refusal::InUse)) => ActError::KeyInUse { remaining: 1, scanned: 0 },
         RekeyError::Keys(KeyError::Destroyed) => ActError::KeyGone,
-        RekeyError::Keys(_) => ActError::Unavailable("the key service"),
+        RekeyError::Keys(error) | RekeyError::Directory(DirectoryError::Keys(error)) => key_error(error),
+        RekeyError::Index(IndexError::KeysWithheld) => ActError::KeysSuspended,
         RekeyError::KeptByBackup { backup, until } => ActError::KeptByBackup { backup, until },
         RekeyError::InUse(found) => ActError::KeyInUse { remaining: found.remaining, scanned: found.scanned },
         RekeyError::Leftover(_) | RekeyError::Job(JobError::Running | JobError::Unfinished(_) | JobError::Fenced) => {

@@ -8,6 +8,7 @@ use crate::admin::dsrs::NewRequest;
 use crate::admin::error::ActError;
 use crate::admin::wire;
 use crate::audit::Actor;
+use crate::index::IndexError;
 use crate::model::ids::{SubjectId, TenantId};
 use crate::store::Store;
 use crate::store::types::StoreError;
@@ -51,10 +52,7 @@ pub(super) async fn erase(
         steps.extend(counts.matters.iter().map(|matter| dsrs::waits_for(matter)));
         return Ok(Outcome::Planned(dsrs::foretold(steps, &counts)));
     }
-    let expected = entry.detail.as_ref().map(|detail| detail.name.as_str());
-    if expected.is_none() || confirm != expected {
-        return Err(ActError::ConfirmMismatch);
-    }
+    found.confirmed_by(confirm).await?;
     let by = actor(order);
     let desk = Desk { tenancy, actor: &by, tenant: id, because: None };
     let request = desk.open(&dsrs::asked(new)).await.map_err(subject_error)?;
@@ -170,6 +168,9 @@ pub(super) fn subject_error(error: SubjectError) -> ActError {
         SubjectError::Store(StoreError::TooLarge) => ActError::TooLarge,
         SubjectError::Store(StoreError::Body(fault)) => ActError::BadBody(fault.to_string()),
         SubjectError::Store(StoreError::InvalidBatch(bad)) => ActError::BadBody(bad.to_string()),
+        SubjectError::Store(StoreError::KeysSuspended) | SubjectError::Index(IndexError::KeysWithheld) => {
+            ActError::KeysSuspended
+        }
         SubjectError::BatchLeft
         | SubjectError::Store(_)
         | SubjectError::HungUp

@@ -7,12 +7,12 @@ use crate::admin::wire;
 use crate::audit::Actor;
 use crate::directory::{Detail, LoginEntry, TenantEntry};
 use crate::feature;
-use crate::index::Unfinished;
+use crate::index::{IndexError, Unfinished};
 use crate::model::atlas::Geo;
 use crate::model::ids::TenantId;
 use crate::model::login::Role;
-use crate::model::names::AccessId;
-use crate::seal::{KeyError, KeyKind, KeyState};
+use crate::model::names::{AccessId, TenantName};
+use crate::seal::{KeyError, KeyKind, KeyState, OpenClass};
 use crate::tenancy::{Tenancy, TenancyError};
 use crate::tenant::{self, Effect, Event, Refusal, Replication, State};
 use std::sync::Arc;
@@ -21,6 +21,19 @@ use std::sync::Arc;
 pub(super) struct FoundTenant {
     pub(super) tenancy: Tenancy,
     pub(super) entry: Arc<TenantEntry>,
+}
+
+impl FoundTenant {
+    /// That `words` are the tenant's name: as it is found by, so also while its keys are suspended and its name cannot be
+    /// shown. ConfirmMismatch.
+    pub(super) async fn confirmed_by(&self, words: Option<&str>) -> Result<(), ActError> {
+        let name = words.and_then(|words| TenantName::parse(words).ok()).ok_or(ActError::ConfirmMismatch)?;
+        let named = self.tenancy.directory.tenant_named(&name).await.map_err(|error| act_error(error.into()))?;
+        match named {
+            Some(named) if named.standing.id == self.entry.standing.id => Ok(()),
+            _ => Err(ActError::ConfirmMismatch),
+        }
+    }
 }
 
 /// A tenant that is not purged. Errors: `NoSuchTenant`, `TenantPurged`.
@@ -323,6 +336,29 @@ fn described(effect: &Effect) -> Option<String> {
     })
 }
 
+/// Why the key service hands out no key of a tenant.
+pub(super) fn key_error(error: KeyError) -> ActError {
+    match error {
+        KeyError::Destroyed => ActError::TenantPurged,
+        KeyError::Suspended => ActError::KeysSuspended,
+        // Between the look-up of a lease and its use.
+        KeyError::Open(open) if open.class() == OpenClass::Revoked => ActError::KeysSuspended,
+        error => {
+            tracing::error!(%error, "the key service cannot answer");
+            ActError::Unavailable("the key service")
+        }
+    }
+}
+
+/// Whether the index lacked nothing but keys.
+pub(super) fn of_keys(error: &IndexError) -> Option<ActError> {
+    match error {
+        IndexError::KeysWithheld => Some(ActError::KeysSuspended),
+        IndexError::KeysExpired => Some(ActError::Unavailable("the key service")),
+        _ => None,
+    }
+}
+
 pub(super) fn act_error(error: TenancyError) -> ActError {
     match error {
         TenancyError::NameTaken => ActError::NameTaken,
@@ -334,15 +370,14 @@ pub(super) fn act_error(error: TenancyError) -> ActError {
         TenancyError::Feature(feature::Refusal::NotStorable) => ActError::ClassNotStorable,
         TenancyError::NoSuchLogin => ActError::NoSuchCredential,
         TenancyError::Refused(refusal) => refused(refusal),
-        TenancyError::Keys(KeyError::Destroyed) => ActError::TenantPurged,
-        TenancyError::Keys(error) => {
-            tracing::error!(%error, "the key service cannot answer");
-            ActError::Unavailable("the key service")
-        }
+        TenancyError::Keys(error) => key_error(error),
         TenancyError::Audit(error) => super::acts::log_error(error),
         error => {
-            tracing::error!(%error, "an act on a tenant failed");
-            ActError::Broken
+            let lacks_keys = if let TenancyError::Index(error) = &error { of_keys(error) } else { None };
+            lacks_keys.unwrap_or_else(|| {
+                tracing::error!(%error, "an act on a tenant failed");
+                ActError::Broken
+            })
         }
     }
 }

@@ -3,10 +3,12 @@
 use super::{Tenancy, TenancyError};
 use crate::audit::{Actor, Event as Record, Hash};
 use crate::directory::{Detail, RevokedBy, TenantEntry};
+use crate::index::IndexError;
 use crate::model::clock::Reading;
 use crate::model::ids::TenantId;
 use crate::model::login::Role;
 use crate::model::names::TenantName;
+use crate::seal::KeyError;
 use crate::tenant::{self, Effect, Event, NewTenant, Standing, State, Transition};
 use std::sync::Arc;
 
@@ -178,7 +180,14 @@ impl Tenancy {
             Effect::RevokeWriters => {
                 self.revoke_where(actor, id, RevokedBy::Termination, |login| login.role == Role::Service).await?;
             }
-            Effect::AbortUploads => self.abort_uploads(id).await?,
+            Effect::AbortUploads => match self.abort_uploads(id).await {
+                // Nobody can add to them or complete them. What may not be seen now the sweep ends when it is stale, or the
+                // purge does.
+                Err(TenancyError::Keys(KeyError::Suspended) | TenancyError::Index(IndexError::KeysWithheld)) => {
+                    tracing::warn!(tenant = %id, "uploads were not aborted: the tenant's keys are suspended");
+                }
+                aborted => aborted?,
+            },
             // The gate asks for the standing at every request, and the store once more at every commit.
             Effect::Log(_) | Effect::PutDue(_) | Effect::DropDue | Effect::OpenService | Effect::CloseService => {}
             // Done before the standing was written.

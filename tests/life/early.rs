@@ -2,15 +2,11 @@
 //! two administrators agree, 72 hours pass in which it can be taken back, and a hold still wins.
 
 use super::holds::Deputy;
-use super::{audit, state, tenant};
+use super::{advance, audit, state, tenant};
 use geoseal_support::server::{Launch, Server};
 use geoseal_support::signer::{Body, Request, object_path};
 use geoseal_support::wire::Wire;
 use serde_json::Value;
-
-fn advance(server: &Server, by: &str) {
-    server.geoseal(&["dev", "clock", "advance", by]).ok();
-}
 
 fn sweep(server: &Server) {
     server.geoseal(&["sweep", "run", "--json"]).ok();

@@ -1,7 +1,7 @@
 //! D8, a legal hold: one administrator places it, another approves it, and from then on nothing that it covers is lost,
 //! until two have released it.
 
-use super::tenant;
+use super::{blobs, tenant};
 use geoseal_support::clients::Ran;
 use geoseal_support::server::{Launch, Server, binary};
 use geoseal_support::signer::{Body, Credentials, Request, object_path};
@@ -239,14 +239,6 @@ fn swept_to(server: &Server, tenant: &str, wanted: &str) {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     panic!("{} and not {wanted}\n{}", state(server, tenant), server.log());
-}
-
-fn blobs(server: &Server) -> usize {
-    fn files(path: &std::path::Path) -> usize {
-        let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
-        entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
-    }
-    files(&server.data().join("data/region/westeurope/blobs"))
 }
 
 fn place(server: &Server, id: &str, scope: &str) {

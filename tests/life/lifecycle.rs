@@ -1,6 +1,7 @@
 //! The story: a team tells its bucket to forget. What was there before the rule goes, and what came after it; what was
 //! replaced, tagged otherwise or is of another size stays; and it happens at the sweep after the time, not some day.
 
+use super::advance;
 use geoseal_support::clients::{aws, python};
 use geoseal_support::server::{Launch, Server};
 use std::path::Path;
@@ -17,10 +18,6 @@ fn boto3(server: &Server, what: &str) -> String {
 
 fn sweep(server: &Server) -> serde_json::Value {
     server.geoseal(&["sweep", "run", "--json"]).json()
-}
-
-fn advance(server: &Server, by: &str) {
-    server.geoseal(&["dev", "clock", "advance", by]).ok();
 }
 
 /// Whether any file below holds the text.

@@ -12,6 +12,7 @@ mod rekey;
 mod retention;
 mod rotation;
 mod schedule;
+mod suspended;
 mod table;
 
 use geoseal_support::server::Server;
@@ -37,6 +38,20 @@ pub(crate) fn tenant(server: &Server, name: &str) -> Credentials {
 /// A tenant's state as `tenant show` has it.
 pub(crate) fn state(server: &Server, tenant: &str) -> String {
     server.geoseal(&["tenant", "show", tenant, "--json"]).json()["state"].as_str().expect("a state").to_owned()
+}
+
+/// Moves the simulated clock.
+fn advance(server: &Server, by: &str) {
+    server.geoseal(&["dev", "clock", "advance", by]).ok();
+}
+
+/// How many blobs there are.
+fn blobs(server: &Server) -> usize {
+    fn files(path: &std::path::Path) -> usize {
+        let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
+    }
+    files(&server.data().join("data/region/westeurope/blobs"))
 }
 
 /// The newest entries of the audit log.

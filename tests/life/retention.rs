@@ -2,11 +2,10 @@
 //! the time is up everything is still there, and after the next sweep nothing is, the certificate says so, and it stops
 //! saying so when a single character of it is changed.
 
-use super::{state, tenant};
+use super::{advance, blobs, state, tenant};
 use geoseal_support::server::{BUCKET, Launch, Server};
 use geoseal_support::signer::{Body, Credentials, Request, object_path};
 use geoseal_support::wire::{Response, Wire};
-use std::path::Path;
 
 const BLOB_BYTES: usize = 1 << 20;
 
@@ -18,14 +17,6 @@ fn call(server: &Server, who: &Credentials, request: Request) -> Response {
 
 fn put(server: &Server, who: &Credentials, name: &str, body: Vec<u8>) -> u16 {
     call(server, who, Request::new("PUT", &object_path("letters", name)).body(body)).status
-}
-
-fn blobs(server: &Server) -> usize {
-    fn files(path: &Path) -> usize {
-        let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
-        entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
-    }
-    files(&server.data().join("data/region/westeurope/blobs"))
 }
 
 fn sweep(server: &Server) -> serde_json::Value {
@@ -176,10 +167,6 @@ fn terminate(server: &Server) {
 fn due(server: &Server) -> [String; 2] {
     let shown = server.geoseal(&["tenant", "show", "contoso", "--json"]).json();
     ["terminated_at", "purge_due_at"].map(|field| shown[field].as_str().expect("a time").to_owned())
-}
-
-fn advance(server: &Server, by: &str) {
-    server.geoseal(&["dev", "clock", "advance", by]).ok();
 }
 
 fn certificate_holds_until_it_is_edited(server: &Server, id: &str) {

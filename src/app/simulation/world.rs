@@ -193,12 +193,12 @@ impl World {
 
     async fn open_keys(&self) -> GeoKeyService {
         let unlock = Unlock::KeyFile(self.dir.path().join("key"));
-        for _ in 0..2000 {
+        for _ in 0..50_000 {
             let keyring =
                 LocalKeyring::open(&self.dir.path().join("keyring"), geo().bytes(), &unlock).expect("it opens");
             let (store, clock) = (self.dir.path().join("keystore"), Arc::new(KeyClock(self.clock.clone())));
             match GeoKeyService::open(&store, geo().bytes(), Box::new(keyring), clock) {
-                // The last process may still be ending: its writers are threads of their own.
+                // The last process may still be ending: its writers are threads of their own, and a busy disk keeps them.
                 Err(KeyError::Store(KeystoreError::Locked)) => tokio::time::sleep(Duration::from_millis(2)).await,
                 keys => return keys.expect("the key store opens"),
             }
