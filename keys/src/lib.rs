@@ -34,6 +34,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod answers;
 mod authority;
 mod backup;
 mod calls;
