@@ -26,6 +26,7 @@ mod raw;
 mod region;
 mod rekey;
 mod removals;
+mod replace;
 pub mod row_keys;
 pub mod rows;
 mod saver;
