@@ -1,6 +1,6 @@
 //! Carries out what holds put off, for the sweeper.
 
-use super::dsrs;
+use super::dsrwork;
 use crate::model::ids::TenantId;
 use crate::store::Store;
 use crate::sweep::Deferrals;
@@ -19,7 +19,7 @@ impl Deferrals for HouseDeferrals {
             DeferredKind::EraseSubject | DeferredKind::RectifyObject => {
                 let number = act.label.strip_prefix("DSR-").and_then(|number| number.parse().ok());
                 let number = number.ok_or("its label is no request's")?;
-                dsrs::go_on(dsrs::Hands { tenancy, store: &self.store }, tenant, number)
+                dsrwork::go_on(dsrwork::Hands { tenancy, store: &self.store }, tenant, number)
                     .await
                     .map_err(|error| error.to_string())
             }

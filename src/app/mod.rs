@@ -13,6 +13,7 @@ mod contacts;
 mod deferrals;
 mod demo;
 mod dsrs;
+mod dsrwork;
 mod early;
 mod epochs;
 mod exports;

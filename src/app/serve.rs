@@ -285,7 +285,7 @@ impl Opening<'_> {
         for tenancy in house.tenancies() {
             tenancy.resume().await.map_err(|error| AppError::Resume(error.to_string()))?;
             super::subjects::resume(&tenancy, &house.store).await;
-            super::dsrs::resume(super::dsrs::Hands { tenancy: &tenancy, store: &house.store }).await;
+            super::dsrwork::resume(super::dsrwork::Hands { tenancy: &tenancy, store: &house.store }).await;
         }
         let resumed = super::admins::resume(&house, &self.logins).await;
         resumed.map_err(|error| AppError::Resume(error.to_string()))?;

@@ -1,8 +1,8 @@
 //! Data subjects' requests, between the admin face and the conductor.
 
 use super::acts::HouseActs;
-use super::dsrs;
 use super::tenants::{act_error, actor, find};
+use super::{dsrs, dsrwork};
 use crate::admin::acts::{Mode, Order, Outcome, TenantRef};
 use crate::admin::dsrs::NewRequest;
 use crate::admin::error::ActError;
@@ -56,7 +56,7 @@ pub(super) async fn erase(
     let by = actor(order);
     let desk = Desk { tenancy, actor: &by, tenant: id, because: None };
     let request = desk.open(&dsrs::asked(new)).await.map_err(subject_error)?;
-    dsrs::start(acts, found, by, request.number).await.map(Outcome::Done)
+    dsrwork::start(acts, found, by, request.number).await.map(Outcome::Done)
 }
 
 /// Takes somebody whose erasure was begun out of the batches that hold records of others, too.

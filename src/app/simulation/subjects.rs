@@ -4,7 +4,7 @@
 
 use super::world::{BUCKET, Backup, House, World, operator};
 use super::{bucket, object, subject};
-use crate::app::{dsrs, subjects};
+use crate::app::{dsrwork, subjects};
 use crate::audit::Actor;
 use crate::gate::act;
 use crate::model::dsr::{RequestKind, RequestStep};
@@ -284,7 +284,7 @@ impl Life {
         let desk = Desk { tenancy: &house.tenancy, actor: &by, tenant: self.tenant, because: None };
         desk.step(number, RequestStep::Begin, |_| {}).await.expect("it begins");
         // As the next start goes on with what a crash cut off here.
-        dsrs::resume(dsrs::Hands { tenancy: &house.tenancy, store: &house.store }).await;
+        dsrwork::resume(dsrwork::Hands { tenancy: &house.tenancy, store: &house.store }).await;
         assert_eq!(desk.request(number).await.expect("it is kept").state, crate::model::dsr::RequestState::Done);
         if block {
             self.blocked.insert(who);
