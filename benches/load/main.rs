@@ -5,6 +5,7 @@
 //! cargo bench --ignore-rust-version --bench load                              the whole matrix, a few minutes
 //! cargo bench --ignore-rust-version --bench load -- --only "GET 1 KiB" --seconds 10 --alone
 //! cargo bench --ignore-rust-version --bench load -- million [--names 1000000]
+//! cargo bench --ignore-rust-version --bench load -- ingest
 //! cargo bench --ignore-rust-version --bench load -- purge [--names 1000000] [--seconds 10]
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod answer;
 mod cells;
+mod ingest;
 mod loader;
 mod million;
 mod peer;
@@ -39,7 +41,8 @@ const LOADER_CORE: usize = 1;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut plan = Plan { seconds: 3.0, only: String::new() };
-    let (mut ours, mut peer, mut million, mut purge, mut names) = (true, true, false, false, 1_000_000);
+    let (mut ours, mut peer, mut names) = (true, true, 1_000_000);
+    let (mut million, mut purge, mut ingest) = (false, false, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
@@ -52,6 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--names" => names = value()?.parse()?,
             "million" => million = true,
             "purge" => purge = true,
+            "ingest" => ingest = true,
             other => return Err(format!("what is {other}?").into()),
         }
     }
@@ -59,6 +63,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{}; an append of 4 KiB with fdatasync takes {}\n", process::machine(), cells::short(fdatasync()?));
     if purge {
         return purge::run(names, plan.seconds);
+    }
+    if ingest {
+        return ingest::run();
     }
     process::pin(SERVER_CORE)?;
     let mut server = ours.then(Server::start);

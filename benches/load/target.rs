@@ -102,6 +102,11 @@ impl<'a> Target<'a> {
         Ok((measured, cpu(self.pid) - before))
     }
 
+    /// A request of any kind, signed now with the hash of its body, as it goes on the wire.
+    pub(crate) fn whole(&self, request: Request) -> Vec<u8> {
+        request.signed(&self.who, &self.address.to_string(), Body::Hashed).bytes()
+    }
+
     fn head(&self, request: Request) -> Vec<u8> {
         request.signed(&self.who, &self.address.to_string(), Body::Unsigned).head()
     }
