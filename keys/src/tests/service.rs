@@ -315,7 +315,8 @@ fn heads_are_kept_never_go_back_and_are_missed_when_gone() {
 fn two_processes_never_share_a_key_store() {
     let world = World::new();
     let _service = world.open().unwrap();
-    assert_eq!(world.open().err(), Some(KeystoreError::Locked.into()));
+    let second = world.open_with(Box::new(world.keyring().unwrap()));
+    assert_eq!(second.err(), Some(KeystoreError::Locked.into()));
 }
 
 /// A provider that can be told to lie (K-07) or to be gone (K-04).

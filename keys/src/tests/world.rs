@@ -1,10 +1,13 @@
 //! A key service in a temporary directory, with a clock that the test moves.
 
 use super::{fill, geo};
-use crate::{Clock, GeoKeyService, Id, KeyError, LocalKeyring, MasterKeys, Unlock, VersionOf};
+use crate::{Clock, GeoKeyService, Id, KeyError, KeystoreError, LocalKeyring, MasterKeys, Unlock, VersionOf};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+
+/// How often it is tried to open a key store that somebody has open.
+const TRIES: usize = 100_000;
 
 pub(crate) const TENANT: Id = *b"tenant-0-tenant-";
 
@@ -54,8 +57,16 @@ impl World {
         Ok(LocalKeyring::open(&self.keyring_file(), geo(), &self.unlock())?)
     }
 
+    /// Opens it, once nobody else has it open: a process that another test has just begun keeps the lock of a file that it
+    /// inherited until it runs its own program.
     pub(crate) fn open(&self) -> Result<GeoKeyService, KeyError> {
-        self.open_with(Box::new(self.keyring()?))
+        for _ in 0..TRIES {
+            match self.open_with(Box::new(self.keyring()?)) {
+                Err(KeyError::Store(KeystoreError::Locked)) => std::thread::yield_now(),
+                opened => return opened,
+            }
+        }
+        Err(KeystoreError::Locked.into())
     }
 
     pub(crate) fn open_with(&self, provider: Box<dyn MasterKeys>) -> Result<GeoKeyService, KeyError> {
